@@ -1,0 +1,14 @@
+"""stylenet: train feed-forward fast style transfer networks and put them to use.
+
+``stylenet.load("starry_night")(image)`` is all that most users need.
+"""
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(ckpt, device="auto"):
+    """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`)."""
+    from stylenet.stylize import load  # torch costs seconds: not paid by `import stylenet`
+
+    return load(ckpt, device)

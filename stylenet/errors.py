@@ -1,0 +1,5 @@
+"""The one kind of error that is the user's to mend; scripts print it as a single line and exit with code 2."""
+
+
+class UserError(Exception):
+    """A mistake a user can mend. The message tells the value seen, what is allowed and what to do next."""
