@@ -1,0 +1,47 @@
+"""Files that are whole or absent: written beside their place and renamed into it. Knows nothing about what is in them."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from stylenet.errors import UserError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield an empty temporary file beside ``path`` that takes its place when the block ends well.
+
+    The temporary file has the same suffix. A missing parent folder is made. If the block raises, the temporary file is
+    removed and what was at ``path`` stays. Raises UserError where the place cannot be written (rights, full disk, a folder).
+    """
+    target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
+    # Not made from the target's name, which may already be as long as the file system allows.
+    temp = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # 0o666: the user's umask decides
+        yield temp
+        _sync(temp)
+        os.replace(temp, target)
+        _sync(target.parent)
+    except OSError as error:
+        if error.filename not in (None, str(temp), str(target.parent)) and not isinstance(error, IsADirectoryError):
+            raise  # the block could not read some other file: not about writing this one
+        raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose another place or make room.") from error
+    finally:
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the operating system put ``path`` on disk, so that a power cut leaves the old file or the new one."""
+    with suppress(PermissionError):  # some systems let nobody open a folder
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
