@@ -1,0 +1,66 @@
+"""What every test shares: W&B offline, few threads, the real data, and the scripts run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+RunScript = Callable[..., subprocess.CompletedProcess]
+
+# More threads than this only fight over tests' small tensors.
+torch.set_num_threads(min(4, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def wandb_stays_here(tmp_path_factory: pytest.TempPathFactory):
+    """No test, nor a script it starts, reaches W&B's servers or writes to the user's own W&B folders."""
+    home = tmp_path_factory.mktemp("wandb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_SILENT", "true")
+        patch.delenv("WANDB_API_KEY", raising=False)
+        for folder in ("CACHE", "CONFIG", "DATA"):
+            patch.setenv(f"WANDB_{folder}_DIR", str(home))
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real photos and paintings beside the checkout."""
+    if not DATA.is_dir():
+        pytest.skip("no folder shared/data beside the checkout: nothing real to try this on")
+    return DATA
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> RunScript:
+    """``run_script("stylize.py", "ckpt=...", cwd=tmp_path)``: a script of this project in a process of its own.
+
+    Runs in ``tmp_path`` unless told otherwise. ``env`` adds variables; ``stdin`` (bytes) is piped in, else it is empty.
+    Returns the CompletedProcess with ``returncode`` and text ``stdout`` and ``stderr`` (bytes with ``text=False``).
+    """
+
+    def run(
+        script: str,
+        *arguments: str | Path,
+        cwd: Path = tmp_path,
+        env: dict[str, str] | None = None,
+        stdin: bytes = b"",
+        text: bool = True,
+        timeout: float = 600,
+    ) -> subprocess.CompletedProcess:
+        variables = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())} | (env or {})
+        command = [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
+        done = subprocess.run(command, cwd=cwd, env=variables, input=stdin, capture_output=True, timeout=timeout)
+        if not text:
+            return done
+        return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
