@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place and renamed into it. Knows nothing about what is in them."""
+"""Files that are whole or absent: written beside their place, renamed into it. Knows nothing of what is in them."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary file beside ``path`` that takes its place when the block ends well.
 
     The temporary file has the same suffix. A missing parent folder is made. If the block raises, the temporary file is
-    removed and what was at ``path`` stays. Raises UserError where the place cannot be written (rights, full disk, a folder).
+    removed and what was at ``path`` stays. Raises UserError where the place cannot be written.
     """
     target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
     # Not made from the target's name, which may already be as long as the file system allows.
@@ -29,9 +29,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(temp, target)
         _sync(target.parent)
     except OSError as error:
-        if error.filename not in (None, str(temp), str(target.parent)) and not isinstance(error, IsADirectoryError):
+        here = error.filename is None or Path(error.filename) in (temp, *temp.parents)
+        if not here:
             raise  # the block could not read some other file: not about writing this one
-        raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose another place or make room.") from error
+        reason = error.strerror or error
+        raise UserError(f"Cannot write {path}: {reason}. Choose another place or make room.") from error
     finally:
         with suppress(OSError):
             temp.unlink(missing_ok=True)

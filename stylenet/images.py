@@ -1,0 +1,257 @@
+"""Image files to pixels and back, as a person would expect them to look. Knows nothing about networks.
+
+Whatever a file holds, what comes out is upright (EXIF applied), in sRGB (ICC applied) and made of red, green and blue.
+"""
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylenet import metadata, sixteen_bit, srgb
+from stylenet.errors import UserError
+from stylenet.files import replacing
+
+IMAGE_SUFFIXES = frozenset(
+    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .mpo .pbm .pcx .pgm .png .pnm .ppm .psd .qoi .sgi"
+    " .tga .tif .tiff .webp".split()
+)
+FORMATS = {  # what can be written, by suffix
+    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif"], "JPEG"),
+    **dict.fromkeys([".tif", ".tiff"], "TIFF"),
+    **dict.fromkeys([".bmp", ".dib"], "BMP"),
+    **dict.fromkeys([".jp2", ".j2k", ".jpx"], "JPEG2000"),
+    **{".png": "PNG", ".webp": "WEBP", ".avif": "AVIF", ".gif": "GIF", ".ppm": "PPM", ".tga": "TGA", ".qoi": "QOI"},
+}
+_LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65536}  # sides the formats can hold
+_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
+_QUALITY = {"JPEG", "WEBP", "AVIF"}
+_PROFILE = {"JPEG", "PNG", "TIFF", "WEBP", "AVIF"}
+_EXIF = {"JPEG", "PNG", "TIFF", "WEBP", "AVIF"}
+_RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
+
+Source = str | os.PathLike[str] | BinaryIO | Image.Image
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with all that is worth keeping of its file.
+
+    ``rgb``: (h, w, 3) and ``alpha``: (h, w) or None, both uint8, or both uint16 where the file has 16 bits a channel.
+    ``format``: Pillow's name of the file's format. ``exif``: what may be written again. ``dpi``: horizontal, vertical.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    format: str = "PNG"
+    exif: bytes = b""
+    dpi: tuple[float, float] | None = None
+
+    def pil(self) -> Image.Image:
+        """The pixels as an 8-bit Pillow image of mode RGB, or RGBA where there is alpha."""
+        image = Image.fromarray(srgb.eight_bit(self.rgb))
+        if self.alpha is not None:
+            image.putalpha(Image.fromarray(srgb.eight_bit(self.alpha)))
+        return image
+
+
+# --- reading
+
+
+def open_rgb(source: Source, at_least: int | None = None) -> Image.Image:
+    """A picture as 8-bit RGB: upright, sRGB, over white where it is transparent; the first frame of several.
+
+    ``at_least``: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size, much faster, as long as its shorter side keeps
+    this many pixels. Raises UserError with the file's name and the reason where it cannot be read.
+    """
+    with _opened(source) as image:
+        if at_least and not isinstance(source, Image.Image):
+            scale = at_least / min(image.size)
+            image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+        image = srgb.convert(_upright(image))
+        if image.mode == "RGBA":
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return image
+
+
+def read(source: Source) -> Picture:
+    """A picture with its alpha, its 16 bits and the metadata worth keeping; the first frame of several.
+
+    16 bits are kept of grey and RGB PNG and TIFF. Where such a file has a profile other than sRGB, its colours are
+    converted in 8 bits. Raises UserError with the file's name and the reason where it cannot be read.
+    """
+    if not isinstance(source, str | os.PathLike | Image.Image):
+        source = io.BytesIO(source.read())  # a pipe cannot be read twice
+    with _opened(source) as image:
+        deep = sixteen_bit.claims(image)
+        halves = _halves(image, source)
+        upright = _upright(image)
+        kept = metadata.exif(image), metadata.dpi(image)
+        if halves and srgb.transform(image.info.get("icc_profile"), "RGB") is None:
+            pixels = sixteen_bit.join(*(_turned(half, image) for half in halves))
+        elif upright.mode in srgb.TOPS and srgb.transform(image.info.get("icc_profile"), "L") is None:
+            pixels = np.repeat(srgb.levels(upright)[..., None], 3, axis=2)
+        else:
+            pixels = np.array(srgb.convert(upright))
+            pixels = pixels * np.uint16(257) if deep else pixels
+        alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+        return Picture(pixels[..., :3], alpha, image.format or "PNG", *kept)
+
+
+def _halves(image: Image.Image, source: Source) -> tuple[Image.Image, Image.Image] | None:
+    if isinstance(source, Image.Image):
+        return None  # Pillow has already dropped what there was
+    return sixteen_bit.halves(image, io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source)
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Image.Image]:
+    """An open Pillow image; whatever its decoder raises inside the block becomes a UserError that names the file."""
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "filename", "") or "the picture"
+    try:
+        # No warnings: a large or slightly broken picture can either be read, or an error says why not.
+        with warnings.catch_warnings(action="ignore"):
+            if isinstance(source, Image.Image):
+                yield source
+            else:
+                with Image.open(source) as image:
+                    if image.format in _RUNS_PROGRAMS:
+                        raise OSError("it is a drawing, not a photo; save it as PNG first")
+                    yield image
+    except UserError:
+        raise
+    except Exception as error:  # a hostile file can make a decoder raise nearly anything
+        raise UserError(f"Cannot read {name}: {_reason(error, source)}.") from error
+
+
+def _reason(error: Exception, source: Source) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        return f"it has more than {limit} million pixels, the most that is opened; make it smaller first"
+    if isinstance(error, Image.UnidentifiedImageError):
+        empty = isinstance(source, str | os.PathLike) and Path(source).stat().st_size == 0
+        return "the file is empty" if empty else "it is not a picture, or is damaged, or of a kind unknown to Pillow"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The loaded pixels turned as the EXIF orientation asks; always another image than the one given."""
+    image.load()  # before its orientation is asked for: a TIFF turns itself and forgets the tag
+    return _turned(image, image)
+
+
+def _turned(pixels: Image.Image, tagged: Image.Image) -> Image.Image:
+    turn = metadata.turn(tagged)
+    return pixels.copy() if turn is None else pixels.transpose(turn)
+
+
+# --- pixels and tensors
+
+
+def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
+    """An RGB image, or an array (h, w, 3) of uint8 or uint16, as a float tensor (1, 3, h, w) in [0, 1]."""
+    pixels = np.array(image)  # a copy: what Pillow lends cannot be written to, which torch warns of
+    scale = 65535 if pixels.dtype == np.uint16 else 255
+    return torch.from_numpy(pixels.astype(np.float32) if scale > 255 else pixels).permute(2, 0, 1)[None].float() / scale
+
+
+def to_array(image: Tensor, dtype: type = np.uint8) -> np.ndarray:
+    """A tensor (1, 3, h, w) or (3, h, w) as an array (h, w, 3) of uint8 or uint16, clamped to [0, 1] and rounded."""
+    top = np.iinfo(dtype).max
+    pixels = (image.detach().squeeze(0) if image.ndim == 4 else image.detach()).float().clamp(0, 1) * top
+    return pixels.round().permute(1, 2, 0).cpu().numpy().astype(dtype)
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """A tensor (1, 3, h, w) or (3, h, w) as an 8-bit RGB image, clamped to [0, 1] and rounded."""
+    return Image.fromarray(to_array(image))
+
+
+def fit(image: Image.Image, size: int) -> Image.Image:
+    """The image with its longer side at most ``size`` pixels, in proportion; never enlarged."""
+    shape = _fitted(image.size, size)
+    return image if shape == image.size else image.resize(shape, Image.Resampling.LANCZOS)
+
+
+def fit_picture(picture: Picture, size: int) -> Picture:
+    """The same for a picture with all its bits, alpha included."""
+    shape = _fitted(picture.rgb.shape[1::-1], size)
+    if shape == picture.rgb.shape[1::-1]:
+        return picture
+    rgb = np.stack([_resized(picture.rgb[..., channel], shape) for channel in range(3)], axis=-1)
+    return replace(picture, rgb=rgb, alpha=None if picture.alpha is None else _resized(picture.alpha, shape))
+
+
+def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    scale = min(1.0, size / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def _resized(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(channel.astype(np.float32)).resize(shape, Image.Resampling.LANCZOS)
+    return np.rint(np.clip(np.asarray(image), 0, np.iinfo(channel.dtype).max)).astype(channel.dtype)
+
+
+# --- writing
+
+
+def write(file: str | Path | BinaryIO, picture: Picture, quality: int = 95, format: str | None = None) -> None:
+    """Write a picture, as sRGB, in the format of the file's suffix, or in ``format`` (as FORMATS names them).
+
+    ``quality``: 1 to 100, for JPEG, WebP and AVIF. PNG and TIFF keep 16 bits; JPEG, BMP, PPM and GIF get white
+    for what is transparent. Raises UserError where the format is unknown, or cannot hold so large a picture,
+    or the place cannot be written.
+    """
+    if not isinstance(file, str | os.PathLike):
+        file.write(encode(picture, format or "PNG", quality))
+        return
+    format = format or format_of(file)
+    data = encode(picture, format, quality)
+    with replacing(file) as temp:
+        temp.write_bytes(data)
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format that a suffix asks for. Raises UserError where none that can be written does."""
+    try:
+        return FORMATS[Path(path).suffix.lower()]
+    except KeyError:
+        raise UserError(f"Cannot write {path}: the name must end in one of {' '.join(sorted(FORMATS))}.") from None
+
+
+def encode(picture: Picture, format: str, quality: int = 95) -> bytes:
+    """The bytes of a file; see :func:`write`."""
+    longest = max(picture.rgb.shape[:2])
+    if longest > _LONGEST.get(format, longest):
+        raise UserError(f"{format} holds sides of at most {_LONGEST[format]} pixels, not {longest}: take .png or size=.")
+    file, icc = io.BytesIO(), srgb.profile()
+    if picture.rgb.dtype == np.uint16 and format in ("PNG", "TIFF"):
+        planes = [picture.rgb] if picture.alpha is None else [picture.rgb, picture.alpha[..., None]]
+        writer = sixteen_bit.write_png if format == "PNG" else sixteen_bit.write_tiff
+        writer(file, np.concatenate(planes, axis=2), icc, picture.exif, picture.dpi)
+        return file.getvalue()
+    image = picture.pil()
+    if image.mode == "RGBA" and format not in _ALPHA:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    options: dict = {"icc_profile": icc} if format in _PROFILE else {}
+    options |= {"quality": quality} if format in _QUALITY else {}
+    options |= {"subsampling": 0 if quality >= 90 else 2} if format == "JPEG" else {}
+    options |= {"exif": picture.exif} if picture.exif and format in _EXIF else {}
+    options |= {"dpi": picture.dpi} if picture.dpi else {}
+    options |= {"compression": "tiff_adobe_deflate"} if format == "TIFF" else {}
+    image.save(file, format, **options)
+    return file.getvalue()

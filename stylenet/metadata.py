@@ -1,0 +1,69 @@
+"""What a picture's file says besides its pixels, and how much of that still holds for a stylized copy.
+
+Kept: EXIF's camera, exposure, date, place, author and copyright; the resolution. Dropped: orientation and profile (both
+are applied), thumbnail, maker's notes, XMP and comments (they describe the old pixels, or cannot be moved safely).
+"""
+
+import math
+
+from PIL import ExifTags, Image
+
+_KEPT = [
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+]
+_DROPPED = {  # of the EXIF block
+    ExifTags.Base.MakerNote,
+    ExifTags.Base.ColorSpace,
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.Base.ExifInteroperabilityOffset,
+}
+_MOST = 65000  # a JPEG file has room for 65,533 bytes of it
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the picture upright, by its EXIF orientation; None where nothing does or the EXIF is broken."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # made-up EXIF raises nearly anything; the pixels are fine without it
+        return None
+
+
+def exif(image: Image.Image) -> bytes:
+    """The EXIF worth keeping, as bytes to write again; empty where there is none or it is broken."""
+    try:
+        old, new = image.getexif(), Image.Exif()
+        for tag in _KEPT:
+            if tag in old:
+                new[tag] = old[tag]
+        for block in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            if kept := {tag: value for tag, value in old.get_ifd(block).items() if tag not in _DROPPED}:
+                new[block] = kept
+        data = new.tobytes() if len(new) else b""
+        return data if len(data) <= _MOST else b""
+    except Exception:  # as above
+        return b""
+
+
+def dpi(image: Image.Image) -> tuple[float, float] | None:
+    """Pixels per inch, horizontal and vertical; None where the file does not say or says nonsense."""
+    try:
+        x, y = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    sensible = all(math.isfinite(value) and 1 <= value < 65535 for value in (x, y))
+    return (x, y) if sensible else None
