@@ -13,11 +13,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 RUN := .venv/bin/python
 
 define FETCH_WEIGHTS
-import sys
+import logging, sys
 from stylenet.errors import UserError
-from stylenet.weights import vgg_state
+from stylenet.weights import vgg_weights
+logging.basicConfig(format="%(message)s")
+logging.getLogger("stylenet").setLevel(logging.INFO)
 try:
-    vgg_state("vgg16")
+    vgg_weights("vgg16")
 except UserError as error:
     sys.exit(str(error))
 endef
@@ -37,8 +39,9 @@ endif
 .venv/.installed: pyproject.toml
 	@if [ -e .venv/.unfinished ] || ! $(RUN) -c "import pip; $(CHECK)" 2>/dev/null; then \
 		"$(PYTHON)" -c "$(CHECK)" 2>/dev/null || { \
-			echo "stylenet needs Python 3.11 or newer; found: $$("$(or $(PYTHON),python3)" --version 2>&1 || echo none)." \
-				"Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }; \
+			found="$$("$(or $(PYTHON),python3)" --version 2>/dev/null)"; \
+			echo "stylenet needs Python 3.11 or newer; $(or $(PYTHON),python3) is $${found:-no Python}." \
+				"Install one, or name it: make PYTHON=/path/to/python3.11 $(or $(MAKECMDGOALS),setup)" >&2; exit 1; }; \
 		"$(PYTHON)" -m venv --clear .venv && touch .venv/.unfinished || exit 1; \
 	fi
 	@echo "Installing stylenet and its tools into .venv (PyTorch is large: a few minutes the first time) ..."
@@ -48,8 +51,8 @@ endif
 
 DEMO_STYLE := starry_night
 DEMO_CKPT := checkpoints/$(DEMO_STYLE).safetensors
-DEMO_PHOTO := stylenet/assets/photos/val/astronaut.jpg
-DEMO_OUTPUT := demo/astronaut_$(DEMO_STYLE).jpg
+DEMO_PHOTO := stylenet/assets/photos/val/castle.jpg
+DEMO_OUTPUT := demo/castle_$(DEMO_STYLE).jpg
 
 demo: setup
 	$(RUN) scripts/train.py style=$(DEMO_STYLE) experiment=demo
