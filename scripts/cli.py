@@ -1,0 +1,175 @@
+"""What all scripts share: file names taken as typed, and mistakes answered in a line instead of a traceback.
+
+Knows Hydra and OmegaConf, and nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment brings tracebacks back.
+"""
+
+import csv
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra import compose, initialize_config_dir, main
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stylenet.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def run(
+    function: Callable[[DictConfig], Any], config_name: str, paths: Collection[str], several: str | None = None
+) -> None:
+    """Compose ``configs/<config_name>.yaml`` with the command line; call ``function(config)`` once, or per ``-m`` run.
+
+    ``paths``: the keys whose values are file names, taken as typed: nothing in them needs quoting for Hydra.
+    ``several``: the one of these that may be given several times, as a list, or as bare words; it becomes a list.
+    Exits with 2 and a line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
+    """
+    tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names that are not UTF-8
+    sys.argv[1:] = as_typed(sys.argv[1:], paths, several)
+    begun: list[DictConfig] = []
+    job = _answering(function, begun, tracebacks)
+    try:
+        main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()
+    except Exception as error:  # Hydra raises ValueError and others too for what was typed
+        if tracebacks or begun:
+            raise
+        _exit(explain(error, config_name))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _answering(function: Callable[[DictConfig], Any], begun: list[DictConfig], tracebacks: bool) -> Callable:
+    """The function, but it exits by itself after a user's mistake: Hydra would add a report of its own."""
+
+    def job(config: DictConfig) -> Any:
+        begun.append(config)
+        try:
+            if missing := sorted(OmegaConf.missing_keys(config)):
+                raise UserError(f"Please give {' and '.join(f'{key}=...' for key in missing)} (--help explains).")
+            return function(config)
+        except (UserError, OmegaConfBaseException) as error:
+            if tracebacks:
+                raise
+            _exit(str(error) if isinstance(error, UserError) else _first_line(error))
+
+    return job
+
+
+def _exit(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+# --- file names as typed
+
+
+def as_typed(argv: list[str], paths: Collection[str], several: str | None = None) -> list[str]:
+    """The command line with the values of ``paths`` quoted for Hydra, those of ``several`` gathered into one list."""
+    words, gathered = [], []
+    for word in argv:
+        key, equals, value = word.partition("=")
+        if equals and key.lstrip("+") in paths:
+            names = _names(value) if value != "null" else None
+            if names is not None and key.lstrip("+") == several:
+                gathered += names
+            elif names is not None:
+                words.append(f"{key}={_quote(names[0])}" if names == [names[0]] else f"{key}={_list(names)}")
+            else:
+                words.append(word)
+        elif several and not word.startswith("-") and os.path.exists(word):
+            gathered.append(word)
+        else:
+            words.append(word)
+    return [*words, f"{several}={_list(gathered)}"] if gathered else words
+
+
+def _names(value: str) -> list[str]:
+    """The file names a value stands for: itself if there is such a file; else [a, b], "a", ~/a are taken apart."""
+    if os.path.lexists(value):
+        return [value]
+    if len(value) > 1 and value[0] == "[" and value[-1] == "]":
+        quote = "'" if value[1:].lstrip().startswith("'") else '"'
+        return [name for row in csv.reader([value[1:-1]], quotechar=quote, skipinitialspace=True) for name in row]
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    return [os.path.expanduser(value)]
+
+
+def _list(names: list[str]) -> str:
+    return "[" + ",".join(map(_quote, names)) + "]"
+
+
+def _quote(name: str) -> str:
+    """A value that Hydra's grammar and OmegaConf's interpolation both give back unchanged."""
+    name = re.sub(r"(\\*)\$\{", r"\1\1\\${", name)
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name) + "'"
+
+
+# --- mistakes in the options
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """A mistake in the options in plain words: what was seen, what there is, what to do."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        there = f" There are: {', '.join(error.options)}." if error.options else ""
+        return f"There is no {group or 'config'} {choice!r}.{there}"
+    if isinstance(error, OverrideParseException):
+        word = error.override or ""
+        if "=" not in word:
+            return f"What is {word!r}? Options are written as name=value; --help lists them."
+        return f"Cannot understand {word!r}: put quotes around a value with special characters: {_quoted_example(word)}"
+    if found := re.search(r"You must specify '([^']+)'", text):
+        options = ", ".join(line.strip() for line in text.splitlines()[2:] if line.strip())
+        return f"Please choose {found[1]}=... There are: {options}."
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return _unknown(found[1], config_name)
+    return _first_line(error)
+
+
+def _quoted_example(word: str) -> str:
+    key, _, value = word.partition("=")
+    return f"\"{key}='{value}'\""
+
+
+def _unknown(key: str, config_name: str) -> str:
+    known = _known_keys(config_name)
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean {near[0]}=?" if near else f" There are: {', '.join(k for k in known if '.' not in k)}."
+    return f"There is no option {key!r}.{hint} --help explains them."
+
+
+def _known_keys(config_name: str) -> list[str]:
+    """All keys of the config as it stands without the command line, and its groups; none if it needs a choice."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            config = compose(config_name)
+        except HydraException:
+            config = OmegaConf.load(CONFIGS / f"{config_name}.yaml")
+    keys: list[str] = []
+    nodes: list[tuple[str, Any]] = [("", config)]
+    while nodes:
+        prefix, node = nodes.pop()
+        for key in node:
+            if key in ("hydra", "defaults"):
+                continue
+            keys.append(f"{prefix}{key}")
+            if not OmegaConf.is_missing(node, key) and OmegaConf.is_dict(node._get_node(key)):
+                nodes.append((f"{prefix}{key}.", node[key]))
+    return sorted(keys)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
