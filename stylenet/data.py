@@ -1,0 +1,214 @@
+"""Photos for training and validation: which are seen when, as batches. Knows nothing about styles, networks or losses.
+
+How the photos are found is in photos.py, how they are cropped in crops.py. Pictures stay uint8 until they are on the
+device.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from stylenet.coco import fetch_coco
+from stylenet.crops import Crops, GlobalSamples, centre_square, to_uint8
+from stylenet.errors import UserError
+from stylenet.photos import MIN_SIDE, data_root, find_images, hold_out, identity, open_photo
+from stylenet.weights import home
+
+BUNDLED = Path(__file__).parent / "assets" / "photos"
+
+log = logging.getLogger(__name__)
+
+
+class Photos(pl.LightningDataModule):
+    """Training crops and held-out validation photos, as uint8 batches (b, 3, size, size).
+
+    root: folder, list file or COCO as unpacked; None: the bundled photos. batch_size: per process. steps: of the whole
+    run. val: how many photos to hold out (at most a fifth), or a folder of them; val_size: side of their centre
+    squares. coco: without root, COCO is fetched to the cache folder if ``download`` says so. Raises UserError for
+    settings out of range and, in ``setup``, where there are no photos.
+    """
+
+    start_sample: int | None = None
+    """First sample number of this run; None: Lightning's global step times the batch of all processes."""
+
+    crops: Crops
+    """The training crops by sample number, from ``setup`` on."""
+
+    def __init__(
+        self,
+        *,
+        root: str | Path | None = None,
+        steps: int,
+        seed: int,
+        size: int,
+        batch_size: int,
+        scale: Sequence[float],
+        ratio: Sequence[float],
+        flip: bool,
+        workers: int | Literal["auto"],
+        val: int | str | Path,
+        val_size: int,
+        coco: bool = False,
+        download: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_numbers(steps=(steps, 1), seed=(seed, 0), batch_size=(batch_size, 1))
+        _check_numbers(size=(size, MIN_SIDE), val_size=(val_size, MIN_SIDE))
+        _check_numbers(workers=(0 if workers == "auto" else workers, 0), val=(val if isinstance(val, int) else 0, 0))
+        self.scale, self.ratio = _pair("scale", scale, 1), _pair("ratio", ratio, math.inf)
+        self.steps, self.seed, self.size, self.batch_size, self.flip = steps, seed, size, batch_size, flip
+        self.workers, self.val, self.val_size = workers, val, val_size
+        self.root = Path(root).expanduser() if root else None
+        self.coco, self.download = coco, download
+        self._bundled = self.root is None and not coco
+        self.val_photos: list[Tensor] = []  # uint8 (3, val_size, val_size), the same ones in every run
+        self._unreadable: list[Path] = []  # met while choosing them
+
+    def prepare_data(self) -> None:
+        """Fetch COCO if that was asked for."""
+        if self.coco and self.download:
+            fetch_coco(self.root or home() / "coco")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the photos, hold out the validation photos and check that there is something to train on."""
+        if hasattr(self, "crops"):
+            return
+        root = data_root(self._root())
+        photos = find_images(root)
+        held_out = self._hold_out(photos, root)
+        known = {identity(path) for path in [*held_out, *self._unreadable]}
+        remaining = [path for path in photos if identity(path) not in known]
+        if not remaining:
+            reason = "is a validation photo too" if held_out else "is unreadable"
+            raise UserError(f"Every one of the {len(photos)} photos in {root} {reason}. Give others: data.root=...")
+        crops = Crops(remaining, self.size, self.seed, self.scale, self.ratio, self.flip)
+        crops[self._start()]  # now, in one line, rather than out of a worker: none can be read
+        self.crops = crops
+        if self._bundled and self._first_process():
+            count = len(remaining)
+            log.warning("only %d bundled photos; a real style wants thousands: data=folder data.root=...", count)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Batches from ``start_sample`` on, this process's share of each."""
+        rank, world = self._place()
+        done = self._trainer_step(self._start() // (world * self.batch_size))
+        workers = self._workers()
+        return DataLoader(
+            self.crops,
+            batch_sampler=GlobalSamples(self._start(), self.steps, self.batch_size, rank, world, done),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
+        """The held-out photos in a fixed order, all of them in every process; an empty list where there are none."""
+        if not self.val_photos:
+            return []
+        photos = _Listed(self.val_photos)
+        return DataLoader(photos, batch_size=self.batch_size, pin_memory=torch.cuda.is_available())
+
+    def describe(self) -> dict[str, str | int]:
+        """A summary for the checkpoint; ``skipped`` counts what has been met so far."""
+        return {
+            "root": "bundled" if self._bundled else data_root(self._root()).name,
+            "photos": len(self.crops.photos),
+            "held_out": len(self.val_photos),
+            "skipped": self.crops.skipped + len(self._unreadable),
+            "size": self.size,
+            "seed": self.seed,
+        }
+
+    def _root(self) -> Path:
+        if self.root is not None:
+            return self.root
+        if self._bundled:
+            return BUNDLED / "train"
+        if not (home() / "coco" / "train2017").is_dir():
+            raise UserError(
+                f"COCO is not in {home() / 'coco'}. Give its folder: data.root=/path/to/coco (with train2017 in it), "
+                "or have it fetched (18 GB): data.download=true"
+            )
+        return home() / "coco"
+
+    def _hold_out(self, photos: list[Path], root: Path) -> list[Path]:
+        """Choose and read the validation photos; the broken ones among them are passed over."""
+        if not isinstance(self.val, int):
+            root = data_root(self.val)
+            photos = find_images(root, "data.val")
+            count = len(photos)
+        elif self._bundled:
+            root, count = BUNDLED / "val", self.val
+            photos = find_images(root)
+        else:
+            count = min(self.val, len(photos) // 5)
+            if count < self.val:
+                log.warning("data.val=%d is over a fifth of the %d photos: %d held out", self.val, len(photos), count)
+        return hold_out(photos, root, count, self._add_val)
+
+    def _add_val(self, path: Path) -> bool:
+        try:
+            self.val_photos.append(to_uint8(centre_square(open_photo(path, self.val_size), self.val_size)))
+        except UserError as error:
+            log.warning("skipped a photo for validation: %s", error)
+            self._unreadable.append(path)
+            return False
+        return True
+
+    def _workers(self) -> int:
+        if isinstance(self.workers, int):
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        here = self.trainer.num_devices if self.trainer else 1
+        share = max(1, cores // here)
+        # Without a GPU the cores are needed for the training itself and a step takes longer than a batch of crops.
+        return max(1, min(share - 1, 16 if torch.cuda.is_available() else 2))
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _first_process(self) -> bool:
+        return self._place()[0] == 0
+
+    def _trainer_step(self, otherwise: int) -> int:
+        return self.trainer.global_step if self.trainer else otherwise
+
+    def _start(self) -> int:
+        if self.start_sample is not None:
+            return self.start_sample
+        return self._trainer_step(0) * self._place()[1] * self.batch_size
+
+
+class _Listed(Dataset[Tensor]):
+    """Pictures already in memory."""
+
+    def __init__(self, pictures: list[Tensor]) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.pictures[index]
+
+
+def _check_numbers(**limits: tuple[object, int]) -> None:
+    for name, (value, least) in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            hint = ' or "auto"' if name == "workers" else " or a folder" if name == "val" else ""
+            raise UserError(f"data.{name}={value!r}: give a whole number of {least} or more{hint}.")
+
+
+def _pair(name: str, value: Sequence[float], most: float) -> tuple[float, float]:
+    low, high = value if len(value) == 2 else (0.0, 0.0)
+    if not 0 < low <= high <= most:
+        raise UserError(f"data.{name}={list(value)}: give [least, greatest], above 0 and at most {most}.")
+    return float(low), float(high)
