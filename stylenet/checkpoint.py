@@ -1,0 +1,197 @@
+"""One self-describing safetensors file per style: a network's weights, and as metadata the plain data to rebuild it.
+
+It reads our files, the checkpoints of our training runs and pytorch/examples' files, on any device. It knows nothing
+about VGG, losses or training. Nothing that a file says is executed or looked up outside the table of networks.
+"""
+
+import difflib
+import json
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from stylenet.errors import UserError
+from stylenet.files import replacing
+from stylenet.foreign import from_pytorch_examples, is_pytorch_examples
+from stylenet.nets import NETS, build
+
+FORMAT = 1
+KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
+LARGEST = 10_000  # what a file may give as a width or a count: enough for any network, too little to fill the memory
+
+_PACKAGE = Path(__file__).parent
+
+
+def save(path: str | Path, net: nn.Module, info: dict[str, Any], half: bool = False) -> Path:
+    """Write ``net`` and ``info`` (plain data that JSON can hold) to ``path``, whole or not at all; return the path.
+
+    ``half`` stores float16: half the size. "format" and "net" of ``info`` are set here. Raises TypeError or
+    ValueError for data that is not plain (NaN is not), UserError where ``path`` cannot be written.
+    """
+    info = {**info, "format": FORMAT, "net": describe(net)}
+    metadata = {KEY: json.dumps(info, allow_nan=False)}
+    dtype = torch.float16 if half else torch.float32
+    state = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in net.state_dict().items()}
+    with replacing(path) as temp:
+        temp.write_bytes(to_bytes(state, metadata))  # safetensors' own writing makes files that others cannot read
+    return Path(path)
+
+
+def describe(net: nn.Module) -> dict[str, Any]:
+    """The network's name in ``NETS`` and its constructor's arguments."""
+    name = next(name for name, kind in NETS.items() if type(net) is kind)
+    return {"name": name, "args": net.config}
+
+
+def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
+    """The network in eval mode and float32 on ``device``, and what the file says about it.
+
+    ``ckpt``: a name (see ``known``) or the path of our ``.safetensors``, a ``.ckpt`` of our training, or a
+    pytorch/examples ``.pth`` or ``.model``. Raises UserError for a file that is missing, damaged, foreign, newer than
+    this program or at odds with itself.
+    """
+    path = resolve(ckpt)
+    info, state = _read(path)
+    net = _assemble(path, info, state)
+    return net.to(device).eval(), info
+
+
+def known() -> dict[str, Path]:
+    """The styles at hand by name: in ./checkpoints, else in the project's checkpoints, else shipped."""
+    folders = [Path("checkpoints"), _PACKAGE.parent / "checkpoints", _PACKAGE / "assets" / "checkpoints"]
+    styles = {file.stem: file for folder in reversed(folders) for file in folder.glob("[!.]*.safetensors")}
+    return dict(sorted(styles.items()))
+
+
+def resolve(name: str | Path) -> Path:
+    """The file meant by a name or a path. Raises UserError with the known names where there is none."""
+    styles = known()
+    if str(name) in styles:
+        return styles[str(name)]
+    path = os.path.expanduser(name)
+    if os.path.isfile(path):
+        return Path(path)
+    meant = difflib.get_close_matches(Path(name).stem, styles, n=1)
+    guess = f" Did you mean {meant[0]}?" if meant else ""
+    names = ", ".join(styles) or "none yet"
+    raise UserError(f"ckpt={name}: no such style or file.{guess} Known styles: {names}; or give the path of a file.")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The info, in its outer form checked, and the weights under the network's names."""
+    try:
+        info, state = _from_safetensors(path) if path.suffix == ".safetensors" else _from_torch(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from error
+    if not isinstance(info, dict) or not isinstance(info.get("format"), int):
+        raise UserError(f"{path} is not a style file: it gives no format version. Give a file that stylenet wrote.")
+    if info["format"] > FORMAT:
+        raise UserError(f"{path} has format {info['format']}, this program reads up to {FORMAT}: upgrade stylenet.")
+    return info, state
+
+
+def _from_safetensors(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+            state = {key: file.get_tensor(key) for key in file.keys()}
+        info = None if text is None else json.loads(text)
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged or cut short ({_line(error)}). Get or train it again.") from error
+    if text is None:
+        raise _foreign(path, state)
+    return info, state
+
+
+def _from_torch(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if code := re.search(r"GLOBAL (\S+)", str(error)):
+            raise UserError(f"{path} wants to run code ({code[1]}): refused. Save its state_dict instead.") from None
+        raise UserError(f"{path} is damaged or no checkpoint ({_line(error)}). Get it again.") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(f"{path} is damaged or no checkpoint ({_line(error)}). Get it again.") from error
+    if is_pytorch_examples(saved):
+        return _from_pytorch_examples(path, saved)
+    if not isinstance(saved, dict) or KEY not in saved or not isinstance(saved.get("state_dict"), dict):
+        raise _foreign(path, saved if isinstance(saved, dict) else {})
+    return saved[KEY], {key[4:]: value for key, value in saved["state_dict"].items() if key.startswith("net.")}
+
+
+def _from_pytorch_examples(path: Path, saved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    _require_room(path, saved)
+    try:
+        net, state = from_pytorch_examples(saved)
+    except (ValueError, AttributeError, IndexError) as error:
+        raise UserError(f"{path} looks like a pytorch/examples file, but {_line(error)}. Get it again.") from error
+    return {"format": FORMAT, "net": net, "styles": [{"name": path.stem}], "origin": "pytorch/examples"}, state
+
+
+def _assemble(path: Path, info: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
+    """The network that ``info`` declares, holding ``state``; nothing is allocated before the two agree."""
+    spec = info.get("net")
+    if not isinstance(spec, dict) or str(spec.get("name")) not in NETS or not isinstance(spec.get("args", {}), dict):
+        raise UserError(f"{path} declares the network {spec!r:.80}; known are: {', '.join(NETS)}. Upgrade stylenet.")
+    try:
+        if max(_numbers(spec), default=0) > LARGEST:
+            raise ValueError(f"a width or count above {LARGEST}")
+        with torch.device("meta"):
+            net = build(spec["name"], **spec.get("args", {}))
+    except Exception as error:  # the arguments are a stranger's: they can make a constructor fail in any way
+        raise UserError(f"{path} declares a network that cannot be built ({_line(error)}). Get it again.") from error
+    expected = net.state_dict()
+    _require_room(path, expected)
+    if problem := _misfit(expected, state):
+        raise UserError(f"{path} does not fit the network that it declares: {problem}. It is damaged or was edited.")
+    net.load_state_dict({key: state[key].to(torch.float32, copy=True) for key in expected}, assign=True)
+    return net
+
+
+def _require_room(path: Path, state: dict[str, Any]) -> None:
+    """Refuse tensors that are larger than their file, be it by a declaration or by a stride of 0."""
+    if sum(tensor.numel() for tensor in state.values() if isinstance(tensor, Tensor)) * 2 > path.stat().st_size:
+        raise UserError(f"{path} declares a network larger than the file itself. It is damaged or hostile.")
+
+
+def _misfit(expected: dict[str, Tensor], state: dict[str, Any]) -> str:
+    """What is wrong with the first tensor that does not fit; empty if all do."""
+    for key, tensor in expected.items():
+        found = state.get(key)
+        if not isinstance(found, Tensor):
+            return f"{key} is missing"
+        if found.shape != tensor.shape or not found.is_floating_point():
+            return f"{key} is {found.dtype} {tuple(found.shape)}, not float {tuple(tensor.shape)}"
+        if not found.isfinite().all():
+            return f"{key} holds NaN or infinity"
+    return next((f"{key} is left over" for key in state if key not in expected), "")
+
+
+def _numbers(data: Any) -> Iterator[float]:
+    """Every number in nested plain data."""
+    if isinstance(data, int | float):
+        yield data
+    elif isinstance(data, dict | list | tuple):
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from _numbers(item)
+
+
+def _foreign(path: Path, state: dict[Any, Any]) -> UserError:
+    found = ", ".join(str(key) for key in list(state)[:3]) or "no weights"
+    return UserError(
+        f"{path} is not a style file (it holds {found:.100}). Allowed: a .safetensors or .ckpt file of stylenet, "
+        "or a .pth or .model file of pytorch/examples' fast_neural_style."
+    )
+
+
+def _line(error: Exception) -> str:
+    """The first line of what an exception says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")[:200]

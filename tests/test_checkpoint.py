@@ -1,0 +1,339 @@
+"""Style files: what is saved comes back, what others made is understood or refused, nothing in a file is executed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from stylenet import checkpoint
+from stylenet.errors import UserError
+from stylenet.nets import build
+
+SMALL = {"widths": [4, 6, 8], "blocks": 2}
+INFO: dict[str, Any] = {"styles": [{"name": "waves", "sha256": "ab"}], "training": {"steps": 7, "val": {"total": 1.5}}}
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return build("johnson", **SMALL).eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, outside the project."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def photo(height: int = 24, width: int = 28, seed: int = 1) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def message(ckpt: str | Path) -> str:
+    """The one line that a user reads when ``ckpt`` cannot be loaded."""
+    with pytest.raises(UserError) as caught:
+        checkpoint.load(ckpt)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def rewritten(path: Path, info: Any, state: dict[str, Tensor] | None = None) -> Path:
+    """Our file with another info, and other tensors if given."""
+    text = info if isinstance(info, str) else json.dumps(info)
+    save_file(load_file(path) if state is None else state, path, {"stylenet": text})
+    return path
+
+
+def test_what_is_saved_comes_back(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "new" / "waves.safetensors", net, INFO)
+    again, info = checkpoint.load(path)
+    assert {key: info[key] for key in INFO} == INFO
+    assert info["format"] == 1 and info["net"]["name"] == "johnson" and info["net"]["args"]["widths"] == [4, 6, 8]
+    assert not again.training and all(p.requires_grad for p in again.parameters())
+    assert torch.equal(again(photo()), net(photo()))
+
+
+def test_half_is_half_the_size_and_loads_as_float32(net: nn.Module, tmp_path: Path) -> None:
+    whole = checkpoint.save(tmp_path / "whole.safetensors", net, INFO)
+    half = checkpoint.save(tmp_path / "half.safetensors", net, INFO, half=True)
+    weights = sum(p.numel() for p in net.parameters())
+    assert whole.stat().st_size - half.stat().st_size == pytest.approx(2 * weights, abs=64)
+    again, _ = checkpoint.load(half)
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    assert (again(photo()) - net(photo())).abs().max() < 0.01
+
+
+def test_the_file_is_as_readable_as_the_users_other_files(net: nn.Module, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("value", [float("nan"), Path("x"), torch.ones(1)])
+def test_only_plain_data_is_saved_and_a_failure_leaves_the_old_file(net: nn.Module, tmp_path: Path, value: Any) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
+    before = path.read_bytes()
+    with pytest.raises((TypeError, ValueError)):
+        checkpoint.save(path, net, {"training": value})
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_loading_does_not_disturb_the_random_numbers(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    checkpoint.load(path)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_network_stays_usable_when_its_file_is_overwritten(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
+    again, _ = checkpoint.load(path)
+    path.write_bytes(b"")
+    assert torch.equal(again(photo()), net(photo()))
+
+
+def test_names_are_looked_for_nearest_first(net: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_PACKAGE", folder / "project" / "stylenet")
+    places = [folder / "checkpoints", folder / "project/checkpoints", folder / "project/stylenet/assets/checkpoints"]
+    for steps, place in enumerate(places):
+        for name in ["waves", "stars", "sun"][: steps + 1]:
+            checkpoint.save(place / f"{name}.safetensors", net, {"training": {"steps": steps}})
+    (folder / "checkpoints" / ".0123.safetensors").touch()  # another process is just writing a file
+    assert list(checkpoint.known()) == ["stars", "sun", "waves"]
+    assert [checkpoint.load(name)[1]["training"]["steps"] for name in ("waves", "stars", "sun")] == [0, 1, 2]
+
+
+def test_an_unknown_name_is_told_the_known_ones(net: nn.Module, folder: Path) -> None:
+    checkpoint.save(folder / "checkpoints" / "great_wave.safetensors", net, {})
+    text = message("graet_wave")
+    assert "graet_wave" in text and "Did you mean great_wave?" in text and "path" in text
+    assert "Did you mean" not in message("nowhere/zzz.safetensors")
+
+
+@pytest.mark.parametrize("size", [0, 5, 400, -1])
+def test_a_file_cut_short_says_so(net: nn.Module, tmp_path: Path, size: int) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
+    path.write_bytes(path.read_bytes()[:size])
+    assert str(path) in message(path) and "cut short" in message(path)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.ckpt", "a.pth", "a.model"])
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(50), b"\x80\x02" + bytes(50), bytes(5000)])
+def test_rubbish_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert "damaged" in message(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "{}", '{"format": "1"}', "[" * 100_000])
+def test_metadata_that_is_not_ours_is_refused(net: nn.Module, tmp_path: Path, text: str) -> None:
+    path = rewritten(checkpoint.save(tmp_path / "waves.safetensors", net, {}), text)
+    assert str(path) in message(path)
+
+
+def test_a_foreign_file_is_named_by_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "bert.safetensors"
+    save_file({"encoder.weight": torch.ones(2)}, path)
+    assert "encoder.weight" in message(path) and "fast_neural_style" in message(path)
+    torch.save({"features.0.weight": torch.ones(2)}, tmp_path / "vgg.pth")
+    assert "features.0.weight" in message(tmp_path / "vgg.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    assert "no weights" in message(tmp_path / "list.pth")
+
+
+def test_a_newer_format_asks_for_an_upgrade(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
+    rewritten(path, {"format": 2, "net": {"name": "johnson", "args": SMALL}})
+    assert "format 2" in message(path) and "upgrade" in message(path)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        {"name": "os.system", "args": {}},
+        {"name": ["johnson"], "args": {}},
+        {"name": "johnson", "args": [1]},
+        {"name": "johnson", "args": {"command": "x"}},
+        {"name": "johnson", "args": {"widths": [4, 6]}},
+        {"name": "johnson", "args": {"widths": "big"}},
+        {"name": "johnson", "args": {"widths": [1e9, 6, 8]}},
+        {"name": "johnson", "args": {"widths": [10**9] * 3}},
+        {"name": "johnson", "args": {"widths": [9999] * 3, "blocks": 2}},
+        {"name": "johnson", "args": {**SMALL, "blocks": 10**9}},
+        {"name": "johnson", "args": {**SMALL, "n_styles": 10**12}},
+    ],
+    ids=str,
+)
+def test_a_network_that_cannot_be_is_refused_before_it_is_made(net: nn.Module, tmp_path: Path, spec: Any) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
+    assert "declares" in message(rewritten(path, {"format": 1, "net": spec}))
+
+
+def test_tensors_that_do_not_fit_are_named(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
+    good, info = load_file(path), {"format": 1, "net": checkpoint.describe(net)}
+    for change, expected in [
+        ({"last.bias": torch.ones(4)}, "last.bias is torch.float32 (4,), not float (3,)"),
+        ({"last.bias": torch.ones(3, dtype=torch.int64)}, "last.bias is torch.int64"),
+        ({"last.bias": torch.tensor([1, float("nan"), 1])}, "last.bias holds NaN"),
+        ({"more": torch.ones(3)}, "more is left over"),
+    ]:
+        assert expected in message(rewritten(path, info, good | change))
+    good.pop("last.bias")
+    assert "last.bias is missing" in message(rewritten(path, info, good))
+
+
+def test_our_trainings_checkpoint(net: nn.Module, tmp_path: Path) -> None:
+    state = {f"net.{key}": value for key, value in net.state_dict().items()} | {"other.x": torch.ones(1)}
+    info = {"format": 1, "net": checkpoint.describe(net), **INFO}
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": state, "stylenet": info, "optimizer_states": [{"lr": 1e-3}], "global_step": 7}, path)
+    again, found = checkpoint.load(path)
+    assert found == info and torch.equal(again(photo()), net(photo()))
+
+
+class Evil:
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_wants_code_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "style.pth"
+    evil = {"conv1.conv2d.weight": Evil(tmp_path / "harm")}
+    torch.save(evil, path, _use_new_zipfile_serialization=zipped)
+    assert "wants to run code" in message(path) and "mkdir" in message(path)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_whole_pickled_network_is_refused(net: nn.Module, tmp_path: Path) -> None:
+    torch.save(net, tmp_path / "net.pth")
+    assert "wants to run code (stylenet.nets.johnson.Johnson)" in message(tmp_path / "net.pth")
+
+
+# pytorch/examples' network, stated again on its own: keys and arithmetic as in its released files, pictures in 0..255.
+
+
+def their_weights(seed: int = 0, widths: tuple[int, int, int] = (32, 64, 128), blocks: int = 5) -> dict[str, Tensor]:
+    """Random weights of a trained network's scale: output around 127, give or take 60."""
+    random = torch.Generator().manual_seed(seed)
+    a, b, c = widths
+    state: dict[str, Tensor] = {}
+
+    def conv(key: str, into: int, out: int, size: int, scale: float) -> None:
+        spread = scale / (into * size * size) ** 0.5
+        state[f"{key}.conv2d.weight"] = torch.randn(out, into, size, size, generator=random) * spread
+        state[f"{key}.conv2d.bias"] = torch.randn(out, generator=random)
+
+    def norm(key: str, channels: int) -> None:
+        state[f"{key}.weight"] = 1 + 0.2 * torch.randn(channels, generator=random)
+        state[f"{key}.bias"] = 0.2 * torch.randn(channels, generator=random)
+
+    for n, (into, out, size) in enumerate([(3, a, 9), (a, b, 3), (b, c, 3)], 1):
+        conv(f"conv{n}", into, out, size, 1)
+        norm(f"in{n}", out)
+    for n in range(1, blocks + 1):
+        for i in (1, 2):
+            conv(f"res{n}.conv{i}", c, c, 3, 1)
+            norm(f"res{n}.in{i}", c)
+    for n, (into, out) in enumerate([(c, b), (b, a)], 1):
+        conv(f"deconv{n}", into, out, 3, 1)
+        norm(f"in{n + 3}", out)
+    conv("deconv3", a, 3, 9, 60)
+    state["deconv3.conv2d.bias"] += 127
+    return state
+
+
+def their_output(state: dict[str, Tensor], x: Tensor) -> Tensor:
+    def conv(key: str, x: Tensor, stride: int = 1) -> Tensor:
+        weight, bias = state[f"{key}.conv2d.weight"], state[f"{key}.conv2d.bias"]
+        margin = weight.shape[-1] // 2
+        return F.conv2d(nn.ReflectionPad2d(margin)(x), weight, bias, stride)
+
+    def norm(key: str, x: Tensor) -> Tensor:
+        return F.instance_norm(x, weight=state[f"{key}.weight"], bias=state[f"{key}.bias"], eps=1e-5)
+
+    for n, stride in [(1, 1), (2, 2), (3, 2)]:
+        x = F.relu(norm(f"in{n}", conv(f"conv{n}", x, stride)))
+    for n in range(1, 1 + len({key.split(".")[0] for key in state if key.startswith("res")})):
+        y = F.relu(norm(f"res{n}.in1", conv(f"res{n}.conv1", x)))
+        x = x + norm(f"res{n}.in2", conv(f"res{n}.conv2", y))
+    for n in (1, 2):
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        x = F.relu(norm(f"in{n + 3}", conv(f"deconv{n}", x)))
+    return conv("deconv3", x)
+
+
+@pytest.mark.parametrize("height, width", [(64, 48), (61, 46)])
+def test_a_pytorch_examples_file_gives_what_that_project_gives(tmp_path: Path, height: int, width: int) -> None:
+    state = their_weights()
+    torch.save(state, tmp_path / "candy.pth")
+    net, info = checkpoint.load(tmp_path / "candy.pth")
+    assert info["styles"][0]["name"] == "candy" and info["origin"] == "pytorch/examples"
+    content = photo(height, width)
+    theirs = their_output(state, content * 255)[..., :height, :width].clamp(0, 255) / 255
+    assert 0.1 < theirs.std() < 0.4  # a picture, not a grey or clipped one
+    with torch.no_grad():
+        assert (net(content) - theirs).abs().max() <= 1e-4
+
+
+def test_an_old_pytorch_examples_file_with_statistics(tmp_path: Path) -> None:
+    state = their_weights(widths=(4, 6, 8), blocks=2)
+    old = dict(state)
+    for key in [key for key in state if ".weight" in key and "conv2d" not in key]:
+        for name in ("running_mean", "running_var"):
+            old[key.replace("weight", name)] = torch.full_like(state[key], 9.0)
+    torch.save(old, tmp_path / "mosaic.model", _use_new_zipfile_serialization=False)
+    net, _ = checkpoint.load(tmp_path / "mosaic.model")
+    theirs = their_output(state, photo() * 255).clamp(0, 255) / 255
+    with torch.no_grad():
+        assert (net(photo()) - theirs).abs().max() <= 1e-4
+    again, _ = checkpoint.load(checkpoint.save(tmp_path / "mosaic.safetensors", net, {}))
+    assert torch.equal(again(photo()), net(photo()))
+
+
+def test_a_pytorch_examples_file_with_missing_or_other_parts(tmp_path: Path) -> None:
+    state = their_weights(widths=(4, 6, 8), blocks=2)
+    for change, expected in [("in2.weight", "in2.weight is missing"), ("res2.conv1.conv2d.weight", "res2.conv1")]:
+        torch.save({key: value for key, value in state.items() if key != change}, tmp_path / "x.pth")
+        assert expected in message(tmp_path / "x.pth")
+    torch.save(state | {"attention.weight": torch.ones(1)}, tmp_path / "x.pth")
+    assert "attention.weight is no part" in message(tmp_path / "x.pth")
+    torch.save(state | {"in1.weight": torch.ones(5)}, tmp_path / "x.pth")
+    assert "does not fit" in message(tmp_path / "x.pth")
+    torch.save(state | {"conv1.conv2d.weight": torch.ones(1).expand(4, 3, 10**5, 10**5)}, tmp_path / "x.pth")
+    assert "larger than the file" in message(tmp_path / "x.pth")
+
+
+def test_loading_a_style_needs_no_training_software(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
+    heavy = ["pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb", "torchvision", "stylenet.vgg"]
+    program = (
+        "import sys, stylenet.checkpoint, stylenet.stylize\n"
+        f"stylenet.checkpoint.load({str(path)!r})\n"
+        f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_file_can_be_read_without_stylenet(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
+    with safetensors.safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["stylenet"])["styles"] == INFO["styles"]
