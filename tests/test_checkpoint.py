@@ -134,7 +134,7 @@ def test_a_file_cut_short_says_so(net: nn.Module, tmp_path: Path, size: int) -> 
 def test_rubbish_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    assert "damaged" in message(path)
+    assert "damaged" in message(path) and "weights_only" not in message(path)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "{}", '{"format": "1"}', "[" * 100_000])
@@ -203,6 +203,15 @@ def test_our_trainings_checkpoint(net: nn.Module, tmp_path: Path) -> None:
     torch.save({"state_dict": state, "stylenet": info, "optimizer_states": [{"lr": 1e-3}], "global_step": 7}, path)
     again, found = checkpoint.load(path)
     assert found == info and torch.equal(again(photo()), net(photo()))
+
+
+def test_a_small_file_that_unfolds_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    spec = {"name": "johnson", "args": {"widths": [9999] * 3}}
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in build(spec["name"], **spec["args"]).state_dict().items()}
+    state = {f"net.{key}": torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    torch.save({"state_dict": state, "stylenet": {"format": 1, "net": spec}}, tmp_path / "bomb.ckpt")
+    assert "larger than the file" in message(tmp_path / "bomb.ckpt")
 
 
 class Evil:
