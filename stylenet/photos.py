@@ -1,6 +1,6 @@
 """Which photos there are: every picture under a folder or in a list file, once. Knows nothing about crops or training.
 
-Only names and file kinds are looked at here, so that 118,000 photos are listed in a second; whether a photo can be
+Only names and file kinds are looked at here, so that 118,000 photos are listed in seconds; whether a photo can be
 decoded is found out when it is first opened (``open_photo``).
 """
 
