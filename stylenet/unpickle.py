@@ -13,7 +13,7 @@ import numpy as np
 _FLOATS = {"f2", "f4", "f8"}
 
 
-def _ndarray() -> None:
+def _ndarray(*args: object) -> None:
     raise pickle.UnpicklingError("the pickle calls numpy.ndarray itself, which could ask for any amount of memory")
 
 
@@ -25,7 +25,7 @@ def _reconstruct(kind: object, shape: object, code: object) -> np.ndarray:
 def _dtype(code: object, *flags: object) -> np.dtype:
     if code not in _FLOATS:
         raise pickle.UnpicklingError(f"the pickle holds an array of {code!r}; only float arrays are read")
-    return np.dtype(str(code))
+    return np.dtype(str(code), copy=True)  # a copy: the state that follows sets its byte order
 
 
 _ALLOWED = {
