@@ -7,6 +7,7 @@ device.
 import logging
 import math
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -107,6 +108,7 @@ class Photos(pl.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_ignore_interrupts,
         )
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
@@ -185,6 +187,11 @@ class Photos(pl.LightningDataModule):
         if self.start_sample is not None:
             return self.start_sample
         return self._trainer_step(0) * self._place()[1] * self.batch_size
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the workers live on until training has stopped in its own way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Listed(Dataset[Tensor]):

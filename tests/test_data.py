@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import multiprocessing
 import os
 import shutil
+import signal
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -249,6 +251,14 @@ def test_a_run_that_starts_later_sees_exactly_what_is_left(tmp_path):
     late.start_sample = 4 * 4
     rest = list(late.train_dataloader())
     assert len(rest) == 2 and all(torch.equal(a, b) for a, b in zip(rest, whole[4:], strict=True))
+
+
+def test_ctrl_c_leaves_the_photos_coming_until_training_has_stopped(tmp_path):
+    batches = iter(data(album(tmp_path, 8), steps=30, workers=2).train_dataloader())
+    first = [next(batches), next(batches)]  # one of each worker: both have started
+    for worker in multiprocessing.active_children():  # what a terminal does
+        os.kill(worker.pid or 0, signal.SIGINT)
+    assert len(numbers([*first, *batches])) == 120
 
 
 class Watching(pl.LightningModule):
