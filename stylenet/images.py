@@ -8,7 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -36,8 +36,7 @@ FORMATS = {  # what can be written, by suffix
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65536}  # sides the formats can hold
 _ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
 _QUALITY = {"JPEG", "WEBP", "AVIF"}
-_PROFILE = {"JPEG", "PNG", "TIFF", "WEBP", "AVIF"}
-_EXIF = {"JPEG", "PNG", "TIFF", "WEBP", "AVIF"}
+_TAGGED = {"JPEG", "PNG", "WEBP", "AVIF"}  # hold a profile and EXIF
 _RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
 
 Source = str | os.PathLike[str] | BinaryIO | Image.Image
@@ -124,7 +123,9 @@ def _opened(source: Source) -> Iterator[Image.Image]:
             if isinstance(source, Image.Image):
                 yield source
             else:
-                with Image.open(source) as image:
+                # Not by its name: Pillow would map it into memory, which scrambles a deep grey TIFF that is turned.
+                handle = open(source, "rb") if isinstance(source, str | os.PathLike) else nullcontext(source)
+                with handle as file, Image.open(file) as image:
                     if image.format in _RUNS_PROGRAMS:
                         raise OSError("it is a drawing, not a photo; save it as PNG first")
                     yield image
@@ -237,21 +238,20 @@ def encode(picture: Picture, format: str, quality: int = 95) -> bytes:
     """The bytes of a file; see :func:`write`."""
     longest = max(picture.rgb.shape[:2])
     if longest > _LONGEST.get(format, longest):
-        raise UserError(f"{format} holds sides of at most {_LONGEST[format]} pixels, not {longest}: take .png or size=.")
+        raise UserError(f"{format} holds sides up to {_LONGEST[format]} pixels, not {longest}: take .png or size=.")
     file, icc = io.BytesIO(), srgb.profile()
-    if picture.rgb.dtype == np.uint16 and format in ("PNG", "TIFF"):
+    if format == "TIFF" or (format == "PNG" and picture.rgb.dtype == np.uint16):
         planes = [picture.rgb] if picture.alpha is None else [picture.rgb, picture.alpha[..., None]]
-        writer = sixteen_bit.write_png if format == "PNG" else sixteen_bit.write_tiff
+        writer = sixteen_bit.write_png if format == "PNG" else sixteen_bit.write_tiff  # Pillow's fails on EXIF blocks
         writer(file, np.concatenate(planes, axis=2), icc, picture.exif, picture.dpi)
         return file.getvalue()
     image = picture.pil()
     if image.mode == "RGBA" and format not in _ALPHA:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    options: dict = {"icc_profile": icc} if format in _PROFILE else {}
+    options: dict = {"icc_profile": icc} if format in _TAGGED else {}
     options |= {"quality": quality} if format in _QUALITY else {}
     options |= {"subsampling": 0 if quality >= 90 else 2} if format == "JPEG" else {}
-    options |= {"exif": picture.exif} if picture.exif and format in _EXIF else {}
+    options |= {"exif": picture.exif} if picture.exif and format in _TAGGED else {}
     options |= {"dpi": picture.dpi} if picture.dpi else {}
-    options |= {"compression": "tiff_adobe_deflate"} if format == "TIFF" else {}
     image.save(file, format, **options)
     return file.getvalue()

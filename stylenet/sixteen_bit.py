@@ -84,11 +84,11 @@ def _chunk(file: BinaryIO, name: bytes, data: bytes) -> None:
 
 
 def write_tiff(file: BinaryIO, pixels: np.ndarray, icc: bytes, exif: bytes, dpi: tuple[float, float] | None) -> None:
-    """Write uint16 (h, w, 3 or 4) as TIFF 6.0: one deflated strip, horizontal differences as predictor."""
+    """Write uint16 or uint8 (h, w, 3 or 4) as TIFF 6.0: one deflated strip, horizontal differences as predictor."""
     height, width, channels = pixels.shape
     packer, strip = zlib.compressobj(), []
     for top in range(0, height, _BAND):
-        rows = pixels[top : top + _BAND].astype("<u2")
+        rows = pixels[top : top + _BAND].astype(f"<u{pixels.itemsize}")
         rows[:, 1:] = rows[:, 1:] - rows[:, :-1]
         strip.append(packer.compress(rows.tobytes()))
     data = b"".join([*strip, packer.flush()])
@@ -98,7 +98,18 @@ def write_tiff(file: BinaryIO, pixels: np.ndarray, icc: bytes, exif: bytes, dpi:
         old.load(exif)
         for tag, value in old.items():
             tags[tag] = old.get_ifd(tag) if tag in TiffTags.TAGS_V2_GROUPS else value
-    tags.update({256: width, 257: height, 258: (16,) * channels, 259: 8, 262: 2, 277: channels, 278: height, 317: 2})
+    tags.update(
+        {
+            256: width,
+            257: height,
+            258: (8 * pixels.itemsize,) * channels,
+            259: 8,
+            262: 2,
+            277: channels,
+            278: height,
+            317: 2,
+        }
+    )
     tags.update({273: 0, 279: len(data), 34675: icc})  # the first is made right when the tags' length is known
     if channels == 4:
         tags[338] = 2  # the fourth is alpha, not multiplied in
