@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from stylenet.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+OmegaConf.register_new_resolver("project", lambda path: str(CONFIGS.parent / path))  # ${project:runs}, from any folder
 
 
 def run(
@@ -135,6 +136,8 @@ def explain(error: Exception, config_name: str) -> str:
         return f"Please choose {found[1]}=... There are: {options}."
     if found := re.search(r"Could not override '([^']+)'", text):
         return _unknown(found[1], config_name)
+    if "Config group override must be" in text:
+        return "A choice that is a group of options, such as style=..., needs a name from a list, not a number."
     return _first_line(error)
 
 

@@ -1,0 +1,52 @@
+"""Train a style and print the path of the finished style file: ``--help`` explains the options."""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from cli import run
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+
+def main(config: DictConfig) -> None:
+    warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice to programmers: not for those who train
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+    import pytorch_lightning as pl
+
+    from stylenet.data import Photos
+    from stylenet.loggers import make_logger
+    from stylenet.training import StyleTransfer, train, trainer_for
+
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    steps, seed = settings["steps"], settings["seed"]
+    styles = named(settings)
+    name = settings["name"] or "+".join(style["name"] for style in styles)
+
+    pl.seed_everything(seed, verbose=False)
+    photos = Photos(**settings["data"], steps=steps, seed=seed)
+    model = StyleTransfer(settings["net"], settings["loss"], styles, settings["optimizer"], steps)
+    if settings["init"] and not settings["resume"]:
+        model.start_from(settings["init"])
+    logger = make_logger(**settings["logger"], folder=folder, name=name, config=settings)
+    trainer = trainer_for(settings["trainer"], steps, folder, logger)
+    print(train(model, photos, trainer, Path(settings["out"]) / f"{name}.safetensors", settings["resume"]))
+
+
+def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The styles as a list; style=custom is called after its file."""
+    styles = []
+    for key, style in settings["style"].items():
+        name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
+        styles.append({"name": name, "size": settings["style_size"], **style})
+    return styles
+
+
+if __name__ == "__main__":
+    if {"--help", "-h"} & {*sys.argv}:
+        sys.argv.append("style=starry_night")  # Hydra explains nothing before every choice is made
+    run(main, "train", paths=["init", "resume", "out", "data.root", "data.val", "style.custom.image", "loss.vgg_path"])

@@ -1,0 +1,173 @@
+"""What a stylized picture is judged by: content, Gram style, total variation and range; and the calibration of these terms.
+
+Features come from ``vgg.py``; nothing here knows networks, Lightning or files.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylenet.errors import UserError
+from stylenet.vgg import VGG
+
+SCALES = ("calibrated", "johnson", "pytorch_examples")
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrices ``F F^T / (c h w)`` of features ``(b, c, h, w)``: ``(b, c, c)``, always in float32 (Johnson 2016, eq. 3).
+
+    Sums of squares of VGG features overflow half precision, so autocast is off in here.
+    """
+    b, c, h, w = features.shape
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.float().flatten(2)
+        return flat @ flat.mT / (c * h * w)
+
+
+def style_distance(grams: Tensor, targets: Tensor) -> Tensor:
+    """``||G - A||_F^2`` of each picture: ``(b, c, c)``, ``(b or 1, c, c)`` -> ``(b,)`` (Johnson 2016, eq. 4)."""
+    return (grams - targets).square().sum((1, 2))
+
+
+def content_distance(features: Tensor, targets: Tensor) -> Tensor:
+    """``||F - P||^2 / (c h w)`` of each picture, in float32: two ``(b, c, h, w)`` -> ``(b,)`` (Johnson 2016, eq. 2)."""
+    return (features.float() - targets.float()).square().mean((1, 2, 3))
+
+
+def tv(image: Tensor) -> Tensor:
+    """Total variation: squared differences of neighbours, summed over a picture and averaged over the batch, ``(b, 3, h, w)`` -> ``()``.
+
+    Mahendran & Vedaldi 2015, eq. 7 with beta = 2.
+    """
+    return (image.diff(dim=2).square().sum() + image.diff(dim=3).square().sum()) / len(image)
+
+
+def out_of_range(image: Tensor) -> Tensor:
+    """Mean squared distance of the pixels ``(b, 3, h, w)`` to the range [0, 1]: ``()``."""
+    return (image - image.clamp(0, 1)).square().mean()
+
+
+class PerceptualLoss(nn.Module):
+    """``loss(output, content, style=None) -> {name: weighted term}``; the sum of the terms is what is trained.
+
+    ``styles``: one image ``(1, 3, h, w)`` for each style, their sizes may differ. ``style_layers`` and ``content_layers``: weight of each layer
+    by name. ``scale`` says what the terms are measured in:
+
+    - "calibrated": style layers are divided by what unstylized photos score against this style, content layers by the distance of
+      two different photos. So style 1.0 is an untouched photo and content 1.0 an unrelated one, whatever the style, layers and size.
+      The layers are averaged by their weights. Needs :meth:`calibrate` once.
+    - "johnson": eq. 2-4 of Johnson et al. 2016, summed over the layers.
+    - "pytorch_examples": the same with the Gram differences *averaged* over their c x c entries, as pytorch/examples does.
+
+    ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]; ``style``: ``(b, n_styles)`` weights that mix the styles' Grams, None for the first.
+    """
+
+    def __init__(
+        self,
+        styles: Iterable[Tensor],
+        scale: str,
+        style_layers: Mapping[str, float],
+        content_layers: Mapping[str, float],
+        style_weight: float,
+        content_weight: float,
+        tv_weight: float = 0.0,
+        range_weight: float = 0.0,
+        vgg: str = "vgg16",
+        vgg_path: str | None = None,
+    ):
+        super().__init__()
+        if scale not in SCALES:
+            raise UserError(f"loss.scale={scale}: no such scale. Allowed: {', '.join(SCALES)}.")
+        self.scale = scale
+        self.style_layers, self.content_layers = dict(style_layers), dict(content_layers)
+        self.weights = {"style": style_weight, "content": content_weight, "tv": tv_weight, "range": range_weight}
+        self.vgg = VGG([*style_layers, *content_layers], vgg, vgg_path)
+        with torch.no_grad():
+            grams = [self.vgg(image, self.style_layers) for image in styles]
+        for layer in self.style_layers:
+            self._keep(f"target_{layer}", torch.cat([gram(g[layer]) for g in grams]), persistent=False)
+            self._keep(f"style_reference_{layer}", torch.ones(len(grams)))
+        for layer in self.content_layers:
+            self._keep(f"content_reference_{layer}", torch.ones(()))
+        self._keep("is_calibrated", torch.tensor(scale != "calibrated"))
+
+    def _keep(self, name: str, value: Tensor, persistent: bool = True) -> None:
+        self.register_buffer(name, value, persistent=persistent)
+
+    @torch.no_grad()
+    def calibrate(self, photos: Iterable[Tensor]) -> None:
+        """Measure the references on photos ``(b, 3, h, w)`` in [0, 1], two or more in all, and on their order: neighbours are compared."""
+        style: dict[str, list[Tensor]] = {x: [] for x in self.style_layers}
+        content: dict[str, list[Tensor]] = {x: [] for x in self.content_layers}
+        last: dict[str, Tensor] = {}
+        for photo in (p for batch in photos for p in batch.split(1)):
+            features = self.vgg(photo)
+            for layer, seen in style.items():
+                seen.append(style_distance(gram(features[layer]), self.get_buffer(f"target_{layer}")))
+            for layer, seen in content.items():
+                if last:
+                    seen.append(content_distance(features[layer], last[layer]))
+            last = features
+        for layer, seen in style.items():
+            self.get_buffer(f"style_reference_{layer}").copy_(torch.stack(seen).mean(0))
+        for layer, seen in content.items():
+            if not seen:
+                raise UserError("calibration needs at least 2 different photos; add photos to the training folder.")
+            self.get_buffer(f"content_reference_{layer}").copy_(torch.cat(seen).mean())
+        self.get_buffer("is_calibrated").fill_(True)
+
+    def calibration(self) -> dict[str, Any]:
+        """The measured references as plain data, for the checkpoint."""
+        names = [name for name, _ in self.named_buffers() if "_reference_" in name]
+        return {name: self.get_buffer(name).tolist() for name in names} if self.scale == "calibrated" else {}
+
+    def _layer_weights(self, layers: dict[str, float]) -> dict[str, float]:
+        total = sum(layers.values()) if self.scale == "calibrated" else 1.0
+        return {layer: weight / total for layer, weight in layers.items()}
+
+    def _style(self, layer: str, features: Tensor, style: Tensor | None) -> Tensor:
+        target, reference = self.get_buffer(f"target_{layer}"), self.get_buffer(f"style_reference_{layer}")
+        target, reference = (
+            (target[:1], reference[:1])
+            if style is None
+            else (torch.einsum("bn,ncd->bcd", style, target), style @ reference)
+        )
+        distance = style_distance(gram(features), target) / reference
+        return (distance / target[0].numel() if self.scale == "pytorch_examples" else distance).mean()
+
+    def forward(self, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, Tensor]:
+        with torch.no_grad():
+            wanted = self.vgg(content, self.content_layers)
+        features = self.vgg(output)
+        terms: dict[str, Tensor] = {}
+        for layer, weight in self._layer_weights(self.content_layers).items():
+            distance = content_distance(features[layer], wanted[layer]).mean() / self.get_buffer(
+                f"content_reference_{layer}"
+            )
+            terms[f"content/{layer}"] = self.weights["content"] * weight * distance
+        for layer, weight in self._layer_weights(self.style_layers).items():
+            terms[f"style/{layer}"] = self.weights["style"] * weight * self._style(layer, features[layer], style)
+        if self.weights["tv"]:
+            terms["tv"] = self.weights["tv"] * tv(output.float())
+        if self.weights["range"]:
+            terms["range"] = self.weights["range"] * out_of_range(output.float())
+        return terms
+
+    def readings(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a person reads: the terms without their weights (style/relu1_2 ...), the layers' mean as "style" and "content", and "loss".
+
+        In "calibrated" scale 1.0 is an untouched photo for style and an unrelated photo for content.
+        """
+        read: dict[str, Tensor] = {"loss": torch.stack([*terms.values()]).sum()}
+        layers = {"content": self._layer_weights(self.content_layers), "style": self._layer_weights(self.style_layers)}
+        for name, term in terms.items():
+            kind, _, layer = name.partition("/")
+            share = self.weights[kind] or 1.0
+            if layer:
+                read[kind] = read.get(kind, torch.zeros_like(term)) + term / share
+                share *= layers[kind][layer] or 1.0
+            read[name] = term / share
+        return read

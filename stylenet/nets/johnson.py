@@ -1,0 +1,70 @@
+"""Johnson's image transform network, as used today: instance norm, reflected borders, upsampling + convolution.
+
+It knows pictures and style weights; nothing about VGG, losses or files.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylenet.nets.layers import UPSAMPLE, Conv, Down, Residual, Up, without_nyquist
+
+SMALLEST = 16  # pixels a side: below this the reflected borders would be larger than the features
+
+
+class Johnson(nn.Module):
+    """c9s1-32, d64, d128, 5 residual blocks, u64, u32, c9s1-3 (Johnson et al. 2016; norms after Ulyanov et al. 2017).
+
+    ``net(content, style=None)``: content ``(b, 3, h, w)`` in [0, 1], any h, w >= 1; style ``(b, n_styles)`` weights (rows that
+    sum to 1 mix styles), or None for the first. Returns ``(b, 3, h, w)`` in [0, 1].
+
+    ``upsample``: "blur" (no grid) or "nearest" (what public trainers do). ``output``: "sigmoid", or "linear", which is clamped to
+    [0, 1] in eval mode and left raw in training. Raises ValueError for a name or size outside these.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: int = 5,
+        n_styles: int = 1,
+        upsample: str = "blur",
+        output: str = "sigmoid",
+    ):
+        super().__init__()
+        if len(widths) != 3 or min(*widths, n_styles) < 1 or blocks < 0:
+            raise ValueError(
+                f"widths={list(widths)} blocks={blocks} n_styles={n_styles}: give three widths and numbers >= 1."
+            )
+        if upsample not in UPSAMPLE or output not in ("sigmoid", "linear"):
+            raise ValueError(
+                f"upsample={upsample!r} output={output!r}: allowed are {[*UPSAMPLE]} and ['sigmoid', 'linear']."
+            )
+        a, b, c = widths
+        self.config: dict[str, Any] = {
+            "widths": [a, b, c],
+            "blocks": blocks,
+            "n_styles": n_styles,
+            "upsample": upsample,
+            "output": output,
+        }
+        self.n_styles = n_styles
+        self.down = nn.ModuleList([Down(3, a, 9, 1, n_styles), Down(a, b, 3, 2, n_styles), Down(b, c, 3, 2, n_styles)])
+        self.trunk = nn.ModuleList([Residual(c, n_styles) for _ in range(blocks)])
+        self.up = nn.ModuleList([Up(c, b, n_styles, upsample), Up(b, a, n_styles, upsample)])
+        self.last = Conv(a, 3, 9, bias=True)
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        h, w = content.shape[-2:]
+        x = F.pad(content, (0, max(0, SMALLEST - w), 0, max(0, SMALLEST - h)), mode="replicate")
+        for block in [*self.down, *self.trunk]:
+            x = block(x, style)
+        x = without_nyquist(x) if self.config["upsample"] == "blur" else x
+        for block in self.up:
+            x = block(x, style)
+        x = self.last(x)[..., :h, :w].float()  # a stride of 2 rounds sizes up: what is over is cut off
+        if self.config["output"] == "sigmoid":
+            return torch.sigmoid(x)
+        return x if self.training else x.clamp(0, 1)

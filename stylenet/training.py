@@ -1,0 +1,248 @@
+"""Training: the LightningModule, and one function that takes it from settings to a finished style file.
+
+Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scripts' business.
+"""
+
+import hashlib
+import logging
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.loggers import Logger
+from torch import Tensor, nn
+
+import stylenet
+from stylenet import checkpoint
+from stylenet.callbacks import AtomicFiles, callbacks
+from stylenet.data import Photos
+from stylenet.errors import UserError
+from stylenet.images import open_rgb, to_tensor
+from stylenet.losses import PerceptualLoss
+from stylenet.nets import build
+
+log = logging.getLogger(__name__)
+
+STYLES = Path(__file__).parent / "assets" / "styles"
+CALIBRATION_PHOTOS = 32
+LICENCE = "Made by training; the painting and the photos keep their own licences: see styles and training.data."
+
+
+class StyleTransfer(pl.LightningModule):
+    """Trains ``net`` against a frozen VGG (Johnson et al. 2016, eq. 5, without TV unless it is given a weight).
+
+    ``net``: {"name", and the constructor's arguments}; ``loss``: the arguments of ``PerceptualLoss``; ``styles``: one dict for each style,
+    {"name", "image", "size", ...}, see :func:`read_style`; ``optimizer``: {"lr", "warmup", "final"}: Adam, its learning rate rising over
+    ``warmup`` steps and falling along a half cosine to ``final`` times its height at ``steps``. Batches are uint8 or [0, 1], ``(b, 3, h, w)``.
+    """
+
+    def __init__(
+        self,
+        net: dict[str, Any],
+        loss: dict[str, Any],
+        styles: Sequence[dict[str, Any]],
+        optimizer: dict[str, Any],
+        steps: int,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        arguments = {key: value for key, value in net.items() if key != "name"}
+        self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
+        self.pictures = [open_style(style) for style in styles]
+        self.styles = [{**style, "sha256": _sha256(p)} for style, p in zip(styles, self.pictures, strict=True)]
+        self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
+        self.loss.to(memory_format=torch.channels_last)
+        self.optimizer, self.steps = optimizer, steps
+        self.last_terms: dict[str, Tensor] = {}
+        self.last_norm = torch.zeros(())
+
+    def configure_optimizers(self) -> Any:
+        adam = torch.optim.Adam(self.net.parameters(), self.optimizer["lr"], fused=True)
+        warmup, final = max(1, self.optimizer["warmup"]), self.optimizer["final"]
+
+        def share(step: int) -> float:
+            done = torch.tensor(min(1.0, step / self.steps))
+            return min(1.0, (step + 1) / warmup) * (final + (1 - final) * float(0.5 + 0.5 * torch.cos(torch.pi * done)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(adam, share)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Measure what the loss is measured in, unless a resumed run has it already."""
+        if bool(self.loss.get_buffer("is_calibrated")):
+            return
+        photos: Photos = self.trainer.datamodule  # type: ignore[attr-defined]
+        log.info("calibrating the loss on %d crops", CALIBRATION_PHOTOS)
+        with torch.autocast(self.device.type, enabled=False):
+            self.loss.calibrate(self.prepare(photos.crops[k][None]) for k in range(CALIBRATION_PHOTOS))
+
+    def prepare(self, photos: Tensor) -> Tensor:
+        """uint8 ``(b, 3, h, w)`` -> the same on the device in [0, 1]."""
+        photos = photos.to(self.device, memory_format=torch.channels_last)
+        return photos.float() / 255 if photos.dtype == torch.uint8 else photos
+
+    def choose_styles(self, first: int, count: int) -> Tensor | None:
+        """Samples ``first``, ``first + 1`` ... take turns at the styles: ``(count, n_styles)`` of 0 and 1; None for a single style."""
+        if len(self.styles) == 1:
+            return None
+        turns = (torch.arange(first, first + count) % len(self.styles)).to(self.device)
+        return nn.functional.one_hot(turns, len(self.styles)).float()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        content = self.prepare(batch)
+        first = (self.global_step * self.trainer.world_size + self.global_rank) * len(batch)
+        style = self.choose_styles(first, len(batch))
+        terms = self.loss(self.net(content, style), content, style)
+        self.last_terms = {name: term.detach() for name, term in terms.items()}
+        return torch.stack([*terms.values()]).sum()
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        limit = gradient_clip_val or float("inf")
+        self.last_norm = nn.utils.clip_grad_norm_(self.net.parameters(), limit)
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        content = self.prepare(batch)
+        style = self.choose_styles(batch_idx * len(batch), len(batch))
+        readings = self.loss.readings(self.loss(self.net(content, style), content, style))
+        self.log_dict({f"val/{name}": value for name, value in readings.items()}, batch_size=len(batch), sync_dist=True)
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net(content, style)
+
+    def info(self) -> dict[str, Any]:
+        """What a style file says about itself; what the finished run adds is added by :func:`train`."""
+        loss: dict[str, Any] = dict(self.hparams["loss"])
+        return {
+            "format": checkpoint.FORMAT,
+            "net": checkpoint.describe(self.net),
+            "styles": [{**style, "image": Path(style["image"]).name} for style in self.styles],
+            "loss": {**loss, "vgg_path": None},
+            "calibration": self.loss.calibration(),
+            "training": {"steps": self.global_step, "optimizer": dict(self.optimizer)},
+            "versions": {
+                "stylenet": stylenet.__version__,
+                "torch": str(torch.__version__),
+                "pytorch_lightning": version("pytorch-lightning"),
+                "python": platform.python_version(),
+            },
+            "licence": LICENCE,
+        }
+
+    def on_save_checkpoint(self, saved: dict[str, Any]) -> None:
+        saved[checkpoint.KEY] = self.info()
+
+    def start_from(self, ckpt: str) -> None:
+        """Take the weights of another style's checkpoint; its first style is where each of ours starts.
+
+        Raises UserError if its network is not of the same kind and size.
+        """
+        other, info = checkpoint.load(ckpt)
+        mine = self.net.state_dict()
+        state = {key: value for key, value in other.state_dict().items() if key in mine}
+        for key, value in state.items():
+            if "norm" in key and value.shape[1:] == mine[key].shape[1:]:
+                state[key] = value[:1].expand(mine[key].shape)
+        if state.keys() != mine.keys() or any(state[key].shape != mine[key].shape for key in mine):
+            raise UserError(
+                f"init={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: "
+                "give the same net=... and its arguments, or leave init= out."
+            )
+        self.net.load_state_dict(state)
+
+
+def open_style(style: dict[str, Any]) -> Image.Image:
+    """The style image, its longer side at ``style["size"]`` pixels. A bare name is also looked for among the bundled paintings."""
+    path = Path(style["image"]).expanduser()
+    if not path.exists() and (STYLES / path.name).exists() and path.name == str(path):
+        path = STYLES / path.name
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in STYLES.glob("*.jpg")))
+        raise UserError(
+            f"style image {style['image']}: there is no such file. Give a picture, or style=... of: {known}."
+        )
+    picture = open_rgb(path)
+    share = style["size"] / max(picture.size)
+    if share < 1:
+        picture = picture.resize([max(1, round(side * share)) for side in picture.size], Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    if min(picture.size) < 32:
+        raise UserError(
+            f"style image {style['image']} is {picture.size[0]}x{picture.size[1]} pixels at this size: 32 or more a side are needed."
+        )
+    return picture
+
+
+def _sha256(picture: Image.Image) -> str:
+    return hashlib.sha256(picture.tobytes()).hexdigest()
+
+
+def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
+    """Lightning's Trainer, from ``configs/trainer``: ``precision: auto`` is bf16 where the processor has it, else float32."""
+    settings = dict(settings)
+    val_every, ckpt_every, sheet_every = (
+        int(settings.pop(key)) for key in ("val_every", "checkpoint_every", "sheet_every")
+    )
+    ema = settings.pop("ema")
+    if settings["precision"] == "auto":
+        settings["precision"] = "bf16-mixed" if has_bf16(settings["accelerator"]) else "32-true"
+    return pl.Trainer(
+        **settings,
+        max_steps=steps,
+        max_epochs=-1,
+        val_check_interval=min(val_every, steps),
+        num_sanity_val_steps=0,
+        logger=logger,
+        default_root_dir=folder,
+        callbacks=callbacks(folder, ckpt_every, sheet_every, ema),
+        plugins=[AtomicFiles()],
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
+
+
+def has_bf16(accelerator: str) -> bool:
+    """Whether bfloat16 products are fast here: NVIDIA since Ampere, or a CPU with AMX or AVX512-BF16."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available() and accelerator in ("auto", "gpu", "mps"):
+        return False
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def train(
+    model: StyleTransfer,
+    photos: Photos,
+    trainer: pl.Trainer,
+    out: Path,
+    resume: str | None = None,
+) -> Path:
+    """Run the training and write the style to ``out``; return that path. Stopped early, it writes what there is.
+
+    Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number.
+    """
+    trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
+    val: dict[str, Any] = {}
+    if photos.val_photos:
+        val = dict(trainer.validate(model, datamodule=photos, verbose=False)[0])
+    info = model.info()
+    info["training"] |= {
+        "batch": photos.batch_size * trainer.world_size,
+        "data": photos.describe(),
+        "precision": str(trainer.precision),
+        "val": {name.removeprefix("val/"): round(float(value), 5) for name, value in val.items()},
+    }
+    if trainer.is_global_zero:
+        checkpoint.save(out, model.net, info)
+        for logger in trainer.loggers:
+            if hasattr(logger, "keep_style"):
+                logger.keep_style(out, info)  # type: ignore[attr-defined]
+    return out
+

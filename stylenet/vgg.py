@@ -1,0 +1,63 @@
+"""Frozen VGG features by layer name; where the weights come from is ``weights.py``'s business.
+
+The weights are non-persistent buffers: they follow ``.to()``, and are absent from ``parameters()``, ``state_dict()`` and so from every
+checkpoint and weight average.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylenet.errors import UserError
+from stylenet.weights import vgg_weights
+
+CONVS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+
+
+def layer_names(name: str) -> list[str]:
+    """The ReLU layers of a VGG in order: relu1_1, relu1_2, relu2_1 ..."""
+    return [f"relu{i}_{j}" for i, n in enumerate(CONVS[name], 1) for j in range(1, n + 1)]
+
+
+class VGG(nn.Module):
+    """VGG16 or VGG19 (Simonyan & Zisserman 2015) up to the deepest layer that was asked for.
+
+    ``vgg(image, layers=None)``: image ``(b, 3, h, w)`` in [0, 1], sRGB; normalisation happens inside. Returns the features after the
+    named ReLUs (all of ``layers`` given to the constructor if None) as ``{name: (b, c, h / 2^i, w / 2^i)}``.
+
+    Raises UserError for an unknown VGG or layer, listing the known ones.
+    """
+
+    def __init__(self, layers: Iterable[str], name: str = "vgg16", path: str | Path | None = None):
+        super().__init__()
+        if name not in CONVS:
+            raise UserError(f"vgg={name}: no such VGG. Allowed: {', '.join(CONVS)}.")
+        known = layer_names(name)
+        self.layers = tuple(sorted(set(layers), key=lambda x: known.index(x) if x in known else -1))
+        if unknown := [x for x in self.layers if x not in known]:
+            raise UserError(f"layer {unknown[0]!r} is not in {name}. Allowed: {', '.join(known)}.")
+        weights = vgg_weights(name, path)
+        self.convs = [x.replace("relu", "conv") for x in known[: known.index(self.layers[-1]) + 1]]
+        for conv in self.convs:
+            for part in ("weight", "bias"):
+                self.register_buffer(f"{conv}_{part}", weights.state[f"{conv}.{part}"].clone(), persistent=False)
+        self.register_buffer("mean", torch.tensor(weights.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(weights.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
+        wanted = set(self.layers if layers is None else layers)
+        features: dict[str, Tensor] = {}
+        x = (image - self.get_buffer("mean")) / self.get_buffer("std")
+        for conv in self.convs:
+            if conv.endswith("_1") and conv != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            x = F.relu(F.conv2d(x, self.get_buffer(f"{conv}_weight"), self.get_buffer(f"{conv}_bias"), padding=1))
+            layer = conv.replace("conv", "relu")
+            if layer in wanted:
+                features[layer] = x
+                if len(features) == len(wanted):
+                    break
+        return features
