@@ -112,6 +112,7 @@ def _list(names: list[str]) -> str:
 
 def _quote(name: str) -> str:
     """A value that Hydra's grammar and OmegaConf's interpolation both give back unchanged."""
+    name = "./???" if name == "???" else name  # alone, that means "missing"
     name = re.sub(r"(\\*)\$\{", r"\1\1\\${", name)
     return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name) + "'"
 

@@ -1,15 +1,25 @@
 """Stylize pictures with a trained style and print the paths written: ``--help`` explains the options."""
 
+import sys
+from typing import Any
+
 from cli import run
 from omegaconf import DictConfig, OmegaConf
 
 
 def main(config: DictConfig) -> None:
-    from stylenet.stylize import stylize_files  # torch costs seconds: mistakes in the options are answered before
+    from tqdm import tqdm
 
-    options = OmegaConf.to_container(config, resolve=True)
-    for path in stylize_files(**options):
-        print(path, flush=True)
+    from stylenet.stylize import SomeFailed, stylize_files  # torch costs seconds: mistakes in the options come first
+
+    options: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        for path in stylize_files(**options):
+            tqdm.write(str(path))  # not through the progress bar
+            sys.stdout.flush()
+    except SomeFailed as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

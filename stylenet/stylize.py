@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from stylenet.images import FORMATS, Picture
 
 Style = Tensor | Sequence[float] | None
 Device = str | torch.device
-Kind = TypeVar("Kind", Image.Image, np.ndarray, Tensor)
 
 
 def load(ckpt: str | Path, device: str = "auto") -> "Stylizer":
@@ -52,7 +51,13 @@ class Stylizer:
         names = [style.get("name") for style in info.get("styles") or []]
         self.name = _plain(names[0] if len(names) == 1 and names[0] else name)
 
-    def __call__(self, image: Kind | str | os.PathLike[str], style: Style = None) -> Kind | Image.Image:
+    @overload
+    def __call__(self, image: str | os.PathLike[str] | Image.Image, style: Style = None) -> Image.Image: ...
+    @overload
+    def __call__(self, image: np.ndarray, style: Style = None) -> np.ndarray: ...
+    @overload
+    def __call__(self, image: Tensor, style: Style = None) -> Tensor: ...
+    def __call__(self, image: Any, style: Style = None) -> Any:
         """The stylized image; see the class. Raises UserError for other types, shapes or ranges, and out of memory."""
         if isinstance(image, str | os.PathLike | Image.Image):
             return self.picture(images.read(image), style).pil()

@@ -1,0 +1,156 @@
+"""Which files to stylize and where each result goes. Knows names and folders; nothing about pixels or networks."""
+
+import difflib
+import glob
+import os
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stylenet.errors import UserError
+from stylenet.images import FORMATS, IMAGE_SUFFIXES
+
+STREAM = Path("-")  # stdin or stdout
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to stylize and the folder that was asked for, if it came from one."""
+
+    path: Path
+    root: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    source: Path
+    target: Path
+
+
+def plan(inputs: Sequence[str | Path], output: str | Path | None, style: str, own: Collection[str] = ()) -> list[Job]:
+    """One job per picture that ``inputs`` (files, folders, patterns, "-") stand for, no two with the same target.
+
+    ``output``: None (beside each input), "-", a file for a single picture, or a folder, in which sub-folders are kept.
+    Results are called ``<name>_<style>``. Of several pictures, those that are results of another under ``style`` or a
+    name in ``own`` are left out. Raises UserError for what is not there, and for an ``output`` that does not suit.
+    """
+    found = [one for value in inputs for one in _find(str(value), output)]
+    found = list({_identity(one.path): one for one in found}.values())  # each file once
+    if len(found) > 1:
+        found = _without_results(found, {style, *own})
+        if any(one.path == STREAM for one in found):
+            raise UserError("input=- (stdin) is one picture: it cannot be combined with other inputs.")
+    many = len(found) > 1
+    if output is None:
+        targets = [one.path if one.path == STREAM else _named(one.path, one.path.parent, style) for one in found]
+    elif _is_folder(output) or (many and str(output) != "-"):
+        if Path(output).is_file() or (many and Path(output).suffix.lower() in FORMATS and not Path(output).is_dir()):
+            raise UserError(f"output={output} names one file, but there are {len(found)} pictures: give a folder.")
+        targets = [_named(one.path, _mirrored(one, Path(output)), style) for one in found]
+    elif many:
+        raise UserError(f"output=- holds one picture, but there are {len(found)}: give a folder.")
+    else:
+        targets = [Path(output)]
+    return [Job(one.path, target) for one, target in zip(found, _apart(targets), strict=True)]
+
+
+# --- inputs
+
+
+def _find(value: str, output: str | Path | None) -> list[Found]:
+    path = Path(value)
+    if path == STREAM or path.is_file():
+        return [Found(path)]
+    if path.is_dir():
+        return _in_folder(path, output)
+    if os.path.exists(value):
+        raise UserError(f"input={value} is neither a file nor a folder.")
+    if any(letter in value for letter in "*?["):
+        return _matching(value)
+    near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
+    hint = f" Did you mean {path.parent / near[0]}?" if near else ""
+    raise UserError(f"input={value}: there is no such file or folder.{hint}")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
+    """The pictures below a folder in the order of their names; hidden ones and earlier results below ``output`` not."""
+    skipped = {os.path.realpath(output)} - {os.path.realpath(folder)} if output else set()
+    found, others, seen = [], 0, set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen or real in skipped:  # a link may lead in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names = sorted(name for name in files if not name.startswith("."))
+        pictures = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        found += [Found(Path(place) / name, folder) for name in pictures]
+        others += len(names) - len(pictures)
+    if not found:
+        raise UserError(f"input={folder}: no pictures in this folder ({others} other files).")
+    return found
+
+
+def _matching(pattern: str) -> list[Found]:
+    names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+    files = [Path(name) for name in names if os.path.isfile(name)]
+    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise UserError(f"input={pattern}: there is no such file, and as a pattern it matches none.")
+    return [Found(file) for file in pictures or files]
+
+
+def _without_results(found: list[Found], styles: set[str]) -> list[Found]:
+    """Leave out ``name_style.ext`` where ``name.*`` of the same folder is there too: an earlier run made it."""
+    names = {(one.path.parent, one.path.stem) for one in found}
+    result = re.compile(f"(.+)_(?:{'|'.join(map(re.escape, sorted(styles)))})(?:_[0-9]+)?")
+
+    def is_result(path: Path) -> bool:
+        made = result.fullmatch(path.stem)
+        return made is not None and (path.parent, made[1]) in names
+
+    return [one for one in found if not is_result(one.path)]
+
+
+def _identity(path: Path) -> str:
+    return "-" if path == STREAM else os.path.abspath(path)
+
+
+# --- outputs
+
+
+def _is_folder(output: str | Path) -> bool:
+    """Whether ``output`` means a folder: it is one, it ends in a slash, or its name has no suffix."""
+    text = str(output)
+    return text != "-" and (Path(text).is_dir() or text.endswith(("/", os.sep)) or not Path(text).suffix)
+
+
+def _mirrored(one: Found, output: Path) -> Path:
+    return output / one.path.parent.relative_to(one.root) if one.root else output
+
+
+def _named(source: Path, folder: Path, style: str) -> Path:
+    """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours."""
+    suffix = source.suffix if source.suffix.lower() in FORMATS.keys() - {".gif"} else ".png"
+    stem = "stdin" if source == STREAM else source.stem
+    return folder / f"{stem}_{style}{suffix}"
+
+
+def _apart(targets: Iterable[Path]) -> list[Path]:
+    """Number those that would fall on another's place, also where the file system takes a and A for the same."""
+    taken: set[str] = set()
+    apart = []
+    for target in targets:
+        free, number = target, 1
+        while _identity(free).casefold() in taken:
+            number += 1
+            free = target.with_stem(f"{target.stem}_{number}")
+        taken.add(_identity(free).casefold())
+        apart.append(free)
+    return apart

@@ -1,0 +1,215 @@
+"""The script as a user runs it: a real checkpoint, real files, another folder, what is printed and the exit code."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from stylenet import checkpoint, nets
+from stylenet.images import open_rgb
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = [  # each as a user may have it, none quoted for Hydra
+    "holiday (1).jpg",
+    "a, b.jpg",
+    "a=b.jpg",
+    'it\'s "quoted".jpg',
+    "[brackets].jpg",
+    "{braces}.jpg",
+    "back\\slash.jpg",
+    "slash at the end\\",
+    "$HOME ${oc.env:HOME} \\${x}.jpg",
+    "Straße 東京 é.jpg",
+    "~tilde #hash %20 & ; * ?.jpg",
+    "./???",
+    " spaces around .jpg",
+]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder that is not the project's, holding the style tiny."""
+    torch.manual_seed(0)
+    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
+    checkpoint.save(tmp_path / "checkpoints" / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stylize(*words, stdin=None):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / "stylize.py", "ckpt=tiny", "device=cpu", *words],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+
+
+def photo(name):
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 16), "red").save(name, "JPEG")
+    return name
+
+
+def test_one_photo(place):
+    photo("my photos/a, (1)=é.jpg")
+    done = stylize("input=my photos/a, (1)=é.jpg")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode() == "my photos/a, (1)=é_tiny.jpg\n"
+    assert open_rgb("my photos/a, (1)=é_tiny.jpg").size == (20, 16)
+    assert sorted(os.listdir(place)) == ["checkpoints", "my photos"]  # Hydra leaves nothing behind
+    again = stylize("input=my photos/a, (1)=é.jpg")
+    assert again.returncode == 2 and again.stdout == b"" and b"overwrite=true" in again.stderr
+    assert again.stderr.count(b"\n") == 1
+
+
+def test_a_folder_with_a_bad_file(place):
+    for name in ("in/a.jpg", "in/sub/b.jpg"):
+        photo(name)
+    Path("in/bad.jpg").write_bytes(b"not a picture")
+    done = stylize("input=in", "output=out, all=here", "size=10")
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines() == ["out, all=here/a_tiny.jpg", "out, all=here/sub/b_tiny.jpg"]
+    assert open_rgb("out, all=here/sub/b_tiny.jpg").size == (10, 8)
+    end = done.stderr.decode().splitlines()[-2:]
+    assert end[0] == "1 of 3 pictures failed:" and "in/bad.jpg" in end[1]
+
+
+def test_several_ways_to_say_several(place):
+    names = [photo(name) for name in ("a.jpg", "b c.jpg", "d.jpg")]
+    expected = ["out/a_tiny.jpg", "out/b c_tiny.jpg", "out/d_tiny.jpg"]
+    ways = [["input=[a.jpg, b c.jpg]", "input=d.jpg"], ["input=*.jpg"], names]
+    for way in ways:
+        done = stylize(*way, "output=out", "overwrite=true")
+        assert (done.returncode, done.stdout.decode().splitlines()) == (0, expected)
+
+
+def test_stdin_and_stdout_carry_nothing_but_the_picture(place):
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 16), "red").save(buffer, "WEBP")
+    done = stylize("input=-", stdin=buffer.getvalue())
+    assert (done.returncode, done.stderr) == (0, b"")
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert (image.format, image.size) == ("WEBP", (20, 16))
+    done = stylize(f"input={photo('a.jpg')}", "output=-")
+    assert done.stdout.startswith(b"\xff\xd8") and done.stderr == b""
+    done = stylize("input=-", stdin=b"nonsense")
+    assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["input=absent.jpg"], "absent.jpg: there is no such file"),
+        (["input=a.jpg", "device=gpu"], "device=gpu: there is no such device"),
+    ],
+)
+def test_mistakes_get_one_line(place, words, message):
+    photo("a.jpg")
+    done = stylize(*words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.count(b"\n") == 1
+    assert message in done.stderr.decode()
+
+
+# --- the command line, without the time that torch takes
+
+PROBE = """
+import json, sys
+sys.path.insert(0, sys.argv.pop(1))
+import cli
+from omegaconf import OmegaConf
+cli.CONFIGS = cli.Path(sys.argv.pop(1))
+keys = ["ckpt", "input", "output", "style.image"]
+cli.run(lambda config: print(json.dumps(OmegaConf.to_container(config, resolve=True))), "main", keys, several="input")
+"""
+
+
+@pytest.fixture
+def probe(tmp_path, monkeypatch):
+    """Runs the command line against a small config with a group, and gives (exit code, config or stderr)."""
+    quiet = ["_self_", {"override hydra/job_logging": "disabled"}, {"override hydra/hydra_logging": "disabled"}]
+    main = {
+        "defaults": [{"style": "one"}, *quiet],
+        "ckpt": None,
+        "input": None,
+        "output": None,
+        "steps": 10,
+        "must": "???",
+        "hydra": {"output_subdir": None, "run": {"dir": "."}},
+    }
+    (tmp_path / "configs" / "style").mkdir(parents=True)
+    OmegaConf.save(main, tmp_path / "configs" / "main.yaml")
+    for name in ("one", "two"):
+        OmegaConf.save({"name": name, "image": None}, tmp_path / "configs" / "style" / f"{name}.yaml")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def run(*words):
+        command = [sys.executable, "-c", PROBE, str(ROOT / "scripts"), str(tmp_path / "configs"), *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()] or done.stderr
+
+    return run
+
+
+def test_file_names_arrive_as_typed(probe):
+    for name in NAMES:
+        Path(name).touch()
+    typed = [name.removeprefix("./") for name in NAMES]  # alone, ??? would mean "missing" to OmegaConf
+    single = [f"{key}={name}" for key, name in zip(["ckpt", "output", "style.image"], NAMES, strict=False)]
+    code, configs = probe("must=1", *single, *[f"input={name}" for name in typed])
+    assert code == 0, configs
+    config = configs[0]
+    assert config["input"] == NAMES
+    assert [config["ckpt"], config["output"], config["style"]["image"]] == NAMES[:3]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_file_name_also_where_nothing_exists_yet(probe, name):
+    code, configs = probe("must=1", f"output=new {name}", f"++style.image=new {name}")
+    assert code == 0
+    assert (configs[0]["output"], configs[0]["style"]["image"]) == (f"new {name}", f"new {name}")
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        (["stepps=3"], "There is no option 'stepps'. Did you mean steps=?"),
+        (["style.imag=3"], "There is no option 'style.imag'. Did you mean style.image=?"),
+        (["style=three"], "There is no style 'three'. There are: one, two."),
+        (["style=3"], "needs a name"),
+        (["steps=3)"], "Cannot understand 'steps=3)': put quotes"),
+        (["photo.jpg"], "What is 'photo.jpg'? Options are written as name=value"),
+        ([], "Please give must=..."),
+    ],
+)
+def test_wrong_options_get_a_line_and_no_traceback(probe, words, seen):
+    code, error = probe(*words)
+    assert code == 2 and seen in error and error.count("\n") == 1, error
+
+
+def test_multirun_sweeps_options_but_not_file_names(probe):
+    code, configs = probe("-m", "must=1", "style=one,two", "steps=1,2", "output=a,b ${x}.jpg")
+    assert code == 0
+    assert [(config["style"]["name"], config["steps"]) for config in configs] == [
+        ("one", 1),
+        ("one", 2),
+        ("two", 1),
+        ("two", 2),
+    ]
+    assert all(config["output"] == "a,b ${x}.jpg" for config in configs)
+
+
+def test_help_explains_every_option():
+    command = [sys.executable, ROOT / "scripts" / "stylize.py", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    options = set(OmegaConf.load(ROOT / "configs" / "stylize.yaml")) - {"defaults", "hydra"}
+    assert {line.split("=")[0].strip() for line in told.splitlines() if "= " in line} >= options
