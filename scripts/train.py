@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 
 def main(config: DictConfig) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice to programmers: not for those who train
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
     import pytorch_lightning as pl
 
@@ -21,6 +20,7 @@ def main(config: DictConfig) -> None:
     from stylenet.loggers import make_logger
     from stylenet.training import StyleTransfer, train, trainer_for
 
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # importing it sets this too
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     folder = Path(HydraConfig.get().runtime.output_dir)
     steps, seed = settings["steps"], settings["seed"]

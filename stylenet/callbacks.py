@@ -1,6 +1,8 @@
-"""What rides along with a training: atomic checkpoints, charts, a sheet of pictures, a guard against NaN, and an orderly stop.
+"""What rides along with a training: atomic checkpoints, charts, a sheet of pictures, a guard against NaN, and an
+orderly stop.
 
-It reads what the module leaves after each step (``last_terms``, ``last_norm``) and knows nothing about how it was computed.
+It reads what the module leaves after each step (``last_terms``, ``last_norm``) and knows nothing about how it was
+computed.
 """
 
 import logging
@@ -13,6 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
@@ -38,7 +41,8 @@ class AtomicFiles(TorchCheckpointIO):
 class Guard(Callback):
     """Stop with UserError when a term or the gradient is no longer a number, or the loss explodes.
 
-    What is looked at stays on the device; it is read every ``every`` steps, and always before a checkpoint would be written.
+    What is looked at stays on the device; it is read every ``every`` steps, and always before a checkpoint would be
+    written.
     """
 
     def __init__(self, folder: Path, checkpoint_every: int, every: int = 10):
@@ -79,11 +83,13 @@ class Guard(Callback):
 
 
 class Charts(Callback):
-    """Losses by name, learning rate, gradient norm and images/s for the logger; and early on, how long it will take."""
+    """Losses by name, learning rate, gradient norm and images/s every ``every`` steps; and once, how long it will take."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: int) -> None:
+        self.every = every
         self.since: tuple[float, int] | None = None
         self.began: tuple[float, int] | None = None
+        self.said = False
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Tensor, batch_idx: int
@@ -91,7 +97,7 @@ class Charts(Callback):
         step, now = trainer.global_step, time.monotonic()
         self.began = self.began or (now, step)
         self._say_how_long(now - self.began[0], step - self.began[1], trainer.max_steps - step)
-        if step % max(1, trainer.log_every_n_steps) and step != trainer.max_steps:
+        if step % self.every and step != trainer.max_steps:
             return
         readings = {name: float(value) for name, value in pl_module.loss.readings(pl_module.last_terms).items()}
         metrics = {f"train/{name}": value for name, value in readings.items()}
@@ -110,14 +116,12 @@ class Charts(Callback):
         self.since = None  # the time it took is not the training's
 
     def _say_how_long(self, seconds: float, steps: int, left: int) -> None:
-        if self.said or steps < 5 or seconds < 15:
+        if self.said or steps < 5 or seconds < 15 or left < 1:
             return
         self.said = True
         total = seconds / steps * left
         hint = "; experiment=quick starts from a trained style and takes minutes" if total > LONG else ""
         log.info("about %s for the %d steps left%s", _duration(total), left, hint)
-
-    said = False
 
 
 def _duration(seconds: float) -> str:
@@ -187,7 +191,10 @@ class Stopper(Callback):
 
 
 class Bar(TQDMProgressBar):
-    """The whole run is one bar."""
+    """The whole run is one bar; validation passes in silence."""
+
+    def init_validation_tqdm(self) -> Tqdm:
+        return Tqdm(disable=True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
@@ -197,12 +204,14 @@ class Bar(TQDMProgressBar):
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
-def callbacks(folder: Path, checkpoint_every: int, sheet_every: int, ema: float | None) -> list[Callback]:
+def callbacks(
+    folder: Path, log_every: int, checkpoint_every: int, sheet_every: int, ema: float | None
+) -> list[Callback]:
     """All of them, in the order in which they must run: averaging first, so that what is saved is the average."""
     return [
         *([EMAWeightAveraging(decay=ema)] if ema else []),
         Guard(folder, checkpoint_every),
-        Charts(),
+        Charts(log_every),
         Sheet(folder, sheet_every),
         Stopper(folder),
         Bar(),

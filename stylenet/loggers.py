@@ -1,6 +1,8 @@
-"""Where a run's figures and pictures go: Weights & Biases, TensorBoard, a CSV file or nowhere. All are Lightning's own loggers.
+"""Where a run's figures and pictures go: Weights & Biases, TensorBoard, a CSV file or nowhere. All are Lightning's own
+loggers.
 
-A logger never asks and never fails a run: without a login, Weights & Biases works offline; without anything, CSV takes its place.
+A logger never asks and never fails a run: without a login, Weights & Biases works offline; without anything, CSV takes
+its place.
 """
 
 import logging
@@ -20,7 +22,9 @@ KINDS = ("wandb", "tensorboard", "csv", "none")
 
 
 class Wandb(WandbLogger):
-    """A dashboard worth opening: charts by name, the sheet of photos over time, the style image, the style file as an artifact."""
+    """A dashboard worth opening: charts by name, the sheet of photos over time, the style image, the style file as an
+    artifact.
+    """
 
     def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
         self.log_image(name, [picture], step)

@@ -1,4 +1,5 @@
-"""What a stylized picture is judged by: content, Gram style, total variation and range; and the calibration of these terms.
+"""What a stylized picture is judged by: content, Gram style, total variation and range; and the calibration of these
+terms.
 
 Features come from ``vgg.py``; nothing here knows networks, Lightning or files.
 """
@@ -7,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.errors import UserError
@@ -17,7 +17,8 @@ SCALES = ("calibrated", "johnson", "pytorch_examples")
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrices ``F F^T / (c h w)`` of features ``(b, c, h, w)``: ``(b, c, c)``, always in float32 (Johnson 2016, eq. 3).
+    """Gram matrices ``F F^T / (c h w)`` of features ``(b, c, h, w)``: ``(b, c, c)``, always in float32 (Johnson 2016,
+    eq. 3).
 
     Sums of squares of VGG features overflow half precision, so autocast is off in here.
     """
@@ -38,7 +39,8 @@ def content_distance(features: Tensor, targets: Tensor) -> Tensor:
 
 
 def tv(image: Tensor) -> Tensor:
-    """Total variation: squared differences of neighbours, summed over a picture and averaged over the batch, ``(b, 3, h, w)`` -> ``()``.
+    """Total variation: squared differences of neighbours, summed over a picture and averaged over the batch, ``(b, 3,
+    h, w)`` -> ``()``.
 
     Mahendran & Vedaldi 2015, eq. 7 with beta = 2.
     """
@@ -53,16 +55,18 @@ def out_of_range(image: Tensor) -> Tensor:
 class PerceptualLoss(nn.Module):
     """``loss(output, content, style=None) -> {name: weighted term}``; the sum of the terms is what is trained.
 
-    ``styles``: one image ``(1, 3, h, w)`` for each style, their sizes may differ. ``style_layers`` and ``content_layers``: weight of each layer
-    by name. ``scale`` says what the terms are measured in:
+    ``styles``: one image ``(1, 3, h, w)`` for each style, their sizes may differ. ``style_layers`` and
+    ``content_layers``: weight of each layer by name. ``scale`` says what the terms are measured in:
 
-    - "calibrated": style layers are divided by what unstylized photos score against this style, content layers by the distance of
-      two different photos. So style 1.0 is an untouched photo and content 1.0 an unrelated one, whatever the style, layers and size.
-      The layers are averaged by their weights. Needs :meth:`calibrate` once.
+    - "calibrated": style layers are divided by what unstylized photos score against this style, content layers by the
+      distance of two different photos. So style 1.0 is an untouched photo and content 1.0 an unrelated one, whatever
+      the style, layers and size. The layers are averaged by their weights. Needs :meth:`calibrate` once.
     - "johnson": eq. 2-4 of Johnson et al. 2016, summed over the layers.
-    - "pytorch_examples": the same with the Gram differences *averaged* over their c x c entries, as pytorch/examples does.
+    - "pytorch_examples": the same with the Gram differences *averaged* over their c x c entries, as pytorch/examples
+      does.
 
-    ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]; ``style``: ``(b, n_styles)`` weights that mix the styles' Grams, None for the first.
+    ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]; ``style``: ``(b, n_styles)`` weights that mix the styles'
+    Grams, None for the first.
     """
 
     def __init__(
@@ -99,7 +103,9 @@ class PerceptualLoss(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, photos: Iterable[Tensor]) -> None:
-        """Measure the references on photos ``(b, 3, h, w)`` in [0, 1], two or more in all, and on their order: neighbours are compared."""
+        """Measure the references on photos ``(b, 3, h, w)`` in [0, 1], two or more in all, and on their order:
+        neighbours are compared.
+        """
         style: dict[str, list[Tensor]] = {x: [] for x in self.style_layers}
         content: dict[str, list[Tensor]] = {x: [] for x in self.content_layers}
         last: dict[str, Tensor] = {}
@@ -157,7 +163,8 @@ class PerceptualLoss(nn.Module):
         return terms
 
     def readings(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a person reads: the terms without their weights (style/relu1_2 ...), the layers' mean as "style" and "content", and "loss".
+        """What a person reads: the terms without their weights (style/relu1_2 ...), the layers' mean as "style" and
+        "content", and "loss".
 
         In "calibrated" scale 1.0 is an untouched photo for style and an unrelated photo for content.
         """

@@ -36,9 +36,10 @@ LICENCE = "Made by training; the painting and the photos keep their own licences
 class StyleTransfer(pl.LightningModule):
     """Trains ``net`` against a frozen VGG (Johnson et al. 2016, eq. 5, without TV unless it is given a weight).
 
-    ``net``: {"name", and the constructor's arguments}; ``loss``: the arguments of ``PerceptualLoss``; ``styles``: one dict for each style,
-    {"name", "image", "size", ...}, see :func:`read_style`; ``optimizer``: {"lr", "warmup", "final"}: Adam, its learning rate rising over
-    ``warmup`` steps and falling along a half cosine to ``final`` times its height at ``steps``. Batches are uint8 or [0, 1], ``(b, 3, h, w)``.
+    ``net``: {"name", and the constructor's arguments}; ``loss``: the arguments of ``PerceptualLoss``; ``styles``: one
+    dict for each style, {"name", "image", "size", ...}, see :func:`read_style`; ``optimizer``: {"lr", "warmup",
+    "final"}: Adam, its learning rate rising over ``warmup`` steps and falling along a half cosine to ``final`` times
+    its height at ``steps``. Batches are uint8 or [0, 1], ``(b, 3, h, w)``.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class StyleTransfer(pl.LightningModule):
         return photos.float() / 255 if photos.dtype == torch.uint8 else photos
 
     def choose_styles(self, first: int, count: int) -> Tensor | None:
-        """Samples ``first``, ``first + 1`` ... take turns at the styles: ``(count, n_styles)`` of 0 and 1; None for a single style."""
+        """Samples ``first``, ``first + 1`` ... take turns at the styles: ``(count, n_styles)`` of 0 and 1; None for a
+        single style.
+        """
         if len(self.styles) == 1:
             return None
         turns = (torch.arange(first, first + count) % len(self.styles)).to(self.device)
@@ -158,7 +161,9 @@ class StyleTransfer(pl.LightningModule):
 
 
 def open_style(style: dict[str, Any]) -> Image.Image:
-    """The style image, its longer side at ``style["size"]`` pixels. A bare name is also looked for among the bundled paintings."""
+    """The style image, its longer side at ``style["size"]`` pixels. A bare name is also looked for among the bundled
+    paintings.
+    """
     path = Path(style["image"]).expanduser()
     if not path.exists() and (STYLES / path.name).exists() and path.name == str(path):
         path = STYLES / path.name
@@ -173,7 +178,7 @@ def open_style(style: dict[str, Any]) -> Image.Image:
         picture = picture.resize([max(1, round(side * share)) for side in picture.size], Image.Resampling.LANCZOS)  # type: ignore[arg-type]
     if min(picture.size) < 32:
         raise UserError(
-            f"style image {style['image']} is {picture.size[0]}x{picture.size[1]} pixels at this size: 32 or more a side are needed."
+            f"style image {style['image']} is {picture.width}x{picture.height} pixels at this size: give 32 or more a side."
         )
     return picture
 
@@ -183,10 +188,12 @@ def _sha256(picture: Image.Image) -> str:
 
 
 def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
-    """Lightning's Trainer, from ``configs/trainer``: ``precision: auto`` is bf16 where the processor has it, else float32."""
+    """Lightning's Trainer, from ``configs/trainer``: ``precision: auto`` is bf16 where the processor has it, else
+    float32.
+    """
     settings = dict(settings)
-    val_every, ckpt_every, sheet_every = (
-        int(settings.pop(key)) for key in ("val_every", "checkpoint_every", "sheet_every")
+    val_every, checkpoint_every, sheet_every = (
+        int(settings.pop(f"{what}_every")) for what in ("val", "checkpoint", "sheet")
     )
     ema = settings.pop("ema")
     if settings["precision"] == "auto":
@@ -199,7 +206,7 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
         num_sanity_val_steps=0,
         logger=logger,
         default_root_dir=folder,
-        callbacks=callbacks(folder, ckpt_every, sheet_every, ema),
+        callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
         plugins=[AtomicFiles()],
         use_distributed_sampler=False,
         enable_model_summary=False,
@@ -245,4 +252,3 @@ def train(
             if hasattr(logger, "keep_style"):
                 logger.keep_style(out, info)  # type: ignore[attr-defined]
     return out
-

@@ -1,7 +1,7 @@
 """Frozen VGG features by layer name; where the weights come from is ``weights.py``'s business.
 
-The weights are non-persistent buffers: they follow ``.to()``, and are absent from ``parameters()``, ``state_dict()`` and so from every
-checkpoint and weight average.
+The weights are non-persistent buffers: they follow ``.to()``, and are absent from ``parameters()``, ``state_dict()``
+and so from every checkpoint and weight average.
 """
 
 from collections.abc import Iterable
@@ -25,8 +25,9 @@ def layer_names(name: str) -> list[str]:
 class VGG(nn.Module):
     """VGG16 or VGG19 (Simonyan & Zisserman 2015) up to the deepest layer that was asked for.
 
-    ``vgg(image, layers=None)``: image ``(b, 3, h, w)`` in [0, 1], sRGB; normalisation happens inside. Returns the features after the
-    named ReLUs (all of ``layers`` given to the constructor if None) as ``{name: (b, c, h / 2^i, w / 2^i)}``.
+    ``vgg(image, layers=None)``: image ``(b, 3, h, w)`` in [0, 1], sRGB; normalisation happens inside. Returns the
+    features after the named ReLUs (all of ``layers`` given to the constructor if None) as ``{name: (b, c, h / 2^i, w /
+    2^i)}``.
 
     Raises UserError for an unknown VGG or layer, listing the known ones.
     """

@@ -11,7 +11,7 @@ NETS: dict[str, type[nn.Module]] = {"johnson": Johnson}
 
 
 def build(name: str, **args: Any) -> nn.Module:
-    """The network ``name`` with its constructor's arguments. Raises UserError for a name or argument that is not known."""
+    """The network ``name`` with its constructor's arguments. Raises UserError for a name or argument it has not."""
     if name not in NETS:
         raise UserError(f"net={name}: no such network. Known: {', '.join(sorted(NETS))}.")
     try:

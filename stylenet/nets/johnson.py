@@ -18,11 +18,11 @@ SMALLEST = 16  # pixels a side: below this the reflected borders would be larger
 class Johnson(nn.Module):
     """c9s1-32, d64, d128, 5 residual blocks, u64, u32, c9s1-3 (Johnson et al. 2016; norms after Ulyanov et al. 2017).
 
-    ``net(content, style=None)``: content ``(b, 3, h, w)`` in [0, 1], any h, w >= 1; style ``(b, n_styles)`` weights (rows that
-    sum to 1 mix styles), or None for the first. Returns ``(b, 3, h, w)`` in [0, 1].
+    ``net(content, style=None)``: content ``(b, 3, h, w)`` in [0, 1], any h, w >= 1; style ``(b, n_styles)`` weights
+    (rows that sum to 1 mix styles), or None for the first. Returns ``(b, 3, h, w)`` in [0, 1].
 
-    ``upsample``: "blur" (no grid) or "nearest" (what public trainers do). ``output``: "sigmoid", or "linear", which is clamped to
-    [0, 1] in eval mode and left raw in training. Raises ValueError for a name or size outside these.
+    ``upsample``: "blur" (no grid) or "nearest" (what public trainers do). ``output``: "sigmoid", or "linear", which is
+    clamped to [0, 1] in eval mode and left raw in training. Raises ValueError for a name or size outside these.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The building blocks that the networks share; they know nothing about losses, training or files.
 
-Every block takes and returns features ``(b, c, h, w)``. Borders are reflected, so that no ring of zeros shows in a picture.
+Every block takes and returns features ``(b, c, h, w)``. Borders are reflected, so that no ring of zeros shows in a
+picture.
 """
 
 import torch
@@ -13,8 +14,9 @@ EPS = 1e-5
 class InstanceNorm(nn.Module):
     """Instance norm with one learned scale and shift per style (Ulyanov et al. 2017; Dumoulin et al. 2017, eq. 5).
 
-    ``y = weight[s] * (x - mean(x)) / sqrt(var(x) + 1e-5) + bias[s]``, mean and (biased) variance over h and w of each picture
-    and channel. The statistics are taken in float32 whatever the dtype of ``x``; the result has the dtype of ``x``.
+    ``y = weight[s] * (x - mean(x)) / sqrt(var(x) + 1e-5) + bias[s]``, mean and (biased) variance over h and w of each
+    picture and channel. The statistics are taken in float32 whatever the dtype of ``x``; the result has the dtype of
+    ``x``.
     """
 
     def __init__(self, channels: int, n_styles: int = 1):
@@ -40,7 +42,9 @@ class Conv(nn.Conv2d):
 
 
 class Residual(nn.Module):
-    """``x + norm(conv(relu(norm(conv(x)))))``, without a ReLU after the sum (Gross & Wilber 2016; Johnson 2016, supplement)."""
+    """``x + norm(conv(relu(norm(conv(x)))))``, without a ReLU after the sum (Gross & Wilber 2016; Johnson 2016,
+    supplement).
+    """
 
     def __init__(self, channels: int, n_styles: int):
         super().__init__()
@@ -60,10 +64,11 @@ def _filter(x: Tensor, taps: list[float]) -> Tensor:
 
 
 def without_nyquist(x: Tensor) -> Tensor:
-    """Remove what alternates from one place to the next: [-1 4 10 4 -1] / 16 along both axes, 0 at the highest frequency.
+    """Remove what alternates from one place to the next: [-1 4 10 4 -1] / 16 along both axes, 0 at the highest
+    frequency.
 
-    A pattern (+ - + -) of the features becomes (+ + - -) when they are doubled, whatever the low-pass, and a difference with a ReLU
-    makes a grid of it that stands still. Without the pattern there is nothing to make a grid of.
+    A pattern (+ - + -) of the features becomes (+ + - -) when they are doubled, whatever the low-pass, and a difference
+    with a ReLU makes a grid of it that stands still. Without the pattern there is nothing to make a grid of.
     """
     return _filter(x, [-1.0, 4.0, 10.0, 4.0, -1.0])
 
@@ -71,9 +76,10 @@ def without_nyquist(x: Tensor) -> Tensor:
 def upsample_blur(x: Tensor) -> Tensor:
     """Double h and w: nearest neighbour, then a [1 4 6 4 1] / 16 low-pass along both axes.
 
-    Nearest neighbour alone tells the next convolution which of the two copies it is looking at, and the ReLU after it turns that
-    into a grid of period 2 and 4 in the picture. The low-pass (a binomial, so that nothing rings) takes this knowledge away.
-    It is computed as bilinear upsampling (nearest and [1 2 1] / 4) and another [1 2 1] / 4, which is the same and faster.
+    Nearest neighbour alone tells the next convolution which of the two copies it is looking at, and the ReLU after it
+    turns that into a grid of period 2 and 4 in the picture. The low-pass (a binomial, so that nothing rings) takes this
+    knowledge away. It is computed as bilinear upsampling (nearest and [1 2 1] / 4) and another [1 2 1] / 4, which is
+    the same and faster.
     """
     return _filter(F.interpolate(x, scale_factor=2.0, mode="bilinear"), [1.0, 2.0, 1.0])
 
