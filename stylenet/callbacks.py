@@ -83,7 +83,7 @@ class Guard(Callback):
 
 
 class Charts(Callback):
-    """Losses by name, learning rate, gradient norm and images/s every ``every`` steps; and once, how long it will take."""
+    """Losses by name, learning rate, gradient norm and images/s every ``every`` steps; once, how long it takes."""
 
     def __init__(self, every: int) -> None:
         self.every = every

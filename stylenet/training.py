@@ -178,7 +178,7 @@ def open_style(style: dict[str, Any]) -> Image.Image:
         picture = picture.resize([max(1, round(side * share)) for side in picture.size], Image.Resampling.LANCZOS)  # type: ignore[arg-type]
     if min(picture.size) < 32:
         raise UserError(
-            f"style image {style['image']} is {picture.width}x{picture.height} pixels at this size: give 32 or more a side."
+            f"style image {style['image']} is {picture.width}x{picture.height} pixels here: give 32 or more a side."
         )
     return picture
 

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.errors import UserError
+from stylenet.vgg_sources import CONVS
 from stylenet.weights import vgg_weights
-
-CONVS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
 def layer_names(name: str) -> list[str]:
