@@ -22,13 +22,13 @@ from stylenet import checkpoint
 from stylenet.callbacks import AtomicFiles, callbacks
 from stylenet.data import Photos
 from stylenet.errors import UserError
-from stylenet.images import open_rgb, to_tensor
+from stylenet.images import to_tensor
 from stylenet.losses import PerceptualLoss
 from stylenet.nets import build
+from stylenet.paintings import open_painting
 
 log = logging.getLogger(__name__)
 
-STYLES = Path(__file__).parent / "assets" / "styles"
 CALIBRATION_PHOTOS = 32
 LICENCE = "Made by training; the painting and the photos keep their own licences: see styles and training.data."
 
@@ -37,9 +37,9 @@ class StyleTransfer(pl.LightningModule):
     """Trains ``net`` against a frozen VGG (Johnson et al. 2016, eq. 5, without TV unless it is given a weight).
 
     ``net``: {"name", and the constructor's arguments}; ``loss``: the arguments of ``PerceptualLoss``; ``styles``: one
-    dict for each style, {"name", "image", "size", ...}, see :func:`read_style`; ``optimizer``: {"lr", "warmup",
-    "final"}: Adam, its learning rate rising over ``warmup`` steps and falling along a half cosine to ``final`` times
-    its height at ``steps``. Batches are uint8 or [0, 1], ``(b, 3, h, w)``.
+    dict for each style, {"name", "image", "size", ...}, image and size as ``open_painting`` takes them; ``optimizer``:
+    {"lr", "warmup", "final"}: Adam, its learning rate rising over ``warmup`` steps and falling along a half cosine to
+    ``final`` times its height at ``steps``. Batches are uint8 or [0, 1], ``(b, 3, h, w)``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class StyleTransfer(pl.LightningModule):
         self.save_hyperparameters()
         arguments = {key: value for key, value in net.items() if key != "name"}
         self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
-        self.pictures = [open_style(style) for style in styles]
+        self.pictures = [open_painting(style["image"], style["size"]) for style in styles]
         self.styles = [{**style, "sha256": _sha256(p)} for style, p in zip(styles, self.pictures, strict=True)]
         self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
         self.loss.to(memory_format=torch.channels_last)
@@ -158,29 +158,6 @@ class StyleTransfer(pl.LightningModule):
                 "give the same net=... and its arguments, or leave init= out."
             )
         self.net.load_state_dict(state)
-
-
-def open_style(style: dict[str, Any]) -> Image.Image:
-    """The style image, its longer side at ``style["size"]`` pixels. A bare name is also looked for among the bundled
-    paintings.
-    """
-    path = Path(style["image"]).expanduser()
-    if not path.exists() and (STYLES / path.name).exists() and path.name == str(path):
-        path = STYLES / path.name
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in STYLES.glob("*.jpg")))
-        raise UserError(
-            f"style image {style['image']}: there is no such file. Give a picture, or style=... of: {known}."
-        )
-    picture = open_rgb(path)
-    share = style["size"] / max(picture.size)
-    if share < 1:
-        picture = picture.resize([max(1, round(side * share)) for side in picture.size], Image.Resampling.LANCZOS)  # type: ignore[arg-type]
-    if min(picture.size) < 32:
-        raise UserError(
-            f"style image {style['image']} is {picture.width}x{picture.height} pixels here: give 32 or more a side."
-        )
-    return picture
 
 
 def _sha256(picture: Image.Image) -> str:

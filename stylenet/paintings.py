@@ -1,0 +1,37 @@
+"""Style images: a picture file, or one of the bundled paintings by its name. Knows nothing about what is done with
+them.
+"""
+
+from pathlib import Path
+
+from PIL import Image
+
+from stylenet.errors import UserError
+from stylenet.images import fit, open_rgb
+
+BUNDLED = Path(__file__).parent / "assets" / "styles"
+SMALLEST = 32  # pixels a side: the deepest Gram would otherwise rest on a handful of places
+
+
+def find_painting(image: str | Path) -> Path:
+    """The file meant by a path, or by a bare file name among the bundled paintings. Raises UserError where there is
+    none.
+    """
+    path = Path(image).expanduser()
+    if not path.exists() and path.name == str(path):
+        path = BUNDLED / path.name
+    if not path.exists():
+        known = ", ".join(sorted(p.name for p in BUNDLED.glob("*.jpg")))
+        raise UserError(f"style image {image}: there is no such file. Give a picture, or one of: {known}.")
+    return path
+
+
+def open_painting(image: str | Path, size: int) -> Image.Image:
+    """The style image as 8-bit RGB, its longer side at most ``size`` pixels. Raises UserError if it is missing or too
+    small.
+    """
+    picture = fit(open_rgb(find_painting(image)), size)
+    if min(picture.size) < SMALLEST:
+        shape = f"{picture.width}x{picture.height}"
+        raise UserError(f"style image {image} is {shape} pixels at this size: give {SMALLEST} or more a side.")
+    return picture
