@@ -18,14 +18,20 @@ def main(config: DictConfig) -> None:
 
     from stylenet.data import Photos
     from stylenet.loggers import make_logger
-    from stylenet.training import StyleTransfer, train, trainer_for
+    from stylenet.training import StyleTransfer, check, stopped_by, train, trainer_for
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # importing it sets this too
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     folder = Path(HydraConfig.get().runtime.output_dir)
     steps, seed = settings["steps"], settings["seed"]
+    check("steps", steps, 1, whole=True)
+    check("seed", seed, 0, 2**32 - 1, whole=True)
+    check("style_size", settings["style_size"], 1, whole=True)
     styles = named(settings)
     name = settings["name"] or "+".join(style["name"] for style in styles)
+
+    if str(settings["data"]["val"]).isdecimal():
+        settings["data"]["val"] = int(settings["data"]["val"])  # taken as typed it is text, for it may be a folder
 
     pl.seed_everything(seed, verbose=False)
     photos = Photos(**settings["data"], steps=steps, seed=seed)
@@ -34,7 +40,9 @@ def main(config: DictConfig) -> None:
         model.start_from(settings["init"])
     logger = make_logger(**settings["logger"], folder=folder, name=name, config=settings)
     trainer = trainer_for(settings["trainer"], steps, folder, logger)
-    print(train(model, photos, trainer, Path(settings["out"]) / f"{name}.safetensors", settings["resume"]))
+    print(train(model, photos, trainer, Path(settings["out"]) / f"{name}.safetensors", settings["resume"]), flush=True)
+    if signal := stopped_by(trainer):
+        sys.exit(128 + signal)
 
 
 def named(settings: dict[str, Any]) -> list[dict[str, Any]]:

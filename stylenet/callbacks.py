@@ -7,6 +7,7 @@ computed.
 
 import logging
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,7 +117,7 @@ class Charts(Callback):
         self.since = None  # the time it took is not the training's
 
     def _say_how_long(self, seconds: float, steps: int, left: int) -> None:
-        if self.said or steps < 5 or seconds < 15 or left < 1:
+        if self.said or steps < 1 or seconds < 15 or left < 1:
             return
         self.said = True
         total = seconds / steps * left
@@ -164,7 +165,10 @@ class Sheet(Callback):
 
 
 class Stopper(Callback):
-    """Ctrl-C and SIGTERM end the run after the step at hand, with everything written; a second one ends it at once."""
+    """Ctrl-C and SIGTERM end the run after the step at hand, with everything written; a second one ends it at once.
+
+    ``stopped_by``: the signal's number, None in a run that came to its own end.
+    """
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
@@ -177,28 +181,50 @@ class Stopper(Callback):
         def stop(number: int, frame: Any) -> None:
             self.stopped_by = number
             trainer.should_stop = True
+            trainer.limit_val_batches = 0  # who sends SIGTERM may not wait for a validation
             signal.signal(number, self.before[number])
             log.warning("stopping after this step; once more stops at once, without saving")
 
         self.before = {number: signal.signal(number, stop) for number in self.signals}
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def _restore(self) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        self.before = {}
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._restore()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._restore()
         trainer.save_checkpoint(self.folder / LAST)
         if self.stopped_by is not None:
             log.warning("stopped at step %d; go on with resume=%s", trainer.global_step, self.folder / LAST)
 
 
 class Bar(TQDMProgressBar):
-    """The whole run is one bar; validation passes in silence."""
+    """The whole run is one bar, on stderr; validation passes in silence."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=1 if sys.stderr.isatty() else 50)  # in a file each refresh stays
+
+    def init_train_tqdm(self) -> Tqdm:
+        return Tqdm(
+            desc="training",
+            file=sys.stderr,
+            disable=self.is_disabled,
+            dynamic_ncols=True,
+            smoothing=0,
+            bar_format=self.BAR_FORMAT,
+        )
 
     def init_validation_tqdm(self) -> Tqdm:
         return Tqdm(disable=True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        super().on_train_epoch_start(trainer, *args)
-        self.train_progress_bar.set_description("training")
+        bar = self.train_progress_bar
+        bar.reset(self.total_train_batches)
+        bar.initial = trainer.global_step  # what was done before resume= says nothing about the pace of this run
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
@@ -207,14 +233,17 @@ class Bar(TQDMProgressBar):
 def callbacks(
     folder: Path, log_every: int, checkpoint_every: int, sheet_every: int, ema: float | None
 ) -> list[Callback]:
-    """All of them, in the order in which they must run: averaging first, so that what is saved is the average."""
+    """All of them, in the order in which they must run: the averaging puts the average in the weights' place when the
+    training ends, so it comes after whoever saves these for resuming.
+    """
     return [
-        *([EMAWeightAveraging(decay=ema)] if ema else []),
         Guard(folder, checkpoint_every),
         Charts(log_every),
         Sheet(folder, sheet_every),
         Stopper(folder),
         Bar(),
+        # Buffers are VGG and the calibration: to average them would wear them down by rounding.
+        *([EMAWeightAveraging(decay=ema, use_buffers=False)] if ema else []),
         ModelCheckpoint(
             folder,
             Path(LAST).stem,

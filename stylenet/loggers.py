@@ -26,6 +26,14 @@ class Wandb(WandbLogger):
     artifact.
     """
 
+    def __init__(self, mode: str, **settings: Any):
+        import wandb
+
+        quiet = wandb.Settings(silent=True) if mode in ("offline", "dryrun") else None
+        # Named here, not by Lightning's ``offline``: it sets a variable that W&B has read by then.
+        super().__init__(mode=mode, settings=quiet, **settings)
+        self._wandb_init.pop("anonymous", None)  # W&B warns of the argument even where it is None
+
     def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
         self.log_image(name, [picture], step)
 
@@ -36,6 +44,7 @@ class Wandb(WandbLogger):
         artifact = wandb.Artifact(path.stem, type="style", metadata=info)
         artifact.add_file(str(path))
         self.experiment.log_artifact(artifact)
+        self.experiment.finish()  # else the next run of a sweep in this process would go on with this one
 
 
 class Tensorboard(TensorBoardLogger):
@@ -71,28 +80,30 @@ def _tensorboard(folder: Path, **settings: Any) -> Logger:
 
 
 def _wandb(folder: Path, name: str, config: dict[str, Any], settings: dict[str, Any]) -> Logger:
-    offline = os.environ.get("WANDB_MODE") in ("offline", "dryrun") or not _logged_in()
-    try:
-        logger = Wandb(name=name, save_dir=folder, offline=offline, **settings)
-        logger.experiment.config.update(config, allow_val_change=True)
-    except Exception as error:  # whatever ails W&B, the training goes on
-        log.warning("Weights & Biases does not work (%s): the figures go to %s", error, folder / "csv")
-        return CSVLogger(folder, name="csv", version="")
-    if offline and os.environ.get("WANDB_MODE") != "disabled":
-        log.warning(
-            "W&B works offline; to see the run there: wandb login, then wandb sync %s",
-            logger.experiment.dir and Path(logger.experiment.dir).parent,
-        )
-    return logger
+    """W&B as the environment has it: online with a login, else offline; CSV where it cannot work at all."""
+    mode = os.environ.get("WANDB_MODE")
+    modes = [mode] if mode else ["online", "offline"] if _logged_in() else ["offline"]
+    for mode in modes:
+        try:
+            logger = Wandb(name=name, save_dir=folder, mode=mode, config=config, **settings)
+            run = logger.experiment
+        except Exception as error:  # whatever ails W&B, the training goes on
+            log.warning("Weights & Biases does not work %s: %s", mode, " ".join(str(error).split()))
+            continue
+        if mode in ("offline", "dryrun"):
+            log.warning(
+                "W&B works offline; to see the run there: wandb login, then wandb sync %s", Path(run.dir).parent
+            )
+        return logger
+    log.warning("the figures go to %s", folder / "csv")
+    return CSVLogger(folder, name="csv", version="")
 
 
 def _logged_in() -> bool:
-    """Whether W&B has a key, from the environment or from ``wandb login``; it is not asked for one."""
-    if os.environ.get("WANDB_MODE") == "disabled" or os.environ.get("WANDB_API_KEY"):
-        return True
+    """Whether W&B has a key or a token, from the environment or from ``wandb login``; it is not asked for one."""
     import wandb
 
     try:
-        return bool(wandb.api.api_key)
-    except Exception:  # without a readable netrc there is no login
-        return False
+        return wandb.login(prompt=False, verify=False)
+    except Exception:  # an old W&B, or a netrc that cannot be read: no login that could be used without asking
+        return bool(os.environ.get("WANDB_API_KEY"))

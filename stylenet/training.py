@@ -5,6 +5,7 @@ Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scrip
 
 import hashlib
 import logging
+import pickle
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -15,11 +16,13 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 import stylenet
 from stylenet import checkpoint
-from stylenet.callbacks import AtomicFiles, callbacks
+from stylenet.callbacks import AtomicFiles, Stopper, callbacks
 from stylenet.data import Photos
 from stylenet.errors import UserError
 from stylenet.images import to_tensor
@@ -51,6 +54,9 @@ class StyleTransfer(pl.LightningModule):
         steps: int,
     ):
         super().__init__()
+        check("optimizer.lr", optimizer["lr"], 0)
+        check("optimizer.warmup", optimizer["warmup"], 0, whole=True)
+        check("optimizer.final", optimizer["final"], 0, 1)
         self.save_hyperparameters()
         arguments = {key: value for key, value in net.items() if key != "name"}
         self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
@@ -61,6 +67,7 @@ class StyleTransfer(pl.LightningModule):
         self.optimizer, self.steps = optimizer, steps
         self.last_terms: dict[str, Tensor] = {}
         self.last_norm = torch.zeros(())
+        self.validated_at = -1  # the step of the latest validation
 
     def configure_optimizers(self) -> Any:
         adam = torch.optim.Adam(self.net.parameters(), self.optimizer["lr"], fused=True)
@@ -116,6 +123,9 @@ class StyleTransfer(pl.LightningModule):
         readings = self.loss.readings(self.loss(self.net(content, style), content, style))
         self.log_dict({f"val/{name}": value for name, value in readings.items()}, batch_size=len(batch), sync_dist=True)
 
+    def on_validation_epoch_end(self) -> None:
+        self.validated_at = self.global_step
+
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         return self.net(content, style)
 
@@ -160,35 +170,51 @@ class StyleTransfer(pl.LightningModule):
         self.net.load_state_dict(state)
 
 
+def check(name: str, value: Any, least: float, most: float = float("inf"), whole: bool = False) -> None:
+    """Raise UserError unless ``value`` is a number from ``least`` to ``most``, a whole one if so asked."""
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+        limits = f"from {least} to {most}" if most < float("inf") else f"of {least} or more"
+        raise UserError(f"{name}={value}: give a {'whole ' * whole}number {limits}.")
+
+
 def _sha256(picture: Image.Image) -> str:
     return hashlib.sha256(picture.tobytes()).hexdigest()
 
 
 def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
     """Lightning's Trainer, from ``configs/trainer``: ``precision: auto`` is bf16 where the processor has it, else
-    float32.
+    float32. Raises UserError for what it does not take.
     """
     settings = dict(settings)
-    val_every, checkpoint_every, sheet_every = (
-        int(settings.pop(f"{what}_every")) for what in ("val", "checkpoint", "sheet")
-    )
-    ema = settings.pop("ema")
+    for name in ("val_every", "checkpoint_every", "sheet_every", "log_every_n_steps"):
+        check(f"trainer.{name}", settings[name], 1, whole=True)
+    val_every, checkpoint_every, sheet_every = (settings.pop(f"{x}_every") for x in ("val", "checkpoint", "sheet"))
+    if (ema := settings.pop("ema")) is not None:
+        check("trainer.ema", ema, 0, 1)
     if settings["precision"] == "auto":
         settings["precision"] = "bf16-mixed" if has_bf16(settings["accelerator"]) else "32-true"
-    return pl.Trainer(
-        **settings,
-        max_steps=steps,
-        max_epochs=-1,
-        val_check_interval=min(val_every, steps),
-        num_sanity_val_steps=0,
-        logger=logger,
-        default_root_dir=folder,
-        callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
-        plugins=[AtomicFiles()],
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        inference_mode=False,
-    )
+    try:
+        return pl.Trainer(
+            **settings,
+            max_steps=steps,
+            max_epochs=-1,
+            val_check_interval=min(val_every, steps),
+            num_sanity_val_steps=0,
+            logger=logger,
+            default_root_dir=folder,
+            callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
+            plugins=[AtomicFiles()],
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            inference_mode=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def has_bf16(accelerator: str) -> bool:
@@ -208,24 +234,59 @@ def train(
     out: Path,
     resume: str | None = None,
 ) -> Path:
-    """Run the training and write the style to ``out``; return that path. Stopped early, it writes what there is.
+    """Run the training and write the style to ``out``; return that path. Stopped early, it writes what there is, and
+    :func:`stopped_by` tells.
 
-    Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number.
+    Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
+    KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
     """
-    trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
-    val: dict[str, Any] = {}
-    if photos.val_photos:
-        val = dict(trainer.validate(model, datamodule=photos, verbose=False)[0])
+    if resume:
+        _check_resumable(model, resume)
+    try:
+        with logging_redirect_tqdm():  # messages above the bar, not into it
+            trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
+        if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
+            _keep(model, photos, trainer, out)  # should the validation be interrupted
+            trainer.validate(model, datamodule=photos, verbose=False)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from None
+    info = _keep(model, photos, trainer, out)
+    for logger in trainer.loggers:
+        if trainer.is_global_zero and hasattr(logger, "keep_style"):
+            logger.keep_style(out, info)  # type: ignore[attr-defined]
+    return out
+
+
+def stopped_by(trainer: pl.Trainer) -> int | None:
+    """The number of the signal that ended the training early, if one did."""
+    return next(c.stopped_by for c in trainer.callbacks if isinstance(c, Stopper))  # type: ignore[attr-defined]
+
+
+def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path) -> dict[str, Any]:
+    """Write the style as it is now; what the file says about it is returned."""
     info = model.info()
+    val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
     info["training"] |= {
         "batch": photos.batch_size * trainer.world_size,
         "data": photos.describe(),
         "precision": str(trainer.precision),
-        "val": {name.removeprefix("val/"): round(float(value), 5) for name, value in val.items()},
+        "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
     }
     if trainer.is_global_zero:
         checkpoint.save(out, model.net, info)
-        for logger in trainer.loggers:
-            if hasattr(logger, "keep_style"):
-                logger.keep_style(out, info)  # type: ignore[attr-defined]
-    return out
+    return info
+
+
+def _check_resumable(model: StyleTransfer, resume: str) -> None:
+    """Raise UserError unless ``resume`` is a training's checkpoint of a model like this one."""
+    advice = "Give the last.ckpt of a run, with the options of that run."
+    try:
+        saved = torch.load(resume, map_location="cpu", weights_only=True, mmap=True)
+        theirs = {key: value.shape for key, value in saved["state_dict"].items()}
+        saved["optimizer_states"], saved["loops"]  # noqa: B018
+    except FileNotFoundError as error:
+        raise UserError(f"resume={resume}: there is no such file. {advice}") from error
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
+    if theirs != {key: value.shape for key, value in model.state_dict().items()}:
+        raise UserError(f"resume={resume} is of a run with another network, loss or number of styles. {advice}")
