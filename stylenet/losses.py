@@ -60,7 +60,8 @@ class PerceptualLoss(nn.Module):
 
     - "calibrated": style layers are divided by what unstylized photos score against this style, content layers by the
       distance of two different photos. So style 1.0 is an untouched photo and content 1.0 an unrelated one, whatever
-      the style, layers and size. The layers are averaged by their weights. Needs :meth:`calibrate` once.
+      the style, layers and size. The layers are averaged by their weights. Needs :meth:`calibrate` once, or a loaded
+      ``state_dict`` that holds the measured references; raises UserError before.
     - "johnson": eq. 2-4 of Johnson et al. 2016, summed over the layers.
     - "pytorch_examples": the same with the Gram differences *averaged* over their c x c entries, as pytorch/examples
       does.
@@ -97,14 +98,17 @@ class PerceptualLoss(nn.Module):
         for layer in self.content_layers:
             self._keep(f"content_reference_{layer}", torch.ones(()))
         self._keep("is_calibrated", torch.tensor(scale != "calibrated"))
+        self._ready = False
 
     def _keep(self, name: str, value: Tensor, persistent: bool = True) -> None:
         self.register_buffer(name, value, persistent=persistent)
 
     @torch.no_grad()
     def calibrate(self, photos: Iterable[Tensor]) -> None:
-        """Measure the references on photos ``(b, 3, h, w)`` in [0, 1], two or more in all, and on their order:
-        neighbours are compared.
+        """Measure the references on photos ``(b, 3, h, w)`` in [0, 1], all of one size, two or more in all. Their order
+        counts: neighbours are compared.
+
+        Raises UserError where a reference cannot be measured or is 0: one photo, or photos that do not differ.
         """
         style: dict[str, list[Tensor]] = {x: [] for x in self.style_layers}
         content: dict[str, list[Tensor]] = {x: [] for x in self.content_layers}
@@ -117,12 +121,12 @@ class PerceptualLoss(nn.Module):
                 if last:
                     seen.append(content_distance(features[layer], last[layer]))
             last = features
-        for layer, seen in style.items():
-            self.get_buffer(f"style_reference_{layer}").copy_(torch.stack(seen).mean(0))
-        for layer, seen in content.items():
-            if not seen:
-                raise UserError("calibration needs at least 2 different photos; add photos to the training folder.")
-            self.get_buffer(f"content_reference_{layer}").copy_(torch.cat(seen).mean())
+        measured = {f"style_reference_{x}": torch.stack(seen).mean(0) for x, seen in style.items() if seen}
+        measured |= {f"content_reference_{x}": torch.cat(seen).mean() for x, seen in content.items() if seen}
+        if len(measured) < len(style) + len(content) or not all((value > 0).all() for value in measured.values()):
+            raise UserError("calibration needs at least 2 different photos; add photos to the training folder.")
+        for name, value in measured.items():
+            self.get_buffer(name).copy_(value)
         self.get_buffer("is_calibrated").fill_(True)
 
     def calibration(self) -> dict[str, Any]:
@@ -132,19 +136,22 @@ class PerceptualLoss(nn.Module):
 
     def _layer_weights(self, layers: dict[str, float]) -> dict[str, float]:
         total = sum(layers.values()) if self.scale == "calibrated" else 1.0
-        return {layer: weight / total for layer, weight in layers.items()}
+        return {layer: weight / (total or 1.0) for layer, weight in layers.items()}
 
     def _style(self, layer: str, features: Tensor, style: Tensor | None) -> Tensor:
         target, reference = self.get_buffer(f"target_{layer}"), self.get_buffer(f"style_reference_{layer}")
-        target, reference = (
-            (target[:1], reference[:1])
-            if style is None
-            else (torch.einsum("bn,ncd->bcd", style, target), style @ reference)
-        )
+        if style is None:
+            target, reference = target[:1], reference[:1]
+        else:
+            with torch.autocast(features.device.type, enabled=False):  # it would round the targets to half precision
+                target, reference = torch.einsum("bn,ncd->bcd", style, target), style @ reference
         distance = style_distance(gram(features), target) / reference
         return (distance / target[0].numel() if self.scale == "pytorch_examples" else distance).mean()
 
     def forward(self, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, Tensor]:
+        self._ready = self._ready or bool(self.get_buffer("is_calibrated"))  # asked once: a GPU would be waited for
+        if not self._ready:
+            raise UserError("loss.scale=calibrated has measured nothing yet: call calibrate() with photos first.")
         with torch.no_grad():
             wanted = self.vgg(content, self.content_layers)
         features = self.vgg(output)

@@ -39,6 +39,8 @@ class VGG(nn.Module):
         self.layers = tuple(sorted(set(layers), key=lambda x: known.index(x) if x in known else -1))
         if unknown := [x for x in self.layers if x not in known]:
             raise UserError(f"layer {unknown[0]!r} is not in {name}. Allowed: {', '.join(known)}.")
+        if not self.layers:
+            raise UserError(f"no layer of {name} is asked for. Give one or more of: {', '.join(known)}.")
         weights = vgg_weights(name, path)
         self.convs = [x.replace("relu", "conv") for x in known[: known.index(self.layers[-1]) + 1]]
         for conv in self.convs:

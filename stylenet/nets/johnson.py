@@ -34,9 +34,11 @@ class Johnson(nn.Module):
         output: str = "sigmoid",
     ):
         super().__init__()
-        if len(widths) != 3 or min(*widths, n_styles) < 1 or blocks < 0:
+        whole = all(isinstance(number, int) for number in (*widths, blocks, n_styles))
+        if len(widths) != 3 or not whole or min(*widths, n_styles) < 1 or blocks < 0:
             raise ValueError(
-                f"widths={list(widths)} blocks={blocks} n_styles={n_styles}: give three widths and numbers >= 1."
+                f"widths={list(widths)} blocks={blocks} n_styles={n_styles}: give three widths and one n_styles >= 1, "
+                "and blocks >= 0, all whole numbers."
             )
         if upsample not in UPSAMPLE or output not in ("sigmoid", "linear"):
             raise ValueError(
@@ -57,6 +59,8 @@ class Johnson(nn.Module):
         self.last = Conv(a, 3, 9, bias=True)
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        if style is not None and style.shape[-1] != self.n_styles:
+            raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}) weights.")
         h, w = content.shape[-2:]
         x = F.pad(content, (0, max(0, SMALLEST - w), 0, max(0, SMALLEST - h)), mode="replicate")
         for block in [*self.down, *self.trunk]:

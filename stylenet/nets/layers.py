@@ -25,7 +25,9 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_styles, channels))
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        weight, bias = (self.weight[:1], self.bias[:1]) if style is None else (style @ self.weight, style @ self.bias)
+        weight, bias = self.weight[:1], self.bias[:1]
+        if style is not None:  # no matrix product: autocast would round it to half precision
+            weight, bias = ((style[..., None] * rows).sum(1) for rows in (self.weight, self.bias))
         var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0)
         scale = weight * torch.rsqrt(var + EPS)
         shift = bias - mean * scale
