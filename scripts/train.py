@@ -17,6 +17,7 @@ def main(config: DictConfig) -> None:
     import pytorch_lightning as pl
 
     from stylenet.data import Photos
+    from stylenet.errors import UserError
     from stylenet.loggers import make_logger
     from stylenet.training import StyleTransfer, check, stopped_by, train, trainer_for
 
@@ -30,6 +31,8 @@ def main(config: DictConfig) -> None:
     styles = named(settings)
     name = settings["name"] or "+".join(style["name"] for style in styles)
 
+    if HydraConfig.get().runtime.choices["data"] == "folder" and not settings["data"]["root"]:
+        raise UserError("data=folder: which one? Please give data.root=/path/to/photos.")
     if str(settings["data"]["val"]).isdecimal():
         settings["data"]["val"] = int(settings["data"]["val"])  # taken as typed it is text, for it may be a folder
 

@@ -84,7 +84,9 @@ class Guard(Callback):
 
 
 class Charts(Callback):
-    """Losses by name, learning rate, gradient norm and images/s every ``every`` steps; once, how long it takes."""
+    """Losses by name, learning rate, gradient norm and images/s every ``every`` steps, and each validation's losses;
+    once, how long it takes.
+    """
 
     def __init__(self, every: int) -> None:
         self.every = every
@@ -115,6 +117,9 @@ class Charts(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self.since = None  # the time it took is not the training's
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, trainer.global_step)
 
     def _say_how_long(self, seconds: float, steps: int, left: int) -> None:
         if self.said or steps < 1 or seconds < 15 or left < 1:

@@ -7,6 +7,10 @@ its place.
 
 import logging
 import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +37,37 @@ class Wandb(WandbLogger):
         # Named here, not by Lightning's ``offline``: it sets a variable that W&B has read by then.
         super().__init__(mode=mode, settings=quiet, **settings)
         self._wandb_init.pop("anonymous", None)  # W&B warns of the argument even where it is None
+        self.told = False
 
     def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
-        self.log_image(name, [picture], step)
+        with self._unfailing():
+            self.log_image(name, [picture], step, file_type=["jpg"])  # a sheet is megabytes as PNG
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        with self._unfailing():
+            super().log_metrics(metrics, step)
 
     def keep_style(self, path: Path, info: dict[str, Any]) -> None:
+        """The final summary, the style file as an artifact, and the end of the run: a sweep's next one is its own."""
         import wandb
 
-        self.experiment.summary.update({"style": [s["name"] for s in info["styles"]], "training": info["training"]})
-        artifact = wandb.Artifact(path.stem, type="style", metadata=info)
-        artifact.add_file(str(path))
-        self.experiment.log_artifact(artifact)
-        self.experiment.finish()  # else the next run of a sweep in this process would go on with this one
+        with self._unfailing():
+            self.experiment.summary.update({"style": [s["name"] for s in info["styles"]], "training": info["training"]})
+            name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)  # W&B takes no others
+            artifact = wandb.Artifact(name, type="style", metadata=info)
+            artifact.add_file(str(path))
+            self.experiment.log_artifact(artifact)
+            self.experiment.finish()
+
+    @contextmanager
+    def _unfailing(self) -> Iterator[None]:
+        """Whatever W&B raises in here is told once, and the training goes on."""
+        try:
+            yield
+        except Exception as error:
+            if not self.told:
+                log.warning("Weights & Biases does not work, some of its charts will be missing: %s", _line(error))
+            self.told = True
 
 
 class Tensorboard(TensorBoardLogger):
@@ -88,12 +111,11 @@ def _wandb(folder: Path, name: str, config: dict[str, Any], settings: dict[str, 
             logger = Wandb(name=name, save_dir=folder, mode=mode, config=config, **settings)
             run = logger.experiment
         except Exception as error:  # whatever ails W&B, the training goes on
-            log.warning("Weights & Biases does not work %s: %s", mode, " ".join(str(error).split()))
+            log.warning("Weights & Biases does not work %s: %s", mode, _line(error))
             continue
         if mode in ("offline", "dryrun"):
-            log.warning(
-                "W&B works offline; to see the run there: wandb login, then wandb sync %s", Path(run.dir).parent
-            )
+            where = shlex.quote(str(Path(run.dir).parent))
+            log.warning("W&B works offline; to see the run there: wandb login, then wandb sync %s", where)
         return logger
     log.warning("the figures go to %s", folder / "csv")
     return CSVLogger(folder, name="csv", version="")
@@ -107,3 +129,7 @@ def _logged_in() -> bool:
         return wandb.login(prompt=False, verify=False)
     except Exception:  # an old W&B, or a netrc that cannot be read: no login that could be used without asking
         return bool(os.environ.get("WANDB_API_KEY"))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

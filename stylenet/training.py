@@ -57,6 +57,8 @@ class StyleTransfer(pl.LightningModule):
         check("optimizer.lr", optimizer["lr"], 0)
         check("optimizer.warmup", optimizer["warmup"], 0, whole=True)
         check("optimizer.final", optimizer["final"], 0, 1)
+        for name in ("style_weight", "content_weight", "tv_weight", "range_weight"):
+            check(f"loss.{name}", loss.get(name, 0), 0)
         self.save_hyperparameters()
         arguments = {key: value for key, value in net.items() if key != "name"}
         self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
@@ -121,7 +123,8 @@ class StyleTransfer(pl.LightningModule):
         content = self.prepare(batch)
         style = self.choose_styles(batch_idx * len(batch), len(batch))
         readings = self.loss.readings(self.loss(self.net(content, style), content, style))
-        self.log_dict({f"val/{name}": value for name, value in readings.items()}, batch_size=len(batch), sync_dist=True)
+        named = {f"val/{name}": value for name, value in readings.items()}
+        self.log_dict(named, batch_size=len(batch), sync_dist=True, logger=False)  # Charts knows the right step
 
     def on_validation_epoch_end(self) -> None:
         self.validated_at = self.global_step
@@ -156,7 +159,10 @@ class StyleTransfer(pl.LightningModule):
 
         Raises UserError if its network is not of the same kind and size.
         """
-        other, info = checkpoint.load(ckpt)
+        try:
+            other, info = checkpoint.load(ckpt)
+        except UserError as error:
+            raise UserError(str(error).replace("ckpt=", "init=", 1)) from error
         mine = self.net.state_dict()
         state = {key: value for key, value in other.state_dict().items() if key in mine}
         for key, value in state.items():

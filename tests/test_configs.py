@@ -1,0 +1,129 @@
+"""Every choice of every group composes, and builds what it stands for."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from stylenet.checkpoint import describe
+from stylenet.data import Photos
+from stylenet.losses import PerceptualLoss
+from stylenet.nets import build
+from stylenet.paintings import open_painting
+from stylenet.training import trainer_for
+
+CONFIGS = ROOT / "configs"
+GROUPS = ("style", "net", "loss", "data", "trainer", "logger", "experiment")
+CHOICES = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONFIGS / group).glob("*.yaml"))]
+OmegaConf.register_new_resolver("project", lambda path: f"project/{path}", replace=True)  # as scripts/cli.py does
+
+
+def composed(*overrides: str) -> DictConfig:
+    style = [] if any(word.startswith("style=") for word in overrides) else ["style=starry_night"]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("train", [*style, *overrides])
+
+
+def plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_asks_for_nothing_but_what_only_the_user_knows(choice: str):
+    config = composed(choice)
+    asked = {"style.custom.image"} if choice == "style=custom" else set()
+    assert OmegaConf.missing_keys(config) == asked
+
+
+@pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("style=") and c != "style=custom"])
+def test_every_style_is_keyed_by_its_own_name_and_its_picture_is_there(choice: str):
+    name = choice.partition("=")[2]
+    style = plain(composed(choice).style)
+    assert list(style) == [name] and style[name]["title"]
+    assert max(open_painting(style[name]["image"], 384).size) == 384
+
+
+def test_every_bundled_painting_has_a_config():
+    paintings = {file.stem for file in (ROOT / "stylenet/assets/styles").glob("*.jpg")}
+    assert paintings == {file.stem for file in (CONFIGS / "style").glob("*.yaml")} - {"custom"}
+
+
+@pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("loss=")])
+def test_every_loss_builds_and_trains_what_it_names(choice: str):
+    loss = plain(composed(choice).loss)
+    built = PerceptualLoss([torch.rand(1, 3, 32, 32)], **loss)
+    assert built.scale == choice.partition("=")[2]
+    assert built.weights["style"] > 0 and built.weights["content"] > 0
+
+
+@pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("net=")])
+def test_every_net_builds(choice: str):
+    net = plain(composed(choice).net)
+    assert describe(build(**net))["name"] == choice.partition("=")[2] == net["name"]
+
+
+@pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("trainer=")])
+def test_every_trainer_builds(choice: str, tmp_path: Path):
+    trainer = trainer_for(plain(composed(choice).trainer), 7, tmp_path, False)
+    assert trainer.max_steps == 7 and trainer.gradient_clip_val == 10
+
+
+def test_every_data_config_says_where_its_photos_are(tmp_path: Path):
+    for choice in [c for c in CHOICES if c.startswith("data=")]:
+        overrides = [choice, f"data.root={tmp_path}"] if choice == "data=folder" else [choice]
+        photos = Photos(**plain(composed(*overrides).data), steps=1, seed=0)
+        assert (photos.root, photos.coco) == (tmp_path if choice == "data=folder" else None, choice == "data=coco")
+
+
+def test_two_styles_are_two_entries():
+    assert list(composed("style=[great_wave,starry_night]").style) == ["great_wave", "starry_night"]
+
+
+def test_quick_starts_from_another_style_and_says_what_differs_only():
+    usual, quick = composed(), composed("experiment=quick")
+    assert quick.init and not usual.init
+    assert (quick.steps, quick.data.size) < (usual.steps, usual.data.size)
+    assert quick.trainer.val_every <= quick.steps and quick.trainer.sheet_every <= quick.steps
+    assert (quick.loss, quick.net, quick.optimizer) == (usual.loss, usual.net, usual.optimizer)
+
+
+def test_demo_is_the_quick_recipe_without_a_dashboard():
+    quick, demo = composed("experiment=quick"), composed("experiment=demo")
+    assert demo.logger.kind == "none" and demo.init == quick.init and demo.data == quick.data
+    assert demo.steps <= quick.steps
+
+
+def test_the_command_line_has_the_last_word_over_an_experiment():
+    config = composed("experiment=demo", "steps=5", "data.size=64", "init=null", "logger=csv")
+    assert (config.steps, config.data.size, config.init, config.logger.kind) == (5, 64, None, "csv")
+
+
+def test_the_sweep_is_a_command_that_this_program_understands():
+    sweep: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "wandb_sweep.yaml"), resolve=False)
+    assert (ROOT / sweep["program"]).is_file()
+    fixed = [word for word in sweep["command"] if not word.startswith("${")]
+    assert [word for word in sweep["command"] if word.startswith("${")] == [
+        "${env}",
+        "${interpreter}",
+        "${program}",
+        "${args_no_hyphens}",
+    ]
+    swept = {name: what.get("values") or [what["min"], what["max"]] for name, what in sweep["parameters"].items()}
+    for k in range(2):
+        config = composed(*fixed, *(f"{name}={values[k]}" for name, values in swept.items()))
+        assert all(OmegaConf.select(config, name) == values[k] for name, values in swept.items())
+    assert config.name not in [file.stem for file in (CONFIGS / "style").glob("*")]  # no finished style is overwritten
+
+
+def test_the_help_names_every_default_as_it_is():
+    config = composed()
+    text = (CONFIGS / "train.yaml").read_text()
+    for key, value in re.findall(r"^ {6}([a-z_.]+)= .*\[([^\]]+)\]$", text, re.MULTILINE):
+        actual = OmegaConf.select(config, key)
+        if actual is not None and key not in ("out", "name"):
+            assert float(value) == actual, key
