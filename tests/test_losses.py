@@ -89,7 +89,6 @@ PYTORCH_EXAMPLES: dict[str, Any] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="the config inherits calibrated's content layer, relu3_3, beside its own")
 def test_the_config_holds_the_published_numbers():
     with initialize_config_dir(str(ROOT / "configs" / "loss"), version_base=None):
         config: Any = OmegaConf.to_container(compose("pytorch_examples"))
