@@ -5,6 +5,7 @@ about VGG, losses or training. Nothing that a file says is executed or looked up
 """
 
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from stylenet.nets import NETS, build
 
 FORMAT = 1
 KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
+SHA256 = "weights_sha256"  # of the metadata in our files: a file may be damaged and yet whole
 LARGEST = 10_000  # what a file may give as a width or a count: enough for any network, too little to fill the memory
 
 _PACKAGE = Path(__file__).parent
@@ -36,9 +38,9 @@ def save(path: str | Path, net: nn.Module, info: dict[str, Any], half: bool = Fa
     ValueError for data that is not plain (NaN is not), UserError where ``path`` cannot be written.
     """
     info = {**info, "format": FORMAT, "net": describe(net)}
-    metadata = {KEY: json.dumps(info, allow_nan=False)}
     dtype = torch.float16 if half else torch.float32
     state = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in net.state_dict().items()}
+    metadata = {KEY: json.dumps(info, allow_nan=False), SHA256: _sha256(state)}
     with replacing(path) as temp:
         temp.write_bytes(to_bytes(state, metadata))  # safetensors' own writing makes files that others cannot read
     return Path(path)
@@ -92,6 +94,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from error
     if not isinstance(info, dict) or not isinstance(info.get("format"), int):
         raise UserError(f"{path} is not a style file: it gives no format version. Give a file that stylenet wrote.")
+    styles = info.get("styles", [])
+    if not isinstance(styles, list) or not all(isinstance(style, dict) for style in styles):
+        raise UserError(f"{path} does not list its styles as it should ({styles!r:.80}). It is damaged or was edited.")
     if info["format"] > FORMAT:
         raise UserError(f"{path} has format {info['format']}, this program reads up to {FORMAT}: upgrade stylenet.")
     return info, state
@@ -100,14 +105,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _from_safetensors(path: Path) -> tuple[Any, dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(KEY)
+            metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}
+        text = metadata.get(KEY)
         info = None if text is None else json.loads(text)
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or cut short ({_line(error)}). Get it again.") from error
     if text is None:
         raise _foreign(path, state)
+    if SHA256 in metadata and _sha256(state) != metadata[SHA256]:
+        raise UserError(f"{path} is damaged: its weights are not those that were written. Get it again.")
     return info, state
+
+
+def _sha256(state: dict[str, Tensor]) -> str:
+    sha256 = hashlib.sha256()
+    for key in sorted(state):
+        sha256.update(state[key].reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def _from_torch(path: Path) -> tuple[Any, dict[str, Tensor]]:
@@ -124,7 +139,8 @@ def _from_torch(path: Path) -> tuple[Any, dict[str, Tensor]]:
         return _from_pytorch_examples(path, saved)
     if not isinstance(saved, dict) or KEY not in saved or not isinstance(saved.get("state_dict"), dict):
         raise _foreign(path, saved if isinstance(saved, dict) else {})
-    return saved[KEY], {key[4:]: value for key, value in saved["state_dict"].items() if key.startswith("net.")}
+    state = {str(key): value for key, value in saved["state_dict"].items()}
+    return saved[KEY], {key[4:]: value for key, value in state.items() if key.startswith("net.")}
 
 
 def _from_pytorch_examples(path: Path, saved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:

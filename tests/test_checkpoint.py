@@ -205,6 +205,27 @@ def test_our_trainings_checkpoint(net: nn.Module, tmp_path: Path) -> None:
     assert found == info and torch.equal(again(photo()), net(photo()))
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_flipped_bit_is_noticed(net: nn.Module, tmp_path: Path, half: bool) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {}, half)
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(data)
+    assert "its weights are not those that were written" in message(path)
+
+
+@pytest.mark.parametrize("styles", [5, {"name": "waves"}, ["waves"], None])
+def test_styles_in_another_form_are_refused(net: nn.Module, tmp_path: Path, styles: Any) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, {"styles": styles})
+    assert "does not list its styles" in message(path)
+
+
+def test_keys_that_are_no_names_are_refused(net: nn.Module, tmp_path: Path) -> None:
+    info = {"format": 1, "net": checkpoint.describe(net)}
+    torch.save({"state_dict": {1: torch.ones(1)}, "stylenet": info}, tmp_path / "last.ckpt")
+    assert "is missing" in message(tmp_path / "last.ckpt") or "larger than the file" in message(tmp_path / "last.ckpt")
+
+
 def test_a_small_file_that_unfolds_to_gigabytes_is_refused(tmp_path: Path) -> None:
     spec = {"name": "johnson", "args": {"widths": [9999] * 3}}
     with torch.device("meta"):
