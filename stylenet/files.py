@@ -22,6 +22,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         if target.is_dir():
             raise IsADirectoryError(None, "it is a folder")
+        if blocking := next((path for path in target.parents if path.exists() and not path.is_dir()), None):
+            raise NotADirectoryError(None, f"{blocking} is not a folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # 0o666: the user's umask decides
         yield temp

@@ -34,7 +34,7 @@ def test_full_disk_is_the_users_to_mend(tmp_path):
 
 def test_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="Cannot write"), replacing(tmp_path / "file" / "x.txt"):
+    with pytest.raises(UserError, match="file is not a folder"), replacing(tmp_path / "file" / "a" / "x.txt"):
         pass
     with pytest.raises(UserError, match="folder"), replacing(tmp_path):
         pass
