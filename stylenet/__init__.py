@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import device as Device
+
     from stylenet.stylize import Stylizer
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(ckpt: str | Path, device: str = "auto") -> "Stylizer":
+def load(ckpt: str | Path, device: "str | Device" = "auto") -> "Stylizer":
     """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`)."""
     from stylenet.stylize import load  # torch costs seconds: not paid by `import stylenet`
 

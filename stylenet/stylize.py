@@ -22,11 +22,13 @@ from stylenet import checkpoint, images, jobs
 from stylenet.errors import UserError
 from stylenet.images import FORMATS, Picture
 
+MAPS = 9  # float32 maps of the first width and the picture's size that a pass holds at its peak, as measured
+
 Style = Tensor | Sequence[float] | None
 Device = str | torch.device
 
 
-def load(ckpt: str | Path, device: str = "auto") -> "Stylizer":
+def load(ckpt: str | Path, device: Device = "auto") -> "Stylizer":
     """A style by its name or its file, ready to use. ``device``: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
 
     Raises UserError where there is no such style, the file cannot be used or there is no such device.
@@ -90,6 +92,7 @@ class Stylizer:
         if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails it
             seen = f"{low:g} to {high:g}"
             raise UserError(f"The image holds values from {seen}; give floats in [0, 1], or uint8 in an array.")
+        self._require_room(image)
         try:
             content = image.to(self.device, torch.float32)
             return self.net(content, self._weights(style, len(image)))
@@ -100,18 +103,37 @@ class Stylizer:
         # Outside the handler, so that the traceback no longer holds what filled the memory.
         raise UserError(f"Not enough memory on {self.device} for {width}x{height} pixels: give a smaller size=.")
 
+    def _require_room(self, image: Tensor) -> None:
+        """Refuse what this machine's memory cannot hold: Linux would not fail the pass but kill the process."""
+        widths = getattr(self.net, "config", {}).get("widths")
+        free = _free_memory() if self.device.type == "cpu" else None
+        if free is None or not widths:
+            return
+        height, width = image.shape[2:]
+        needed = image.numel() // 3 * widths[0] * MAPS * 4
+        if needed > free:
+            fitting = int(max(height, width) * (free / needed) ** 0.5)
+            raise UserError(
+                f"Not enough memory for {width}x{height} pixels: it takes {needed / 1e9:.1f} GB, "
+                f"{free / 1e9:.1f} GB are free. Give size={fitting} or less."
+            )
+
     def _weights(self, style: Style, count: int) -> Tensor | None:
         if style is None:
             return None
-        weights = torch.as_tensor(style, dtype=torch.float32, device=self.device)
         n_styles = getattr(self.net, "n_styles", 1)
+        try:
+            weights = torch.as_tensor(style, dtype=torch.float32, device=self.device)
+        except (TypeError, ValueError):
+            raise UserError(f"style={style!r:.80}: give {n_styles} weights, as numbers.") from None
         if tuple(weights.shape) not in [(n_styles,), (1, n_styles), (count, n_styles)]:
             raise UserError(f"style has shape {tuple(weights.shape)}; give {n_styles} weights, or that for each image.")
         return weights.expand(count, n_styles)
 
 
-def choose_device(device: str) -> torch.device:
+def choose_device(device: Device) -> torch.device:
     """The device meant by a name; auto is a GPU if there is one. Raises UserError with those that there are."""
+    device = str(device)
     there = ["cpu"]
     there += ["mps"] if torch.backends.mps.is_available() else []
     there += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -126,6 +148,16 @@ def _check(right: bool, image: np.ndarray | Tensor, allowed: str) -> None:
     if not right:
         seen = f"{type(image).__name__} of shape {tuple(image.shape)} and type {image.dtype}"
         raise UserError(f"Cannot stylize a {seen}: allowed is {allowed}.")
+
+
+def _free_memory() -> int | None:
+    """Bytes that a process may still take without pushing out others, swap included; None where Linux does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+        return 1024 * (kilobytes["MemAvailable"] + kilobytes.get("SwapFree", 0))
+    except (OSError, ValueError, IndexError, KeyError):
+        return None
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -166,8 +198,10 @@ def stylize_files(
     """
     _check_options(size, quality, overwrite)
     inputs = [input] if isinstance(input, str | Path) else list(input)
-    if not inputs:
+    if not inputs or "" in inputs:  # an empty name, such as an unset variable of the shell, is not the folder here
         raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
+    if output == "":
+        raise UserError("output= is empty: give a file, a folder or -, or leave it out.")
     jobs.plan(inputs, output, "style")  # what is not there is told before the network is loaded
     stylizer = load(ckpt, device)
     todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())

@@ -1,5 +1,6 @@
 """Stylizing from Python, with a stand-in network whose result is known: the negative of the image."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,8 @@ def test_style_weights(tiny):
     assert torch.allclose(each, torch.stack([first[0], second[1]]), atol=1e-5)
     with pytest.raises(UserError, match=r"shape \(3,\); give 2 weights"):
         stylizer(image, [1, 0, 0])
+    with pytest.raises(UserError, match="style='waves': give 2 weights"):
+        stylizer(image, "waves")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (2, 3), (17, 33)])
@@ -138,8 +141,17 @@ def test_out_of_memory_says_what_to_do(negative, monkeypatch):
         negative(torch.rand(1, 3, 4, 5))
 
 
+def test_a_picture_that_the_memory_cannot_hold_is_refused_before_the_system_kills_the_process(tiny, monkeypatch):
+    stylizer = stylenet.load(tiny, "cpu")
+    monkeypatch.setattr("stylenet.stylize._free_memory", lambda: 10**6)
+    with pytest.raises(UserError, match=r"for 400x100 pixels: it takes .* GB.*Give size=\d+ or less") as caught:
+        stylizer(torch.rand(1, 3, 100, 400))
+    fitting = int(re.findall(r"size=(\d+)", str(caught.value))[0])
+    assert stylizer(torch.rand(1, 3, fitting // 4, fitting)).shape[3] == fitting
+
+
 def test_devices():
-    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
     for name in ("gpu", "cuda:77", "meta", ""):
         with pytest.raises(UserError, match=f"device={name}: there is no such device.*auto, cpu"):
             choose_device(name)
@@ -262,6 +274,15 @@ def test_options_that_make_no_sense(tiny, folder, options):
     name, value = next(iter(options.items()))
     with pytest.raises(UserError, match=f"{name}={value}: give"):
         list(stylize_files(tiny, "in/a.jpg", **options))
+
+
+def test_an_empty_name_is_not_the_folder_here(tiny, folder):
+    """``input=$photo`` with the variable unset must not stylize all there is."""
+    for names in ("", ["in/a.jpg", ""]):
+        with pytest.raises(UserError, match="input= is empty"):
+            list(stylize_files(tiny, names))
+    with pytest.raises(UserError, match="output= is empty"):
+        list(stylize_files(tiny, "in/a.jpg", ""))
 
 
 def test_importing_stays_light():
