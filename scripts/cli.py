@@ -36,6 +36,7 @@ def run(
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names that are not UTF-8
+    refuse_dashes(sys.argv[1:], config_name)
     sys.argv[1:] = as_typed(sys.argv[1:], paths, several)
     begun: list[DictConfig] = []
     job = _answering(function, begun, tracebacks)
@@ -76,22 +77,25 @@ def _exit(message: str) -> NoReturn:
 
 def as_typed(argv: list[str], paths: Collection[str], several: str | None = None) -> list[str]:
     """The command line with the values of ``paths`` quoted for Hydra, those of ``several`` gathered into one list."""
-    words, gathered = [], []
+    words, gathered, place = [], [], 0
     for word in argv:
         key, equals, value = word.partition("=")
         if equals and key.lstrip("+") in paths:
             names = _names(value) if value != "null" else None
             if names is not None and key.lstrip("+") == several:
+                place = place if gathered else len(words)
                 gathered += names
             elif names is not None:
                 words.append(f"{key}={_quote(names[0])}" if names == [names[0]] else f"{key}={_list(names)}")
             else:
                 words.append(word)
         elif several and not word.startswith("-") and os.path.exists(word):
+            place = place if gathered else len(words)
             gathered.append(word)
         else:
             words.append(word)
-    return [*words, f"{several}={_list(gathered)}"] if gathered else words
+    # Where the first was, not at the end: Hydra refuses values on both sides of an option such as -m.
+    return [*words[:place], f"{several}={_list(gathered)}", *words[place:]] if gathered else words
 
 
 def _names(value: str) -> list[str]:
@@ -118,6 +122,14 @@ def _quote(name: str) -> str:
 
 
 # --- mistakes in the options
+
+
+def refuse_dashes(argv: list[str], config_name: str) -> None:
+    """Exit with a line for ``--size 3``, which argparse would answer with all of Hydra's options."""
+    dashed = [word.lstrip("-").partition("=")[0] for word in argv if word.startswith("--")]
+    if dashed and (known := set(dashed) & set(_known_keys(config_name))):
+        key = min(known)
+        _exit(f"Options are written without dashes: {key}=..., not --{key}.")
 
 
 def explain(error: Exception, config_name: str) -> str:

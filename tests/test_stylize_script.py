@@ -188,12 +188,19 @@ def test_each_file_name_also_where_nothing_exists_yet(probe, name):
         (["style=3"], "needs a name"),
         (["steps=3)"], "Cannot understand 'steps=3)': put quotes"),
         (["photo.jpg"], "What is 'photo.jpg'? Options are written as name=value"),
+        (["--steps", "3"], "Options are written without dashes: steps=..., not --steps."),
         ([], "Please give must=..."),
     ],
 )
 def test_wrong_options_get_a_line_and_no_traceback(probe, words, seen):
     code, error = probe(*words)
     assert code == 2 and seen in error and error.count("\n") == 1, error
+
+
+def test_file_names_go_before_hydras_own_options(probe):
+    code, configs = probe("must=1", "input=a.jpg", "steps=1,2", "input=b.jpg", "-m")
+    assert code == 0, configs
+    assert [(config["steps"], config["input"]) for config in configs] == [(n, ["a.jpg", "b.jpg"]) for n in (1, 2)]
 
 
 def test_multirun_sweeps_options_but_not_file_names(probe):
