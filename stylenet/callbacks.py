@@ -228,8 +228,12 @@ class Bar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         bar = self.train_progress_bar
-        bar.reset(self.total_train_batches)
-        bar.initial = trainer.global_step  # what was done before resume= says nothing about the pace of this run
+        bar.reset(trainer.max_steps)
+        bar.n = bar.initial = trainer.global_step  # what was done before resume= says nothing about this run's pace
+
+    def on_exception(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self._train_progress_bar is not None:
+            self._train_progress_bar.close()  # now, so that what is said about the exception comes last
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, Any]:
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}

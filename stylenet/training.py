@@ -14,7 +14,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from stylenet.errors import UserError
 from stylenet.images import to_tensor
 from stylenet.losses import PerceptualLoss
 from stylenet.nets import build
-from stylenet.paintings import open_painting
+from stylenet.paintings import find_painting, open_painting
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class StyleTransfer(pl.LightningModule):
         arguments = {key: value for key, value in net.items() if key != "name"}
         self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
         self.pictures = [open_painting(style["image"], style["size"]) for style in styles]
-        self.styles = [{**style, "sha256": _sha256(p)} for style, p in zip(styles, self.pictures, strict=True)]
+        self.styles = [{**style, "sha256": _sha256(find_painting(style["image"]))} for style in styles]
         self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
         self.loss.to(memory_format=torch.channels_last)
         self.optimizer, self.steps = optimizer, steps
@@ -164,9 +163,9 @@ class StyleTransfer(pl.LightningModule):
         except UserError as error:
             raise UserError(str(error).replace("ckpt=", "init=", 1)) from error
         mine = self.net.state_dict()
-        state = {key: value for key, value in other.state_dict().items() if key in mine}
+        state = dict(other.state_dict())
         for key, value in state.items():
-            if "norm" in key and value.shape[1:] == mine[key].shape[1:]:
+            if "norm" in key and key in mine and value.shape[1:] == mine[key].shape[1:]:
                 state[key] = value[:1].expand(mine[key].shape)
         if state.keys() != mine.keys() or any(state[key].shape != mine[key].shape for key in mine):
             raise UserError(
@@ -184,8 +183,8 @@ def check(name: str, value: Any, least: float, most: float = float("inf"), whole
         raise UserError(f"{name}={value}: give a {'whole ' * whole}number {limits}.")
 
 
-def _sha256(picture: Image.Image) -> str:
-    return hashlib.sha256(picture.tobytes()).hexdigest()
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:

@@ -1,0 +1,259 @@
+"""The training itself, with the real VGG on small pictures; whole runs of the script are in test_train_script.py."""
+
+import hashlib
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.callbacks import Callback
+from safetensors.torch import load_file
+
+from stylenet import checkpoint
+from stylenet.data import Photos
+from stylenet.errors import UserError
+from stylenet.nets import build
+from stylenet.training import StyleTransfer, has_bf16, stopped_by, train, trainer_for
+
+NET = {"name": "johnson", "widths": [4, 4, 4], "blocks": 1}
+LOSS = {
+    "scale": "calibrated",
+    "style_layers": {"relu1_2": 1.0, "relu2_2": 1.0},
+    "content_layers": {"relu2_2": 1.0},
+    "style_weight": 4.0,
+    "content_weight": 1.0,
+}
+OPTIMIZER = {"lr": 1e-2, "warmup": 2, "final": 0.1}
+TRAINER = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "precision": "32-true",
+    "gradient_clip_val": 10.0,
+    "log_every_n_steps": 1,
+    "val_every": 100,
+    "checkpoint_every": 100,
+    "sheet_every": 100,
+    "ema": None,
+}
+ONE, TWO = ("starry_night",), ("starry_night", "great_wave")
+
+
+def model(names: tuple[str, ...] = ONE, steps: int = 4, seed: int = 0, **changes: Any) -> StyleTransfer:
+    torch.manual_seed(seed)
+    styles = [{"name": name, "image": f"{name}.jpg", "size": 48, "title": None} for name in names]
+    return StyleTransfer(NET | changes.get("net", {}), LOSS, styles, OPTIMIZER | changes.get("optimizer", {}), steps)
+
+
+def photos(steps: int = 4, val: int = 1) -> Photos:
+    shape: dict[str, Any] = {"size": 32, "val_size": 32, "scale": (0.5, 1.0), "ratio": (0.8, 1.25), "flip": True}
+    return Photos(steps=steps, seed=0, batch_size=2, workers=0, val=val, **shape)
+
+
+def trainer(folder: Path, steps: int = 4, **changes: Any) -> pl.Trainer:
+    return trainer_for(TRAINER | changes, steps, folder, False)
+
+
+class Diary(Callback):
+    """The network's weights after each step."""
+
+    def __init__(self) -> None:
+        self.pages: list[dict[str, torch.Tensor]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        self.pages.append({key: value.clone() for key, value in pl_module.net.state_dict().items()})
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Ctrl-C stays what it was, whatever a test did to it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+# --- the module
+
+
+def test_the_rate_rises_over_the_warmup_and_falls_along_a_half_cosine():
+    settings = model(steps=100, optimizer={"lr": 2.0, "warmup": 4}).configure_optimizers()
+    adam, schedule = settings["optimizer"], settings["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(101):
+        rates.append(adam.param_groups[0]["lr"])
+        adam.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.5)  # a quarter of the height
+    assert rates[50] == pytest.approx(2 * (0.1 + 0.9 / 2))  # half of the way down to a tenth
+    assert rates[100] == pytest.approx(0.2)
+    assert max(rates) == pytest.approx(rates[3], rel=1e-3) and rates[3] == pytest.approx(2.0, rel=0.01)
+
+
+def test_samples_take_turns_at_the_styles():
+    two = model(TWO)
+    assert model().choose_styles(0, 3) is None
+    assert two.choose_styles(0, 3).tolist() == [[1, 0], [0, 1], [1, 0]]  # type: ignore[union-attr]
+    assert two.choose_styles(3, 2).tolist() == [[0, 1], [1, 0]]  # type: ignore[union-attr]
+
+
+def test_the_gradient_is_clipped_and_its_norm_from_before_is_charted():
+    module = model()
+    for parameter in module.net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    first = next(module.net.parameters())
+    assert first.grad is not None
+    first.grad[0, 0, 0, :2] = torch.tensor([3.0, 4.0])
+    module.configure_gradient_clipping(None, gradient_clip_val=1.0)
+    assert float(module.last_norm) == 5
+    assert first.grad[0, 0, 0, :2].tolist() == pytest.approx([0.6, 0.8], rel=1e-4)
+    module.configure_gradient_clipping(None)
+    assert float(module.last_norm) == pytest.approx(1, rel=1e-4)
+
+
+def test_vgg_is_in_no_checkpoint_and_not_trained():
+    module = model()
+    trained = {name for name, _ in module.named_parameters()}
+    assert trained == {f"net.{name}" for name, _ in module.net.named_parameters()}
+    assert not [name for name in module.state_dict() if "conv" in name and not name.startswith("net.")]
+
+
+def test_a_style_file_tells_which_picture_it_was(tmp_path: Path):
+    file = tmp_path / "red one.png"
+    Image.new("RGB", (64, 48), "red").save(file)
+    style = {"name": "x", "image": str(file), "size": 48, "title": None}
+    info = json.loads(json.dumps(StyleTransfer(NET, LOSS, [style], OPTIMIZER, 4).info()))
+    assert info["styles"][0]["image"] == "red one.png" and str(tmp_path) not in json.dumps(info)
+    assert info["styles"][0]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# --- from another style
+
+
+def test_init_takes_the_weights_for_each_of_the_new_styles(tmp_path: Path):
+    torch.manual_seed(7)
+    source = build("johnson", widths=[4, 4, 4], blocks=1)
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    path = checkpoint.save(tmp_path / "other.safetensors", source, {})
+    two = model(TWO)
+    two.start_from(str(path))
+    photo = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        expected = source(photo)
+        for style in torch.eye(2):
+            assert torch.allclose(two.net(photo, style[None]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("net", [{"widths": [4, 4, 8]}, {"blocks": 2}])
+def test_init_from_another_kind_of_net_is_answered_in_a_line(net: dict[str, Any], tmp_path: Path):
+    path = checkpoint.save(tmp_path / "other.safetensors", model(net=net).net, {})
+    with pytest.raises(UserError, match=r"init=.*other\.safetensors holds .*net=") as answer:
+        model().start_from(str(path))
+    assert "\n" not in str(answer.value)
+
+
+# --- runs
+
+
+def test_the_average_is_what_is_shipped_and_vgg_is_left_alone(tmp_path: Path):
+    """By hand: the average starts at the first step's weights, then a = 0.9 a + 0.1 w."""
+    module, diary, path = model(), Diary(), tmp_path / "a.safetensors"
+    runner = trainer(tmp_path, ema=0.9)
+    runner.callbacks.insert(0, diary)  # type: ignore[attr-defined]
+    before = {name: value.clone() for name, value in module.loss.vgg.named_buffers()}
+    train(module, photos(), runner, path)
+    expected = diary.pages[0]
+    for page in diary.pages[1:]:
+        expected = {key: 0.9 * expected[key] + 0.1 * value for key, value in page.items()}
+    shipped = load_file(path)
+    assert all(torch.allclose(shipped[key], value, atol=1e-6) for key, value in expected.items())
+    assert any(not torch.allclose(shipped[key], value, atol=1e-4) for key, value in diary.pages[-1].items())
+    assert all(torch.equal(before[name], value) for name, value in module.loss.vgg.named_buffers())
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint")
+@pytest.mark.parametrize("names", [ONE, TWO])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_two_halves_are_a_whole(names: tuple[str, ...], ema: float | None, tmp_path: Path):
+    whole = train(model(names), photos(), trainer(tmp_path / "whole", ema=ema), tmp_path / "whole.safetensors")
+    train(model(names), photos(), trainer(tmp_path / "half", 2, ema=ema), tmp_path / "half.safetensors")
+    rest = trainer(tmp_path / "rest", ema=ema)
+    last = str(tmp_path / "half/last.ckpt")
+    resumed = train(model(names, seed=1), photos(), rest, tmp_path / "rest.safetensors", last)
+    one, other = load_file(whole), load_file(resumed)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
+def test_a_run_without_validation_photos_ships_a_style_without_figures(tmp_path: Path):
+    runner = trainer(tmp_path, 1)
+    path = train(model(steps=1), photos(1, val=0), runner, tmp_path / "a.safetensors")
+    _, info = checkpoint.load(path)
+    assert info["training"]["val"] == {} and info["training"]["steps"] == 1 and stopped_by(runner) is None
+
+
+def test_the_figures_are_taken_at_the_end_even_between_two_validations(tmp_path: Path):
+    path = train(model(), photos(val=2), trainer(tmp_path, val_every=3), tmp_path / "a.safetensors")
+    _, info = checkpoint.load(path)
+    val = info["training"]["val"]
+    assert val["loss"] == pytest.approx(4 * val["style"] + val["content"], rel=1e-3)
+
+
+def test_ctrl_c_at_a_moment_that_is_not_ours_is_passed_on(tmp_path: Path):
+    class Impatient(Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+            raise KeyboardInterrupt
+
+    runner = trainer(tmp_path)
+    runner.callbacks.insert(0, Impatient())  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        train(model(), photos(), runner, tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_run_is_answered_in_a_line(tmp_path: Path):
+    train(model(), photos(), trainer(tmp_path), tmp_path / "a.safetensors")
+    for other in (model(TWO), model(net={"blocks": 2})):
+        with pytest.raises(UserError, match=r"another network, loss or number of styles"):
+            train(other, photos(), trainer(tmp_path / "x"), tmp_path / "b.safetensors", str(tmp_path / "last.ckpt"))
+    with pytest.raises(UserError, match="not a checkpoint of a training"):
+        train(model(), photos(), trainer(tmp_path / "x"), tmp_path / "b.safetensors", str(tmp_path / "a.safetensors"))
+
+
+# --- the trainer
+
+
+@pytest.mark.parametrize(("able", "precision"), [({"amx_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true")])
+def test_precision_auto_is_bf16_where_the_processor_has_it(
+    able: dict[str, bool], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert trainer(tmp_path, precision="auto").precision == precision
+
+
+def test_a_cpu_is_asked_about_itself_even_beside_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert has_bf16("auto") and has_bf16("gpu") and not has_bf16("cpu")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"ema": 1.5}, r"trainer\.ema=1\.5: give a number from 0 to 1"),
+        ({"val_every": 0}, r"trainer\.val_every=0: give a whole number of 1 or more"),
+        ({"sheet_every": 2.5}, r"trainer\.sheet_every=2\.5"),
+        ({"accelerator": "abacus"}, "trainer: .*abacus"),
+        ({"no_such_thing": 1}, "trainer: .*no_such_thing"),
+    ],
+)
+def test_a_wrong_setting_is_answered_in_a_line(wrong: dict[str, Any], told: str, tmp_path: Path):
+    with pytest.raises(UserError, match=told) as answer:
+        trainer(tmp_path, **wrong)
+    assert "\n" not in str(answer.value)
