@@ -64,6 +64,8 @@ class Photos(pl.LightningDataModule):
         _check_numbers(steps=(steps, 1), seed=(seed, 0), batch_size=(batch_size, 1))
         _check_numbers(size=(size, MIN_SIDE), val_size=(val_size, MIN_SIDE))
         _check_numbers(workers=(0 if workers == "auto" else workers, 0), val=(val if isinstance(val, int) else 0, 0))
+        if not isinstance(flip, bool):
+            raise UserError(f"data.flip={flip}: give true or false.")
         self.scale, self.ratio = _pair("scale", scale, 1), _pair("ratio", ratio, math.inf)
         self.steps, self.seed, self.size, self.batch_size, self.flip = steps, seed, size, batch_size, flip
         self.workers, self.val, self.val_size = workers, val, val_size
@@ -214,8 +216,9 @@ def _check_numbers(**limits: tuple[object, int]) -> None:
             raise UserError(f"data.{name}={value!r}: give a whole number of {least} or more{hint}.")
 
 
-def _pair(name: str, value: Sequence[float], most: float) -> tuple[float, float]:
-    low, high = value if len(value) == 2 else (0.0, 0.0)
+def _pair(name: str, value: object, most: float) -> tuple[float, float]:
+    numbers = [float(one) for one in value if isinstance(one, int | float)] if isinstance(value, Sequence) else []
+    low, high = numbers if len(numbers) == 2 else (0.0, 0.0)
     if not 0 < low <= high <= most:
-        raise UserError(f"data.{name}={list(value)}: give [least, greatest], above 0 and at most {most}.")
-    return float(low), float(high)
+        raise UserError(f"data.{name}={value}: give [least, greatest], above 0 and at most {most}.")
+    return low, high

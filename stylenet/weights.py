@@ -13,6 +13,7 @@ every cached file says which it is.
 import hashlib
 import logging
 import os
+import pickle
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -147,8 +148,11 @@ def _cache_file(name: str) -> Path:
 
 def _read(name: str, path: Path) -> VGGWeights:
     if path.suffix != ".safetensors":
-        state = from_features(name, torch.load(path, map_location="cpu", weights_only=True))
-        return _checked(name, state, "torchvision")
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # torch's own words advise to switch its protection off
+            raise ValueError("it is damaged, or no file of weights") from None
+        return _checked(name, from_features(name, saved), "torchvision")
     with safetensors.safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         state = {key: file.get_tensor(key) for key in file.keys()}

@@ -340,7 +340,10 @@ def test_settings_out_of_range_are_named_with_what_is_allowed(tmp_path):
     for wrong in (
         {"scale": (0, 1)},
         {"scale": (0.5, 2)},
+        {"scale": 0.5},
+        {"scale": ("half", 1)},
         {"ratio": (2, 1)},
+        {"flip": "maybe"},
         {"size": 4},
         {"workers": "many"},
         {"val": -1},

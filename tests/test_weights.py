@@ -223,6 +223,8 @@ def test_a_given_file_that_is_not_the_vgg_asked_for(pth: Path, vgg16: VGGWeights
     assert "no state dict of torchvision's VGG" in message(tmp_path / "other.pth")
     (tmp_path / "cut.pth").write_bytes(pth.read_bytes()[:1000])
     assert "cut.pth does not hold the weights of vgg16" in message(tmp_path / "cut.pth")
+    (tmp_path / "photo.pth").write_bytes(b"\xff\xd8\xff\xe0")
+    assert "no file of weights" in message(tmp_path / "photo.pth")
     save_file(vgg16.state, tmp_path / "unmarked.safetensors")
     assert "source" in message(tmp_path / "unmarked.safetensors")
     assert "Allowed: vgg16, vgg19" in message(name="vgg11")
