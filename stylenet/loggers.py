@@ -23,6 +23,8 @@ from stylenet.errors import UserError
 log = logging.getLogger(__name__)
 
 KINDS = ("wandb", "tensorboard", "csv", "none")
+OFFLINE = ("offline", "dryrun")
+PATIENCE = 30.0  # seconds that a training waits for W&B's server before it goes on offline
 
 
 class Wandb(WandbLogger):
@@ -33,9 +35,9 @@ class Wandb(WandbLogger):
     def __init__(self, mode: str, **settings: Any):
         import wandb
 
-        quiet = wandb.Settings(silent=True) if mode in ("offline", "dryrun") else None
+        chosen = wandb.Settings(silent=True) if mode in OFFLINE else wandb.Settings(init_timeout=PATIENCE)
         # Named here, not by Lightning's ``offline``: it sets a variable that W&B has read by then.
-        super().__init__(mode=mode, settings=quiet, **settings)
+        super().__init__(mode=mode, settings=chosen, **settings)
         self._wandb_init.pop("anonymous", None)  # W&B warns of the argument even where it is None
         self.told = False
 
@@ -113,7 +115,7 @@ def _wandb(folder: Path, name: str, config: dict[str, Any], settings: dict[str, 
         except Exception as error:  # whatever ails W&B, the training goes on
             log.warning("Weights & Biases does not work %s: %s", mode, _line(error))
             continue
-        if mode in ("offline", "dryrun"):
+        if mode in OFFLINE:
             where = shlex.quote(str(Path(run.dir).parent))
             log.warning("W&B works offline; to see the run there: wandb login, then wandb sync %s", where)
         return logger

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -288,7 +288,8 @@ def _check_resumable(model: StyleTransfer, resume: str) -> None:
     try:
         saved = torch.load(resume, map_location="cpu", weights_only=True, mmap=True)
         theirs = {key: value.shape for key, value in saved["state_dict"].items()}
-        saved["optimizer_states"], saved["loops"]  # noqa: B018
+        if not {"optimizer_states", "loops"} <= saved.keys():
+            raise KeyError("a training's state")
     except FileNotFoundError as error:
         raise UserError(f"resume={resume}: there is no such file. {advice}") from error
     except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:

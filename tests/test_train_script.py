@@ -18,7 +18,7 @@ import torch
 from conftest import ROOT, RunScript
 from PIL import Image
 from safetensors.torch import load_file
-from wandb.proto.wandb_internal_pb2 import Record
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 import stylenet
 from stylenet import checkpoint
@@ -439,7 +439,7 @@ def test_init_starts_where_the_other_style_ended(custom: Run, whole: Run):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(stopped: Run):
     good = stopped.last.read_bytes()
-    words = ("style=starry_night", "logger=none", f"resume={stopped.last}", "loss.style_weight=1e39")
+    words = ("style=starry_night", "logger=none", f"resume={stopped.last}", "loss.style_weight=1e60")
     failed = Run(stopped.folder, *words).done()
     assert failed.process.returncode == 2
     assert failed.stdout == ""
@@ -473,20 +473,11 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["style=custom", "style.custom.image=nosuch.jpg"], ["nosuch.jpg", "starry_night"]),
     (["steps=-1"], ["steps=-1", "1 or more"]),
     (["optimizer.lr=abc"], ["optimizer.lr=abc", "number"]),
-    (["loss.style_weight=lots"], ["loss.style_weight=lots", "number"]),
-    (["loss.scale=nosuch"], ["nosuch", "calibrated", "johnson"]),
-    (["+loss.style_layers.relu9_9=1"], ["relu9_9", "relu1_2"]),
-    (["net.widths=8"], ["net", "widths"]),
     (["data=folder"], ["data.root="]),
     (["data=folder", "data.root=missing"], ["missing", "data.root"]),
-    (["trainer.precision=7"], ["trainer", "7"]),
-    (["trainer.ema=2"], ["trainer.ema=2", "from 0 to 1"]),
-    (["trainer.val_every=0"], ["trainer.val_every=0"]),
-    (["logger=nosuch"], ["'nosuch'", "wandb", "csv"]),
     (["nosuch=1"], ["'nosuch'", "--help"]),
     (["optimiser.lr=1"], ["optimiser.lr", "Did you mean optimizer.lr=?"]),
     (["resume=missing.ckpt"], ["resume=missing.ckpt", "no such file"]),
-    (["resume=HERE"], ["resume=", "not a checkpoint of a training"]),
     (["init=missing"], ["init=missing", "no such style or file"]),
 ]
 
@@ -495,11 +486,9 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the exit code, stdout and stderr of every mistake, by its number."""
     folder = tmp_path_factory.mktemp("mistakes")
-    (folder / "no_training.ckpt").write_bytes(b"nothing of the kind")
     small = ["net.widths=[8,8,8]", "data.size=64", "style_size=64", "steps=1", "logger=none", "hydra.run.dir=."]
     lines = []
     for words, _ in MISTAKES:
-        words = [word.replace("HERE", "no_training.ckpt") for word in words]
         keys = {word.partition("=")[0] for word in words}
         style = ["style=starry_night"] if words and "style" not in keys else []
         lines.append([*style, *(word for word in small if word.partition("=")[0] not in keys), *words])

@@ -46,7 +46,13 @@ ONE, TWO = ("starry_night",), ("starry_night", "great_wave")
 def model(names: tuple[str, ...] = ONE, steps: int = 4, seed: int = 0, **changes: Any) -> StyleTransfer:
     torch.manual_seed(seed)
     styles = [{"name": name, "image": f"{name}.jpg", "size": 48, "title": None} for name in names]
-    return StyleTransfer(NET | changes.get("net", {}), LOSS, styles, OPTIMIZER | changes.get("optimizer", {}), steps)
+    return StyleTransfer(
+        NET | changes.get("net", {}),
+        LOSS | changes.get("loss", {}),
+        styles,
+        OPTIMIZER | changes.get("optimizer", {}),
+        steps,
+    )
 
 
 def photos(steps: int = 4, val: int = 1) -> Photos:
@@ -129,6 +135,25 @@ def test_a_style_file_tells_which_picture_it_was(tmp_path: Path):
     info = json.loads(json.dumps(StyleTransfer(NET, LOSS, [style], OPTIMIZER, 4).info()))
     assert info["styles"][0]["image"] == "red one.png" and str(tmp_path) not in json.dumps(info)
     assert info["styles"][0]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"optimizer": {"lr": "fast"}}, r"optimizer\.lr=fast: give a number of 0 or more"),
+        ({"optimizer": {"final": 2}}, r"optimizer\.final=2: give a number from 0 to 1"),
+        ({"optimizer": {"warmup": 0.5}}, r"optimizer\.warmup=0\.5: give a whole number"),
+        ({"loss": {"style_weight": "lots"}}, r"loss\.style_weight=lots: give a number"),
+        ({"loss": {"scale": "nosuch"}}, "nosuch.*calibrated, johnson, pytorch_examples"),
+        ({"loss": {"style_layers": {"relu9_9": 1.0}}}, "relu9_9.*relu1_2"),
+        ({"net": {"widths": 8}}, "net=johnson"),
+        ({"net": {"name": "nosuch"}}, "net=nosuch.*johnson"),
+    ],
+)
+def test_a_wrong_number_or_name_is_answered_in_a_line(wrong: dict[str, Any], told: str):
+    with pytest.raises(UserError, match=told) as answer:
+        model(**wrong)
+    assert "\n" not in str(answer.value)
 
 
 # --- from another style
