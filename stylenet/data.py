@@ -133,6 +133,10 @@ class Photos(pl.LightningDataModule):
 
     def _root(self) -> Path:
         if self.root is not None:
+            if self.coco and not (data_root(self.root).name == "train2017" and data_root(self.root).is_dir()):
+                raise UserError(
+                    f"data.root={self.root} has no train2017 in it: give COCO's folder, or say data=folder."
+                )
             return self.root
         if self._bundled:
             return BUNDLED / "train"

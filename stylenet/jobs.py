@@ -79,6 +79,8 @@ def _names(folder: Path) -> list[str]:
 
 def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
     """The pictures below a folder in the order of their names; hidden ones and earlier results below ``output`` not."""
+    if os.path.dirname(os.path.realpath(folder)) == os.path.realpath(folder):
+        raise UserError(f"input={folder} is the whole disk: give a folder of pictures.")
     skipped = {os.path.realpath(output)} - {os.path.realpath(folder)} if output else set()
     found, others, seen = [], 0, set()
     for place, folders, files in os.walk(folder, followlinks=True):

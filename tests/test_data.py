@@ -93,6 +93,13 @@ def test_coco_as_unpacked_is_its_training_photos(tmp_path):
     assert [path.name for path in find_images(tmp_path)] == ["000000000009.jpg"]
 
 
+def test_a_folder_that_is_not_coco_is_not_taken_for_it(tmp_path):
+    for number in range(10):
+        picture(tmp_path / "val2017" / f"{number}.jpg")
+    with pytest.raises(UserError, match="no train2017.*data=folder"):
+        data(tmp_path, coco=True)
+
+
 def test_no_photos_tells_what_is_there_and_where_photos_are(tmp_path):
     picture(tmp_path / "pictures" / "a.jpg")
     labels = tmp_path / "labels"
