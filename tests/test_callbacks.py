@@ -64,11 +64,11 @@ def test_what_was_bad_in_between_is_still_known_at_the_end(tmp_path: Path):
     """On a GPU the figures are read only now and then: the first bad step must not get lost."""
     guard = Guard(tmp_path, checkpoint_every=100, every=10)
     guard._check = lambda names: None  # type: ignore[method-assign]
-    for step, style in enumerate([1.0, float("nan"), 1.0], 1):
+    for step, style in enumerate([1.0, float("nan"), float("nan"), 1.0], 1):
         guard.on_train_batch_end(trainer(step), module(style=style))
     del guard._check
     with pytest.raises(UserError, match="step 2: style"):
-        guard.on_train_end(trainer(3), module(style=1.0))
+        guard.on_train_end(trainer(4), module(style=1.0))
 
 
 # --- charts

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,6 +228,37 @@ def test_the_figures_are_taken_at_the_end_even_between_two_validations(tmp_path:
     _, info = checkpoint.load(path)
     val = info["training"]["val"]
     assert val["loss"] == pytest.approx(4 * val["style"] + val["content"], rel=1e-3)
+
+
+class Watcher(Callback):
+    """The steps at which the run was validated; SIGTERM comes at step ``stop``."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop = stop
+        self.validated: list[int] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        if trainer.global_step == self.stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.validated.append(trainer.global_step)
+
+
+@pytest.mark.parametrize(("every", "expected"), [(2, [2, 4]), (3, [3, 4])])
+def test_the_end_is_validated_once(every: int, expected: list[int], tmp_path: Path):
+    runner, watcher = trainer(tmp_path, val_every=every), Watcher()
+    runner.callbacks.append(watcher)  # type: ignore[attr-defined]
+    train(model(), photos(), runner, tmp_path / "a.safetensors")
+    assert watcher.validated == expected
+
+
+def test_a_stopped_run_is_not_held_up_and_claims_no_figures_of_earlier_weights(tmp_path: Path):
+    runner, watcher = trainer(tmp_path, val_every=2), Watcher(stop=3)
+    runner.callbacks.append(watcher)  # type: ignore[attr-defined]
+    _, info = checkpoint.load(train(model(), photos(), runner, tmp_path / "a.safetensors"))
+    assert stopped_by(runner) == signal.SIGTERM and watcher.validated == [2]
+    assert info["training"]["steps"] == 3 and info["training"]["val"] == {}
 
 
 def test_ctrl_c_at_a_moment_that_is_not_ours_is_passed_on(tmp_path: Path):
