@@ -88,14 +88,13 @@ def test_quick_starts_from_another_style_and_says_what_differs_only():
     usual, quick = composed(), composed("experiment=quick")
     assert quick.init and not usual.init
     assert (quick.steps, quick.data.size) < (usual.steps, usual.data.size)
-    assert quick.trainer.val_every <= quick.steps and quick.trainer.sheet_every <= quick.steps
+    assert quick.trainer.sheet_every <= quick.steps  # there is something to look at before the end
     assert (quick.loss, quick.net, quick.optimizer) == (usual.loss, usual.net, usual.optimizer)
 
 
 def test_demo_is_the_quick_recipe_without_a_dashboard():
     quick, demo = composed("experiment=quick"), composed("experiment=demo")
     assert demo.logger.kind == "none" and demo.init == quick.init and demo.data == quick.data
-    assert demo.steps <= quick.steps
 
 
 def test_the_command_line_has_the_last_word_over_an_experiment():
