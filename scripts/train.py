@@ -43,7 +43,8 @@ def main(config: DictConfig) -> None:
         model.start_from(settings["init"])
     logger = make_logger(**settings["logger"], folder=folder, name=name, config=settings)
     trainer = trainer_for(settings["trainer"], steps, folder, logger)
-    print(train(model, photos, trainer, Path(settings["out"]) / f"{name}.safetensors", settings["resume"]), flush=True)
+    out = Path(settings["out"]) / f"{name}.safetensors"
+    print(train(model, photos, trainer, out, settings["resume"], settings["half"]), flush=True)
     if signal := stopped_by(trainer):
         sys.exit(128 + signal)
 

@@ -89,7 +89,7 @@ def make_logger(kind: str, folder: Path, name: str, config: dict[str, Any], **se
     if kind == "none":
         return False
     if kind == "csv":
-        return CSVLogger(folder, name="csv", version="", **settings)
+        return CSVLogger(folder, name="csv", version="", **{"flush_logs_every_n_steps": 10, **settings})
     if kind == "tensorboard":
         return _tensorboard(folder, **settings)
     return _wandb(folder, name, config, settings)

@@ -228,7 +228,7 @@ def has_bf16(accelerator: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if torch.backends.mps.is_available() and accelerator in ("auto", "gpu", "mps"):
         return False
-    able = torch.cpu.get_capabilities()
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.8 has it not
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
@@ -238,9 +238,10 @@ def train(
     trainer: pl.Trainer,
     out: Path,
     resume: str | None = None,
+    half: bool = False,
 ) -> Path:
     """Run the training and write the style to ``out``; return that path. Stopped early, it writes what there is, and
-    :func:`stopped_by` tells.
+    :func:`stopped_by` tells. ``half``: as 16-bit floats, half the size.
 
     Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
     KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
@@ -251,11 +252,11 @@ def train(
         with logging_redirect_tqdm():  # messages above the bar, not into it
             trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
         if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
-            _keep(model, photos, trainer, out)  # should the validation be interrupted
+            _keep(model, photos, trainer, out, half)  # should the validation be interrupted
             trainer.validate(model, datamodule=photos, verbose=False)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
-    info = _keep(model, photos, trainer, out)
+    info = _keep(model, photos, trainer, out, half)
     for logger in trainer.loggers:
         if trainer.is_global_zero and hasattr(logger, "keep_style"):
             logger.keep_style(out, info)  # type: ignore[attr-defined]
@@ -267,7 +268,7 @@ def stopped_by(trainer: pl.Trainer) -> int | None:
     return next(c.stopped_by for c in trainer.callbacks if isinstance(c, Stopper))  # type: ignore[attr-defined]
 
 
-def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path) -> dict[str, Any]:
+def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, half: bool) -> dict[str, Any]:
     """Write the style as it is now; what the file says about it is returned."""
     info = model.info()
     val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
@@ -278,7 +279,7 @@ def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path) 
         "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
     }
     if trainer.is_global_zero:
-        checkpoint.save(out, model.net, info)
+        checkpoint.save(out, model.net, info, half)
     return info
 
 
