@@ -50,7 +50,7 @@ endif
 	@pwd > $@
 
 DEMO_STYLE := starry_night
-DEMO_CKPT := checkpoints/$(DEMO_STYLE).safetensors
+DEMO_CKPT := checkpoints/demo.safetensors
 DEMO_PHOTO := stylenet/assets/photos/val/castle.jpg
 DEMO_OUTPUT := demo/castle_$(DEMO_STYLE).jpg
 
