@@ -1,6 +1,7 @@
 """Measure a trained style on photos it never saw and print the figures as JSON: ``--help`` explains the options."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ def main(config: DictConfig) -> None:
 
     options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     net, info = checkpoint.load(options["ckpt"])
-    painting = painting_of(info, options["style"])
+    painting = painting_of(info, options["painting"])
     figures = {
-        str(size): evaluate(net, squares(options["data"], size, options["photos"]), painting)
+        str(size): evaluate(net, squares(options["data"]["root"], size, options["photos"]), painting)
         for size in options["sizes"]
     }
     text = json.dumps({"ckpt": Path(options["ckpt"]).stem, "figures": figures}, indent=1)
@@ -28,4 +29,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "evaluate", paths=["ckpt", "data", "style", "output"])
+    sys.argv = [f"data.root={word[5:]}" if word.startswith("data=") else word for word in sys.argv]  # data is a group
+    run(main, "evaluate", paths=["ckpt", "data.root", "painting", "output"])

@@ -42,7 +42,7 @@ def painting_of(info: dict[str, Any], given: str | None) -> Image.Image:
     styles = info.get("styles") or [{}]
     image = given or styles[0].get("image")
     if not image:
-        raise UserError("This style file does not name its painting. Give the picture: style=painting.jpg")
+        raise UserError("This style file does not name its painting. Give the picture: painting=painting.jpg")
     return open_painting(find_painting(image), max(STYLE_SIZES))
 
 

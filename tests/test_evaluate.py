@@ -13,7 +13,7 @@ from stylenet.errors import UserError
 from stylenet.evaluate import border, evaluate, grid, painting_of, squares
 from stylenet.images import to_tensor
 from stylenet.nets import build
-from stylenet.paintings import open_painting
+from stylenet.paintings import BUNDLED, open_painting
 
 
 class Fixed(nn.Module):
@@ -87,7 +87,7 @@ def test_the_painting_is_that_of_the_style_file_unless_one_is_given():
     info = {"styles": [{"image": "great_wave.jpg"}]}
     assert painting_of(info, None).size == (661, 445)
     assert painting_of(info, "starry_night.jpg").width == 768
-    with pytest.raises(UserError, match="style=painting.jpg"):
+    with pytest.raises(UserError, match="painting=painting.jpg"):
         painting_of({}, None)
 
 
@@ -95,7 +95,8 @@ def test_the_script_prints_and_writes_the_figures(run_script, tmp_path: Path):
     torch.manual_seed(0)
     net = build("johnson", widths=(4, 4, 4), blocks=1)
     checkpoint.save(tmp_path / "tiny.safetensors", net, {"styles": [{"name": "t", "image": "starry_night.jpg"}]})
-    done = run_script("evaluate.py", "ckpt=tiny.safetensors", "sizes=[64,96]", "photos=2", "output=out.json")
+    data = f"data={BUNDLED.parent / 'photos' / 'train'}"
+    done = run_script("evaluate.py", "ckpt=tiny.safetensors", data, "sizes=[64,96]", "photos=2", "output=out.json")
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert printed == json.loads((tmp_path / "out.json").read_text())
