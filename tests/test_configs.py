@@ -125,4 +125,4 @@ def test_the_help_names_every_default_as_it_is():
     for key, value in re.findall(r"^ {6}([a-z_.]+)= .*\[([^\]]+)\]$", text, re.MULTILINE):
         actual = OmegaConf.select(config, key)
         if actual is not None and key not in ("out", "name"):
-            assert float(value) == actual, key
+            assert OmegaConf.from_dotlist([f"it={value}"]).it == actual, key

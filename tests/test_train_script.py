@@ -25,6 +25,7 @@ from stylenet import checkpoint
 from stylenet.weights import home, vgg_weights
 
 STEPS = 16
+STARRY = ("style=starry_night", "++style.starry_night.size=128")  # its own size, if it has one, is for real runs
 LAYERS = ("style/relu1_2", "style/relu2_2", "style/relu3_3", "style/relu4_3", "content/relu3_3")
 PHOTOS = ROOT / "stylenet/assets/photos"
 TINY = [
@@ -84,13 +85,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """An uninterrupted run, of a user who never heard of W&B."""
     folder = tmp_path_factory.mktemp("whole")
     nobody = {"HOME": str(folder), "WANDB_MODE": None, "WANDB_SILENT": None, "WANDB_API_KEY": None}
-    return Run(folder, "style=starry_night", **nobody).done()
+    return Run(folder, *STARRY, **nobody).done()
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same run, stopped by SIGTERM after a few steps."""
-    run = Run(tmp_path_factory.mktemp("stopped"), "style=starry_night", "logger=csv")
+    run = Run(tmp_path_factory.mktemp("stopped"), *STARRY, "logger=csv")
     when_under_way(run)
     run.process.terminate()
     return run.done()
@@ -109,7 +110,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def resumed(stopped: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """What was stopped, to its end."""
-    words = ("style=starry_night", "logger=csv", f"resume={stopped.last}")
+    words = (*STARRY, "logger=csv", f"resume={stopped.last}")
     return Run(tmp_path_factory.mktemp("resumed"), *words).done()
 
 
@@ -440,7 +441,7 @@ def test_init_starts_where_the_other_style_ended(custom: Run, whole: Run):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(stopped: Run):
     good = stopped.last.read_bytes()
-    words = ("style=starry_night", "logger=none", f"resume={stopped.last}", "loss.style_weight=1e60")
+    words = (*STARRY, "logger=none", f"resume={stopped.last}", "loss.style_weight=1e60")
     failed = Run(stopped.folder, *words).done()
     assert failed.process.returncode == 2
     assert failed.stdout == ""

@@ -215,6 +215,14 @@ def test_two_halves_are_a_whole(names: tuple[str, ...], ema: float | None, tmp_p
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_half_a_style_file_is_half_the_size_and_nearly_the_same(tmp_path: Path):
+    whole = train(model(steps=1), photos(1), trainer(tmp_path / "a", 1), tmp_path / "whole.safetensors")
+    half = train(model(steps=1), photos(1), trainer(tmp_path / "b", 1), tmp_path / "half.safetensors", half=True)
+    one, other = load_file(whole), load_file(half)
+    assert all(value.dtype == torch.float16 for value in other.values())
+    assert all(torch.allclose(one[key], other[key].float(), atol=1e-3) for key in one)
+
+
 @pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
 def test_a_run_without_validation_photos_ships_a_style_without_figures(tmp_path: Path):
     runner = trainer(tmp_path, 1)
