@@ -240,8 +240,8 @@ def train(
     resume: str | None = None,
     half: bool = False,
 ) -> Path:
-    """Run the training and write the style to ``out``; return that path. Stopped early, it writes what there is, and
-    :func:`stopped_by` tells. ``half``: as 16-bit floats, half the size.
+    """Run the training and write the style to ``out``; return its path. Stopped early, it writes what there is, beside
+    a style that has the name already, and :func:`stopped_by` tells. ``half``: as 16-bit floats, half the size.
 
     Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
     KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
@@ -256,6 +256,8 @@ def train(
             trainer.validate(model, datamodule=photos, verbose=False)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
+    if stopped_by(trainer) is not None and (out.exists() or out.stem in checkpoint.known()):
+        out = out.with_stem(f"{out.stem}_at_{trainer.global_step}")  # the finished style keeps its file and its name
     info = _keep(model, photos, trainer, out, half)
     for logger in trainer.loggers:
         if trainer.is_global_zero and hasattr(logger, "keep_style"):

@@ -355,6 +355,7 @@ def test_sigterm_ends_in_good_order(stopped: Run):
     at = info["training"]["steps"]
     assert 2 <= at < STEPS
     assert f"stopped at step {at}; go on with resume={stopped.last}" in stopped.stderr
+    assert stopped.style.name == f"starry_night_at_{at}.safetensors"  # the shipped one keeps its name
     assert "Traceback" not in stopped.stderr
     stylized = stylenet.load(str(stopped.style))(torch.rand(1, 3, 40, 50))
     assert stylized.shape == (1, 3, 40, 50) and stylized.isfinite().all()
@@ -446,7 +447,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     assert failed.process.returncode == 2
     assert failed.stdout == ""
     line = failed.stderr.splitlines()[-1]
-    at = metadata(stopped.out / "starry_night.safetensors")["training"]["steps"]
+    at = metadata(stopped.style)["training"]["steps"]
     assert f"step {at + 1}: style/relu" in line and "optimizer.lr" in line and f"resume={stopped.last}" in line
     assert "Traceback" not in failed.stderr
     assert stopped.last.read_bytes() == good
