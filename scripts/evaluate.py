@@ -15,11 +15,11 @@ def main(config: DictConfig) -> None:
     from stylenet.files import replacing
 
     options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    sizes = options["sizes"] if isinstance(options["sizes"], list) else [options["sizes"]]
     net, info = checkpoint.load(options["ckpt"])
     painting = painting_of(info, options["painting"])
     figures = {
-        str(size): evaluate(net, squares(options["data"]["root"], size, options["photos"]), painting)
-        for size in options["sizes"]
+        str(size): evaluate(net, squares(options["data"]["root"], size, options["photos"]), painting) for size in sizes
     }
     text = json.dumps({"ckpt": Path(options["ckpt"]).stem, "figures": figures}, indent=1)
     if options["output"]:

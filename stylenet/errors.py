@@ -3,3 +3,8 @@
 
 class UserError(Exception):
     """A mistake a user can mend. The message tells the value seen, what is allowed and what to do next."""
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, without its line breaks."""
+    return " ".join(str(error).split())

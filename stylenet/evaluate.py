@@ -15,7 +15,7 @@ from stylenet.crops import centre_square
 from stylenet.errors import UserError
 from stylenet.images import fit, to_tensor
 from stylenet.losses import content_distance, gram, style_distance
-from stylenet.paintings import find_painting, open_painting
+from stylenet.paintings import open_painting
 from stylenet.photos import find_images, open_photo
 from stylenet.vgg import VGG
 
@@ -24,13 +24,17 @@ CONTENT_LAYER = "relu3_3"
 STYLE_SIZES = (256, 384, 512, 768)  # longer side of the painting: the one that fits best counts
 NEIGHBOURS = range(-12, 13)
 BORDER = 8  # pixels
+SMALLEST = 32  # pixels a side
 PHOTOS = Path(__file__).parent / "assets" / "photos" / "val"
 
 
 def squares(data: str | None, size: int, count: int) -> list[Tensor]:
     """The centre squares ``(1, 3, size, size)`` of ``count`` photos of a folder (None: the bundled ones), spread evenly
-    over it.
+    over it. Raises UserError for a size below 32, fewer than two photos or a folder without any.
     """
+    for name, value, least in (("sizes", size, SMALLEST), ("photos", count, 2)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"{name}={value}: give whole numbers of {least} or more.")
     photos = find_images(data or PHOTOS, "data")
     count = min(count, len(photos))
     chosen = [photos[i * len(photos) // count] for i in range(count)]
@@ -43,7 +47,7 @@ def painting_of(info: dict[str, Any], given: str | None) -> Image.Image:
     image = given or styles[0].get("image")
     if not image:
         raise UserError("This style file does not name its painting. Give the picture: painting=painting.jpg")
-    return open_painting(find_painting(image), max(STYLE_SIZES))
+    return open_painting(image, max(STYLE_SIZES))
 
 
 @torch.no_grad()
@@ -87,7 +91,7 @@ def _distances(vgg: VGG, photos: Sequence[Tensor], outputs: list[Tensor], painti
         last = features[CONTENT_LAYER]
         before.append(_grams(features))
         after.append(_grams(stylized))
-    targets = {size: _grams(vgg(to_tensor(fit(painting, size)))) for size in STYLE_SIZES if size <= max(painting.size)}
+    targets = {size: _grams(vgg(to_tensor(fit(painting, size)))) for size in _sizes(painting)}
     by_size = {size: _style(before, after, target) for size, target in targets.items()}
     size = min(by_size, key=lambda size: sum(by_size[size].values()))
     return {
@@ -96,6 +100,11 @@ def _distances(vgg: VGG, photos: Sequence[Tensor], outputs: list[Tensor], painti
         "style_size": size,
         "content": round(kept / unrelated, 4),
     }
+
+
+def _sizes(painting: Image.Image) -> list[int]:
+    """The sizes that the painting has without being enlarged; its own if it is smaller than all."""
+    return [size for size in STYLE_SIZES if size <= max(painting.size)] or [max(painting.size)]
 
 
 Grams = dict[str, Tensor]

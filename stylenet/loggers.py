@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from stylenet.errors import UserError
+from stylenet.errors import UserError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Wandb(WandbLogger):
             yield
         except Exception as error:
             if not self.told:
-                log.warning("Weights & Biases does not work, some of its charts will be missing: %s", _line(error))
+                log.warning("Weights & Biases does not work, some of its charts will be missing: %s", one_line(error))
             self.told = True
 
 
@@ -113,7 +113,7 @@ def _wandb(folder: Path, name: str, config: dict[str, Any], settings: dict[str, 
             logger = Wandb(name=name, save_dir=folder, mode=mode, config=config, **settings)
             run = logger.experiment
         except Exception as error:  # whatever ails W&B, the training goes on
-            log.warning("Weights & Biases does not work %s: %s", mode, _line(error))
+            log.warning("Weights & Biases does not work %s: %s", mode, one_line(error))
             continue
         if mode in OFFLINE:
             where = shlex.quote(str(Path(run.dir).parent))
@@ -131,7 +131,3 @@ def _logged_in() -> bool:
         return wandb.login(prompt=False, verify=False)
     except Exception:  # an old W&B, or a netrc that cannot be read: no login that could be used without asking
         return bool(os.environ.get("WANDB_API_KEY"))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -23,7 +23,7 @@ import stylenet
 from stylenet import checkpoint
 from stylenet.callbacks import AtomicFiles, Stopper, callbacks
 from stylenet.data import Photos
-from stylenet.errors import UserError
+from stylenet.errors import UserError, one_line
 from stylenet.images import to_tensor
 from stylenet.losses import PerceptualLoss
 from stylenet.nets import build
@@ -215,11 +215,7 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
             inference_mode=False,
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
-        raise UserError(f"trainer: {_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise UserError(f"trainer: {one_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
 
 
 def has_bf16(accelerator: str) -> bool:

@@ -78,6 +78,18 @@ def test_the_painting_itself_scores_0_in_style(painting: Image.Image):
     assert evaluate(Fixed(lambda photo: picture), photos, painting)["style"] < 1e-4
 
 
+def test_a_small_painting_is_taken_at_its_own_size(photos: list[Tensor]):
+    assert evaluate(Fixed(lambda photo: photo), photos, open_painting("starry_night.jpg", 100))["style_size"] == 100
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "message"), [(8, 4, "sizes=8"), ("big", 4, "sizes=big"), (64, 1, "photos=1")]
+)
+def test_sizes_and_counts_that_make_no_sense_are_answered(size, count, message):
+    with pytest.raises(UserError, match=f"{message}: give whole numbers"):
+        squares(None, size, count)
+
+
 def test_one_photo_is_too_few(photos: list[Tensor], painting: Image.Image):
     with pytest.raises(UserError, match="1 photo"):
         evaluate(Fixed(lambda photo: photo), photos[:1], painting)
