@@ -5,46 +5,68 @@ Knows Hydra and OmegaConf, and nothing about styles. ``HYDRA_FULL_ERROR=1`` in t
 
 import csv
 import difflib
+import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
+import launched
 from hydra import compose, initialize_config_dir, main
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stylenet import processes
 from stylenet.errors import UserError
 
+PATIENCE = 3.0  # seconds
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-OmegaConf.register_new_resolver("project", lambda path: str(CONFIGS.parent / path))  # ${project:runs}, from any folder
+RESOLVERS = {
+    "project": lambda path: str(CONFIGS.parent / path),  # ${project:runs}, from any folder
+    "run_of": lambda resume, otherwise: run_of(resume) or otherwise,
+    "if_resumed": lambda resume, then, otherwise: then if run_of(resume) else otherwise,
+}
+for name, resolver in RESOLVERS.items():
+    OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
 def run(
-    function: Callable[[DictConfig], Any], config_name: str, paths: Collection[str], several: str | None = None
+    function: Callable[[DictConfig], Any],
+    config_name: str,
+    paths: Collection[str],
+    several: str | None = None,
+    together: bool = False,
 ) -> None:
     """Compose ``configs/<config_name>.yaml`` with the command line; call ``function(config)`` once, or per ``-m`` run.
 
     ``paths``: the keys whose values are file names, taken as typed: nothing in them needs quoting for Hydra.
     ``several``: the one of these that may be given several times, as a list, or as bare words; it becomes a list.
+    ``together``: several processes may run the function as one; all but the first are :func:`launched.follow`-ers.
     Exits with 2 and a line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
     """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
+    logging.raiseExceptions = False  # what a full disk keeps out of the log file is on the screen all the same
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names that are not UTF-8
     refuse_dashes(sys.argv[1:], config_name)
     sys.argv[1:] = as_typed(sys.argv[1:], paths, several)
     begun: list[DictConfig] = []
-    job = _answering(function, begun, tracebacks)
+    job = launched.told(_answering(launched.alone(function) if together else function, begun, tracebacks))
     try:
+        if together and processes.number() > 0:
+            return launched.follow(job, str(CONFIGS), config_name)
+        launched.prepare_many()
         main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()
     except Exception as error:  # Hydra raises ValueError and others too for what was typed
-        if tracebacks or begun:
+        if tracebacks or (begun and not isinstance(error, UserError)):
             raise
+        if isinstance(error, launched.Ended):
+            sys.exit(error.code)
         _exit(explain(error, config_name))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -62,14 +84,26 @@ def _answering(function: Callable[[DictConfig], Any], begun: list[DictConfig], t
         except (UserError, OmegaConfBaseException) as error:
             if tracebacks:
                 raise
-            _exit(str(error) if isinstance(error, UserError) else _first_line(error))
+            message = str(error) if isinstance(error, UserError) else _first_line(error)
+            if launched.one_of_many():
+                raise UserError(message) from None  # the others go on
+            _exit(message)
 
     return job
 
 
 def _exit(message: str) -> NoReturn:
+    if other := processes.number():
+        time.sleep(PATIENCE)  # where the first process says the same, this one is ended meanwhile
+        message = f"process {other}: {message}"
     print(message, file=sys.stderr)
     sys.exit(2)
+
+
+def run_of(resume: str | None) -> str | None:
+    """The folder of the run whose checkpoint is ``resume``; None where it is not in the folder of a run."""
+    folder = Path(resume).absolute().parent if resume and Path(resume).is_file() else None
+    return str(folder) if folder and (folder / ".hydra").is_dir() else None
 
 
 # --- file names as typed
@@ -102,6 +136,8 @@ def _names(value: str) -> list[str]:
     """The file names a value stands for: itself if there is such a file; else [a, b], "a", ~/a are taken apart."""
     if os.path.lexists(value):
         return [value]
+    if len(value) > 1 and value[0] == value[-1] == "'":
+        return [_unquote(value)]
     if len(value) > 1 and value[0] == "[" and value[-1] == "]":
         quote = "'" if value[1:].lstrip().startswith("'") else '"'
         return [name for row in csv.reader([value[1:-1]], quotechar=quote, skipinitialspace=True) for name in row]
@@ -121,6 +157,13 @@ def _quote(name: str) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name) + "'"
 
 
+def _unquote(quoted: str) -> str:
+    """What :func:`_quote` was given."""
+    name = re.sub(r"(\\+)('|$)", lambda found: found[1][: len(found[1]) // 2] + found[2], quoted[1:-1])
+    name = re.sub(r"(\\+)\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", name)
+    return name if os.path.lexists(name) else os.path.expanduser(name)
+
+
 # --- mistakes in the options
 
 
@@ -138,7 +181,13 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         there = f" There are: {', '.join(error.options)}." if error.options else ""
-        return f"There is no {group or 'config'} {choice!r}.{there}"
+        plugin = " It comes with pip install 'stylenet[sweep]'." if choice in launched.PLUGINS else ""
+        return f"There is no {group or 'config'} {choice!r}.{plugin or there}"
+    if isinstance(error, OSError):
+        where = error.filename or "the folder of the run"
+        return (
+            f"Cannot write {where}: {error.strerror or error}. Choose another place (hydra.run.dir=...) or make room."
+        )
     if isinstance(error, OverrideParseException):
         word = error.override or ""
         if "=" not in word:

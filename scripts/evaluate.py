@@ -1,33 +1,136 @@
-"""Measure a trained style on photos it never saw and print the figures as JSON: ``--help`` explains the options."""
+"""Measure trained styles on photos they never saw, and print the tables: ``--help`` explains the options."""
 
-import json
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from cli import run
 from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from stylenet.errors import UserError
+
+FILES = ("ckpt", "data.root", "painting", "paintings", "judge", "output")
+BAR = "{percentage:3.0f}% [{elapsed}, {remaining} left at most]"
+TYPED = sys.argv[1:]
 
 
 def main(config: DictConfig) -> None:
-    from stylenet import checkpoint
-    from stylenet.evaluate import evaluate, painting_of, squares
+    options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    check(options)
+
+    from stylenet.candidates import candidate
+    from stylenet.memory import keep_freed_memory
+    from stylenet.report import markdown
+    from stylenet.stylize import choose_device
+    from stylenet.survey import Plan, Survey
+    from stylenet.timing import duration
+
+    keep_freed_memory()
+    device = choose_device(options["device"])
+    otherwise = {"loss": options["loss"], "size": options["style_size"]}
+    judged = {"otherwise": otherwise, "judge": options["judge"], "range": options["range"]}
+    nets = [candidate(c, p, device, **judged) for c, p in zip(options["ckpt"], options["painting"], strict=True)]
+    folder = Path(options["output"] or "evaluation")
+    plan = Plan(
+        data=options["data"]["root"],
+        sizes=options["sizes"],
+        photos=options["photos"],
+        races=options["worth"]["photos"],
+        steps=options["worth"]["steps"],
+        optimizer=options["worth"]["optimizer"],
+        paintings=options["paintings"],
+        seed=options["seed"],
+        device=device,
+    )
+    survey = Survey(nets, plan, folder, {"command": command()})
+    for net in nets:
+        print(f"{net.name}: {net.notes}", file=sys.stderr)
+    if seconds := survey.expected():
+        print(f"This takes {duration(seconds)} at most; stopped, it goes on where it was.", file=sys.stderr)
+    with tqdm(total=survey.total(), bar_format=BAR, mininterval=5, smoothing=0.1) as bar:
+        results = survey.run(bar.update)
+    written(folder, results, survey, markdown(results), options["wandb"])
+
+
+def written(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb: bool) -> None:
+    from stylenet import report
+    from stylenet.dashboard import show
     from stylenet.files import replacing
 
-    options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    sizes = options["sizes"] if isinstance(options["sizes"], list) else [options["sizes"]]
-    net, info = checkpoint.load(options["ckpt"])
-    painting = painting_of(info, options["painting"])
-    figures = {
-        str(size): evaluate(net, squares(options["data"]["root"], size, options["photos"]), painting) for size in sizes
-    }
-    text = json.dumps({"ckpt": Path(options["ckpt"]).stem, "figures": figures}, indent=1)
-    if options["output"]:
-        with replacing(options["output"]) as temp:
-            temp.write_text(text + "\n")
-    print(text)
+    with replacing(folder / "results.md") as temp:
+        temp.write_text(text)
+    report.plot_worth(folder / "worth.png", results)
+    report.plot_tradeoff(folder / "tradeoff.png", results)
+    report.sheet(folder / "sheet.jpg", survey.pictures())
+    if wandb:
+        show(folder, results)
+    print(text, end="")
+    print(folder)
+
+
+def command() -> str:
+    """What was typed, without this machine's folders."""
+    return shlex.join(["python", "scripts/evaluate.py", *map(_placeless, TYPED)])
+
+
+def _placeless(word: str) -> str:
+    """An option with ``/path/to`` in the place of every folder."""
+    return re.sub(r"[^\[\]=,'\"]*/(?=[^/])", "/path/to/", word)
+
+
+# --- options
+
+
+def check(options: dict[str, Any]) -> None:
+    """Raise UserError for what makes no sense; bring what may be one or several into lists."""
+    options["sizes"] = _list(options["sizes"])
+    sizes = len(options["sizes"])
+    if not sizes:
+        raise UserError("sizes=[] is empty: give one or more, such as sizes=[256,512].")
+    for size in options["sizes"]:
+        _whole("sizes", size, 32)
+    options["photos"] = _each("photos", options["photos"], sizes, 2)
+    options["worth"]["photos"] = _each("worth.photos", options["worth"]["photos"], sizes, 0)
+    for name, value, least in (
+        ("worth.steps", options["worth"]["steps"], 1),
+        ("seed", options["seed"], 0),
+        ("style_size", options["style_size"], 32),
+    ):
+        _whole(name, value, least)
+    if not isinstance(options["wandb"], bool):
+        raise UserError(f"wandb={options['wandb']}: give true or false.")
+    options["ckpt"] = _list(options["ckpt"])
+    given = _list(options["painting"])
+    options["painting"] = given * len(options["ckpt"]) if len(given) == 1 else given
+    if len(options["painting"]) != len(options["ckpt"]):
+        raise UserError(f"painting= lists {len(given)} for {len(options['ckpt'])} networks: give one, or one for each.")
+    if options["output"] and Path(options["output"]).is_file():
+        raise UserError(f"output={options['output']} is a file: give a folder.")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _each(name: str, value: Any, count: int, least: int) -> list[int]:
+    """One number for each of ``count`` sizes; of the defaults' three as many as there are sizes."""
+    values = value * count if isinstance(value, list) and len(value) == 1 else value
+    values = values if isinstance(values, list) else [values] * count
+    if len(values) < count:
+        raise UserError(f"{name}= lists {len(values)} numbers for {count} sizes: give one, or one for each.")
+    for number in values:
+        _whole(name, number, least)
+    return values[:count]
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{name}={value}: give whole numbers of {least} or more.")
 
 
 if __name__ == "__main__":
     sys.argv = [f"data.root={word[5:]}" if word.startswith("data=") else word for word in sys.argv]  # data is a group
-    run(main, "evaluate", paths=["ckpt", "data.root", "painting", "output"])
+    run(main, "evaluate", paths=FILES, several="ckpt")

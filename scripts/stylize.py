@@ -10,8 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 def main(config: DictConfig) -> None:
     from tqdm import tqdm
 
+    from stylenet.memory import keep_freed_memory
     from stylenet.stylize import SomeFailed, stylize_files  # torch costs seconds: mistakes in the options come first
 
+    keep_freed_memory()
     options: Any = OmegaConf.to_container(config, resolve=True)
     try:
         for path in stylize_files(**options):
@@ -23,4 +25,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stylize", paths=["ckpt", "input", "output"], several="input")
+    run(main, "stylize", paths=["ckpt", "input", "output", "scratch"], several="input")

@@ -6,22 +6,27 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from cli import run
+from cli import CONFIGS, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from stylenet.errors import UserError
 
-def main(config: DictConfig) -> None:
+
+def main(config: DictConfig) -> list[float] | None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice to programmers: not for those who train
 
     import pytorch_lightning as pl
 
+    from stylenet import processes
     from stylenet.data import Photos
-    from stylenet.errors import UserError
     from stylenet.loggers import make_logger
-    from stylenet.training import StyleTransfer, check, stopped_by, train, trainer_for
+    from stylenet.memory import keep_freed_memory
+    from stylenet.runs import compiles, reading, stopped_by, train, trainer_for
+    from stylenet.training import StyleTransfer, check
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # importing it sets this too
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     folder = Path(HydraConfig.get().runtime.output_dir)
     steps, seed = settings["steps"], settings["seed"]
@@ -36,23 +41,34 @@ def main(config: DictConfig) -> None:
     if str(settings["data"]["val"]).isdecimal():
         settings["data"]["val"] = int(settings["data"]["val"])  # taken as typed it is text, for it may be a folder
 
+    keep_freed_memory()
     pl.seed_everything(seed, verbose=False)
     photos = Photos(**settings["data"], steps=steps, seed=seed)
     model = StyleTransfer(settings["net"], settings["loss"], styles, settings["optimizer"], steps)
     if settings["init"] and not settings["resume"]:
         model.start_from(settings["init"])
-    logger = make_logger(**settings["logger"], folder=folder, name=name, config=settings)
+    if compiles(settings["compile"], settings["trainer"]["accelerator"], steps):
+        model.compile_training()
+    first = processes.number() == 0
+    charts = {"folder": folder, "name": name, "config": settings, "resume": settings["resume"]}
+    logger = make_logger(**settings["logger"], **charts) if first else False
     trainer = trainer_for(settings["trainer"], steps, folder, logger)
-    out = Path(settings["out"]) / f"{name}.safetensors"
-    print(train(model, photos, trainer, out, settings["resume"], settings["half"]), flush=True)
-    if signal := stopped_by(trainer):
-        sys.exit(128 + signal)
+    out = Path(settings["out"] or folder) / f"{name}.safetensors"
+    path = train(model, photos, trainer, out, settings["resume"], settings["half"])
+    if first:
+        print(path, flush=True)
+        if signal := stopped_by(trainer):
+            sys.exit(128 + signal)
+    return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
 
 
 def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The styles as a list; style=custom is called after its file."""
+    names = [key for key, style in settings["style"].items() if "image" in style]
     styles = []
     for key, style in settings["style"].items():
+        if "image" not in style:
+            raise UserError(f"style.{key}=...: this run has no such style, it has style={','.join(names)}.")
         name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
         styles.append({"name": name, "size": settings["style_size"], **style})
     return styles
@@ -61,4 +77,6 @@ def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     if {"--help", "-h"} & {*sys.argv}:
         sys.argv.append("style=starry_night")  # Hydra explains nothing before every choice is made
-    run(main, "train", paths=["init", "resume", "out", "data.root", "data.val", "style.custom.image", "loss.vgg_path"])
+    pictures = [f"style.{file.stem}.image" for file in (CONFIGS / "style").glob("*.yaml")]
+    paths = ["init", "resume", "out", "data.root", "data.val", "loss.vgg_path", *pictures]
+    run(main, "train", paths, together=True)

@@ -15,8 +15,15 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(ckpt: str | Path, device: "str | Device" = "auto") -> "Stylizer":
+def load(
+    ckpt: str | Path,
+    device: "str | Device" = "auto",
+    tile: str | int = "auto",
+    scratch: str | Path | None = None,
+    backend: str = "auto",
+    precision: str = "auto",
+) -> "Stylizer":
     """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`)."""
     from stylenet.stylize import load  # torch costs seconds: not paid by `import stylenet`
 
-    return load(ckpt, device)
+    return load(ckpt, device, tile, scratch, backend, precision)

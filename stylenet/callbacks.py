@@ -1,86 +1,31 @@
-"""What rides along with a training: atomic checkpoints, charts, a sheet of pictures, a guard against NaN, and an
-orderly stop.
+"""What rides along with a training: charts, a sheet of pictures, a bar, and what guards.py and saving.py have.
 
 It reads what the module leaves after each step (``last_terms``, ``last_norm``) and knows nothing about how it was
 computed.
 """
 
+import io
 import logging
-import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from stylenet.errors import UserError
 from stylenet.files import replacing
+from stylenet.guards import Guard, Stopper
 from stylenet.images import to_pil
+from stylenet.saving import Average, Last
+from stylenet.timing import duration
 
 log = logging.getLogger(__name__)
 
-LAST = "last.ckpt"
-EXPLODED = 1000.0  # times the lowest loss of the run so far
 LONG = 30 * 60  # seconds: a training longer than this is told of the quick recipe
-
-
-class AtomicFiles(TorchCheckpointIO):
-    """Lightning's checkpoint files, written beside and renamed into place: a kill leaves the previous one whole."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with replacing(path) as temp:
-            torch.save(checkpoint, temp)
-
-
-class Guard(Callback):
-    """Stop with UserError when a term or the gradient is no longer a number, or the loss explodes.
-
-    What is looked at stays on the device; it is read every ``every`` steps, and always before a checkpoint would be
-    written.
-    """
-
-    def __init__(self, folder: Path, checkpoint_every: int, every: int = 10):
-        self.folder, self.checkpoint_every, self.every = folder, checkpoint_every, every
-        self.lowest: Tensor | None = None
-        self.first_bad: Tensor | None = None
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        values = torch.stack([*pl_module.last_terms.values(), pl_module.last_norm]).detach().float()
-        total = values[:-1].sum()
-        if self.lowest is None or self.first_bad is None:
-            self.lowest, self.first_bad = total, torch.full_like(values, torch.inf)
-        bad = ~values.isfinite() | ((total > EXPLODED * self.lowest) & (values == values[:-1].max()))
-        self.first_bad = torch.where(bad & self.first_bad.isinf(), float(trainer.global_step), self.first_bad)
-        self.lowest = torch.fmin(self.lowest, total)
-        on_cpu = values.device.type == "cpu"
-        if on_cpu or trainer.global_step % self.every == 0 or trainer.global_step % self.checkpoint_every == 0:
-            self._check([*pl_module.last_terms, "the gradient"])
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        if self.first_bad is not None:
-            self._check([*pl_module.last_terms, "the gradient"])
-
-    def _check(self, names: Sequence[str]) -> None:
-        assert self.first_bad is not None
-        step = float(self.first_bad.min())
-        if step == float("inf"):
-            return
-        name = names[int(self.first_bad.argmin())]
-        last = self.folder / LAST
-        kept = (
-            f"the last good checkpoint is {last} (resume={last})" if last.exists() else "no checkpoint was written yet"
-        )
-        raise UserError(
-            f"Training stopped at step {step:.0f}: {name} exploded or is not a number. Try a lower optimizer.lr, "
-            f"a lower trainer.gradient_clip_val or trainer.precision=32-true; {kept}."
-        )
 
 
 class Charts(Callback):
@@ -93,6 +38,11 @@ class Charts(Callback):
         self.since: tuple[float, int] | None = None
         self.began: tuple[float, int] | None = None
         self.said = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        for logger in trainer.loggers:
+            if trainer.global_step and hasattr(logger, "go_on"):
+                logger.go_on(trainer.global_step)  # type: ignore[attr-defined]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Tensor, batch_idx: int
@@ -127,12 +77,7 @@ class Charts(Callback):
         self.said = True
         total = seconds / steps * left
         hint = "; experiment=quick starts from a trained style and takes minutes" if total > LONG else ""
-        log.info("about %s for the %d steps left%s", _duration(total), left, hint)
-
-
-def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{max(1, minutes)} min"
+        log.info("about %s for the %d steps left%s", duration(total), left, hint)
 
 
 class Sheet(Callback):
@@ -162,49 +107,13 @@ class Sheet(Callback):
         pl_module.train()
         rows = [torch.cat(row, dim=3).cpu() for row in (content, output)]
         sheet = to_pil(torch.cat(rows, dim=2).float())
+        content = io.BytesIO()
+        sheet.save(content, "JPEG", quality=92)
         with replacing(self.folder / "sheets" / f"{trainer.global_step:06d}.jpg") as temp:
-            sheet.save(temp, quality=92)
+            temp.write_bytes(content.getbuffer())
         for logger in trainer.loggers:
             if hasattr(logger, "log_picture"):
                 logger.log_picture("sheet", sheet, trainer.global_step)  # type: ignore[attr-defined]
-
-
-class Stopper(Callback):
-    """Ctrl-C and SIGTERM end the run after the step at hand, with everything written; a second one ends it at once.
-
-    ``stopped_by``: the signal's number, None in a run that came to its own end.
-    """
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.stopped_by: int | None = None
-        self.before: dict[int, Any] = {}
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        def stop(number: int, frame: Any) -> None:
-            self.stopped_by = number
-            trainer.should_stop = True
-            trainer.limit_val_batches = 0  # who sends SIGTERM may not wait for a validation
-            signal.signal(number, self.before[number])
-            log.warning("stopping after this step; once more stops at once, without saving")
-
-        self.before = {number: signal.signal(number, stop) for number in self.signals}
-
-    def _restore(self) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        self.before = {}
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        self._restore()
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._restore()
-        trainer.save_checkpoint(self.folder / LAST)
-        if self.stopped_by is not None:
-            log.warning("stopped at step %d; go on with resume=%s", trainer.global_step, self.folder / LAST)
 
 
 class Bar(TQDMProgressBar):
@@ -251,13 +160,6 @@ def callbacks(
         Sheet(folder, sheet_every),
         Stopper(folder),
         Bar(),
-        # Buffers are VGG and the calibration: to average them would wear them down by rounding.
-        *([EMAWeightAveraging(decay=ema, use_buffers=False)] if ema else []),
-        ModelCheckpoint(
-            folder,
-            Path(LAST).stem,
-            every_n_train_steps=checkpoint_every,
-            enable_version_counter=False,
-            save_weights_only=False,
-        ),
+        *([Average(ema)] if ema else []),
+        Last(folder, checkpoint_every),
     ]

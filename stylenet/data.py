@@ -4,10 +4,14 @@ How the photos are found is in photos.py, how they are cropped in crops.py. Pict
 device.
 """
 
+import atexit
+import ctypes
 import logging
 import math
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,6 +27,7 @@ from stylenet.errors import UserError
 from stylenet.photos import MIN_SIDE, data_root, find_images, hold_out, identity, open_photo
 from stylenet.weights import home
 
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
 BUNDLED = Path(__file__).parent / "assets" / "photos"
 
 log = logging.getLogger(__name__)
@@ -37,8 +42,8 @@ class Photos(pl.LightningDataModule):
     settings out of range and, in ``setup``, where there are no photos.
     """
 
-    start_sample: int | None = None
-    """First sample number of this run; None: Lightning's global step times the batch of all processes."""
+    start_step, start_sample = 0, 0
+    """Samples are counted on from this one at this step: a resumed run may have other batches, or more processes."""
 
     crops: Crops
     """The training crops by sample number, from ``setup`` on."""
@@ -104,13 +109,15 @@ class Photos(pl.LightningDataModule):
         rank, world = self._place()
         done = self._trainer_step(self._start() // (world * self.batch_size))
         workers = self._workers()
+        if workers:
+            atexit.register(_end_workers)
         return DataLoader(
             self.crops,
             batch_sampler=GlobalSamples(self._start(), self.steps, self.batch_size, rank, world, done),
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_live_and_die_with_training,
         )
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
@@ -130,6 +137,17 @@ class Photos(pl.LightningDataModule):
             "size": self.size,
             "seed": self.seed,
         }
+
+    def sample(self, step: int) -> int:
+        """The number of the first sample of ``step``, all processes' together."""
+        return self.start_sample + (step - self.start_step) * self._place()[1] * self.batch_size
+
+    def state_dict(self) -> dict[str, int]:
+        step = self._trainer_step(0)
+        return {"step": step, "sample": self.sample(step)}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.start_step, self.start_sample = state_dict["step"], state_dict["sample"]
 
     def _root(self) -> Path:
         if self.root is not None:
@@ -190,14 +208,26 @@ class Photos(pl.LightningDataModule):
         return self.trainer.global_step if self.trainer else otherwise
 
     def _start(self) -> int:
-        if self.start_sample is not None:
-            return self.start_sample
-        return self._trainer_step(0) * self._place()[1] * self.batch_size
+        return self.sample(self._trainer_step(self.start_step))
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the workers live on until training has stopped in its own way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _live_and_die_with_training(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: the workers live on until training has
+    stopped in its own way. Where it is killed they end at once (on Linux; elsewhere they look every few seconds).
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_workers() -> None:
+    """At exit, those that are still there: the SIGTERM that Python would send them is the one they do not hear."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's own takes every end of a worker for a mishap
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 class _Listed(Dataset[Tensor]):

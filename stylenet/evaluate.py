@@ -1,9 +1,10 @@
-"""How good a style's network is, in numbers, on photos it never saw: style and content distance, the grid, the border.
+"""How good a style's network is, in numbers, on photos it never saw: style and content distance, likeness, artefacts.
 
-Knows networks, VGG and photos; nothing about training runs.
+What is measured on one photo is a record of plain data; what is told of several is made of their records alone, so that
+a stopped evaluation goes on. Knows networks, VGG and photos; nothing about training runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,95 +12,118 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from stylenet import artefacts
+from stylenet.artefacts import border as border
+from stylenet.artefacts import grid as grid
 from stylenet.crops import centre_square
 from stylenet.errors import UserError
 from stylenet.images import fit, to_tensor
 from stylenet.losses import content_distance, gram, style_distance
-from stylenet.paintings import open_painting
-from stylenet.photos import find_images, open_photo
+from stylenet.paintings import find_painting, open_painting
+from stylenet.photos import data_root, find_images, open_photo, relative_name
+from stylenet.similarity import Similarity
 from stylenet.vgg import VGG
 
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT_LAYER = "relu3_3"
 STYLE_SIZES = (256, 384, 512, 768)  # longer side of the painting: the one that fits best counts
-NEIGHBOURS = range(-12, 13)
-BORDER = 8  # pixels
 SMALLEST = 32  # pixels a side
 PHOTOS = Path(__file__).parent / "assets" / "photos" / "val"
+LIKENESS = ("ssim", "lpips", "cfsd")
+
+Record = dict[str, Any]
+
+
+# --- what is looked at
 
 
 def squares(data: str | None, size: int, count: int) -> list[Tensor]:
     """The centre squares ``(1, 3, size, size)`` of ``count`` photos of a folder (None: the bundled ones), spread evenly
     over it. Raises UserError for a size below 32, fewer than two photos or a folder without any.
     """
+    return [square for _, square in named_squares(data, size, count)]
+
+
+def named_squares(data: str | None, size: int, count: int) -> Iterator[tuple[str, Tensor]]:
+    """The same one by one, each with its photo's name in the folder."""
     for name, value, least in (("sizes", size, SMALLEST), ("photos", count, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UserError(f"{name}={value}: give whole numbers of {least} or more.")
-    photos = find_images(data or PHOTOS, "data")
+    root = Path(data or PHOTOS)
+    photos = find_images(root, "data")
     count = min(count, len(photos))
-    chosen = [photos[i * len(photos) // count] for i in range(count)]
-    return [to_tensor(centre_square(open_photo(photo, size), size)) for photo in chosen]
+    for photo in (photos[i * len(photos) // count] for i in range(count)):
+        yield relative_name(photo, data_root(root)), to_tensor(centre_square(open_photo(photo, size), size))
+
+
+def painting_file(info: dict[str, Any], given: str | None) -> Path:
+    """The painting ``given`` (a file, or a folder that has the one a style file names), else the bundled one that it
+    names. Raises UserError where there is none.
+    """
+    styles = info.get("styles") or [{}]
+    image = styles[0].get("image")
+    if given and Path(given).is_dir():
+        if not image or not (Path(given) / image).is_file():
+            wanted = f"has no {image}" if image else "is a folder, but this style file does not name its painting"
+            raise UserError(f"painting={given} {wanted}: give the picture itself.")
+        return Path(given) / image
+    chosen = given or image
+    if not chosen:
+        raise UserError("This style file does not name its painting. Give the picture: painting=painting.jpg")
+    try:
+        return find_painting(chosen)
+    except UserError as error:
+        if given:
+            raise UserError(str(error).replace("style image ", "painting=", 1)) from error
+        raise UserError(
+            f"{image}, the painting that this style was trained on, is not bundled: "
+            f"give painting=/path/to/{image}, or a folder that has it."
+        ) from error
 
 
 def painting_of(info: dict[str, Any], given: str | None) -> Image.Image:
-    """The painting ``given``, else the bundled one that a style file names. Raises UserError where there is none."""
-    styles = info.get("styles") or [{}]
-    image = given or styles[0].get("image")
-    if not image:
-        raise UserError("This style file does not name its painting. Give the picture: painting=painting.jpg")
-    return open_painting(image, max(STYLE_SIZES))
+    """The painting itself; see :func:`painting_file`."""
+    return open_painting(painting_file(info, given), max(STYLE_SIZES))
 
 
-@torch.no_grad()
-def evaluate(net: nn.Module, photos: Sequence[Tensor], painting: Image.Image) -> dict[str, Any]:
-    """Figures for a single-style ``net`` on two or more ``photos`` ``(1, 3, h, w)`` of one size, in [0, 1], averaged
-    over them.
+# --- one photo
 
-    "style": squared difference of the Grams of output and ``painting``, over the same for the photos, averaged over the
-    layers, the painting at the size of ``STYLE_SIZES`` that gives the least; 1 is an untouched photo. "content": mean
-    squared difference at relu3_3 to the photo, over that between two different photos; 1 is an unrelated photo. "grid":
-    see :func:`grid`. "border": contrast of the outer 8 px to that of the inside, over the same in the photo; 1 is no
-    ring. Raises UserError for fewer than two photos.
+
+class Ruler(nn.Module):
+    """``ruler(output, photo, other) -> record``: how far ``output`` is from the painting and from its photo, each
+    ``(1, 3, h, w)`` in [0, 1]; ``other`` is another photo of that size, the measure of what is unrelated.
     """
-    if len(photos) < 2:
-        raise UserError(f"{len(photos)} photo to measure on: give a folder with two or more, data=...")
-    outputs = [net(photo) for photo in photos]
-    rings = [border(output) / border(photo) for output, photo in zip(outputs, photos, strict=True)]
-    return {
-        "photos": len(photos),
-        "size": photos[0].shape[-1],
-        **_distances(VGG({*STYLE_LAYERS, CONTENT_LAYER}), photos, outputs, painting),
-        "grid": _mean_and_worst([grid(output) for output in outputs]),
-        "grid_of_photos": _mean_and_worst([grid(photo) for photo in photos]),
-        "border": _mean_and_worst(rings),
-    }
 
+    def __init__(self, painting: Image.Image):
+        super().__init__()
+        self.vgg = VGG({*STYLE_LAYERS, CONTENT_LAYER})
+        self.targets = {size: self._grams(to_tensor(fit(painting, size))) for size in _sizes(painting)}
 
-def _mean_and_worst(values: list[float]) -> dict[str, float]:
-    return {"mean": round(sum(values) / len(values), 3), "worst": round(max(values), 3)}
+    @torch.no_grad()
+    def forward(self, output: Tensor, photo: Tensor, other: Tensor) -> Record:
+        """What is "kept" of the photo and what "unrelated" photos have: squared differences at relu3_3; those of the
+        Grams to the painting's "before" and "after", by the painting's size and layer.
+        """
+        stylized, features = self.vgg(output), self.vgg(photo)
+        unrelated = self.vgg(other, [CONTENT_LAYER])[CONTENT_LAYER]
+        return {
+            "kept": short(content_distance(stylized[CONTENT_LAYER], features[CONTENT_LAYER])),
+            "unrelated": short(content_distance(features[CONTENT_LAYER], unrelated)),
+            "before": self._to_painting(features),
+            "after": self._to_painting(stylized),
+        }
 
+    def _to_painting(self, features: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+        grams = {layer: gram(features[layer]).cpu() for layer in STYLE_LAYERS}
+        return {
+            str(size): {layer: short(style_distance(grams[layer], target[layer])) for layer in STYLE_LAYERS}
+            for size, target in self.targets.items()
+        }
 
-def _distances(vgg: VGG, photos: Sequence[Tensor], outputs: list[Tensor], painting: Image.Image) -> dict[str, Any]:
-    """One photo at a time: the features of a photo take a gigabyte at 1024 px, its Grams a megabyte."""
-    before, after = [], []
-    kept = unrelated = 0.0
-    last = vgg(photos[-1], [CONTENT_LAYER])[CONTENT_LAYER]
-    for photo, output in zip(photos, outputs, strict=True):
-        features, stylized = vgg(photo), vgg(output)
-        kept += float(content_distance(stylized[CONTENT_LAYER], features[CONTENT_LAYER]))
-        unrelated += float(content_distance(features[CONTENT_LAYER], last))
-        last = features[CONTENT_LAYER]
-        before.append(_grams(features))
-        after.append(_grams(stylized))
-    targets = {size: _grams(vgg(to_tensor(fit(painting, size)))) for size in _sizes(painting)}
-    by_size = {size: _style(before, after, target) for size, target in targets.items()}
-    size = min(by_size, key=lambda size: sum(by_size[size].values()))
-    return {
-        "style": round(sum(by_size[size].values()) / len(STYLE_LAYERS), 4),
-        "style_by_layer": {layer: round(value, 4) for layer, value in by_size[size].items()},
-        "style_size": size,
-        "content": round(kept / unrelated, 4),
-    }
+    @torch.no_grad()
+    def _grams(self, image: Tensor) -> dict[str, Tensor]:
+        features = self.vgg(image)
+        return {layer: gram(features[layer]) for layer in STYLE_LAYERS}
 
 
 def _sizes(painting: Image.Image) -> list[int]:
@@ -107,45 +131,87 @@ def _sizes(painting: Image.Image) -> list[int]:
     return [size for size in STYLE_SIZES if size <= max(painting.size)] or [max(painting.size)]
 
 
-Grams = dict[str, Tensor]
+def short(number: float | Tensor) -> float:
+    """To six digits."""
+    return float(f"{float(number):.6g}")
 
 
-def _grams(features: dict[str, Tensor]) -> Grams:
-    return {layer: gram(features[layer]) for layer in STYLE_LAYERS}
-
-
-def _style(before: list[Grams], after: list[Grams], target: Grams) -> dict[str, float]:
-    def total(grams: list[Grams], layer: str) -> float:
-        return sum(float(style_distance(g[layer], target[layer])) for g in grams)
-
-    return {layer: total(after, layer) / total(before, layer) for layer in STYLE_LAYERS}
-
-
-def grid(image: Tensor) -> float:
-    """How much a grid of period 2 or 4 px stands out of ``(1, 3, h, w)`` in [0, 1]: about 1.2 for photos, 10 and more
-    is seen.
-
-    The power of the luminance's spectrum at these periods over the median of the neighbouring frequencies, the worst of
-    both axes.
+@torch.no_grad()
+def measured(output: Tensor, photo: Tensor, other: Tensor, ruler: Ruler, likeness: Similarity | None = None) -> Record:
+    """All measures of one ``output`` of ``photo``, ``(1, 3, h, w)``, as plain data; but for the share of pixels out of
+    range they are those of the picture that would be written, in [0, 1].
     """
-    luminance = (image[0] * torch.tensor([0.299, 0.587, 0.114], device=image.device).view(3, 1, 1)).sum(0)
-    h, w = (side // 4 * 4 for side in luminance.shape)
-    return max(_lines(luminance[:h, :w]), _lines(luminance[:h, :w].T))
+    picture = output.clamp(0, 1)
+    figures = {
+        **(likeness(picture, photo) if likeness else {}),
+        "grid": artefacts.grid(picture),
+        "grid_of_photos": artefacts.grid(photo),
+        "border": artefacts.border_ring(picture, photo),
+        "dots": artefacts.dots(picture),
+        "dots_of_photos": artefacts.dots(photo),
+        "out_of_range": artefacts.out_of_range(output),
+        "saturated": artefacts.saturated(picture),
+        "saturated_of_photos": artefacts.saturated(photo),
+    }
+    return ruler(picture, photo, other) | {name: short(value) for name, value in figures.items()}
 
 
-def _lines(luminance: Tensor) -> float:
-    n = luminance.shape[1]
-    window = torch.hann_window(n, device=luminance.device)
-    power = torch.fft.rfft((luminance - luminance.mean()) * window).abs().square().mean(0)
-    ratios = []
-    for k in (n // 2, n // 4):
-        around = [k + i for i in NEIGHBOURS if abs(i) > 1 and 0 < k + i < len(power)]
-        ratios.append(float(power[k] / power[around].median()))
-    return max(ratios)
+# --- several photos
 
 
-def border(image: Tensor) -> float:
-    """The contrast (standard deviation) of the outer 8 px of ``(1, 3, h, w)`` over that of the inside."""
-    inside = torch.zeros(image.shape[-2:], dtype=torch.bool, device=image.device)
-    inside[BORDER:-BORDER, BORDER:-BORDER] = True
-    return float(image[0][:, ~inside].std(dim=1).mean() / image[0][:, inside].std(dim=1).mean())
+@torch.no_grad()
+def evaluate(
+    net: nn.Module, photos: Sequence[Tensor], painting: Image.Image, likeness: Similarity | None = None
+) -> dict[str, Any]:
+    """Figures for a single-style ``net`` on two or more ``photos`` ``(1, 3, h, w)`` of one size, in [0, 1]: see
+    :func:`summary`. Raises UserError for fewer than two photos.
+    """
+    if len(photos) < 2:
+        raise UserError(f"{len(photos)} photo to measure on: give a folder with two or more, data=...")
+    ruler = Ruler(painting)
+    around = [*photos[1:], photos[0]]
+    records = [measured(net(photo), photo, other, ruler, likeness) for photo, other in zip(photos, around, strict=True)]
+    return {"photos": len(photos), "size": photos[0].shape[-1], **summary(records)}
+
+
+def summary(records: Sequence[Record]) -> dict[str, Any]:
+    """What the records of several photos come to.
+
+    "style": squared difference of the Grams of output and painting, over the same for the photos, averaged over the
+    layers, the painting at the size of ``STYLE_SIZES`` that gives the least; 1 is an untouched photo. "content": mean
+    squared difference at relu3_3 to the photo, over that between two different photos; 1 is an unrelated photo. Of the
+    artefacts (:mod:`stylenet.artefacts`) the mean and the worst, of SSIM, LPIPS and CFSD the means.
+    """
+    artefacts_ = [name for name in records[0] if name.startswith(("grid", "border", "dots", "out_of", "saturated"))]
+    means = {name: round(_mean(records, name), 4) for name in LIKENESS if name in records[0]}
+    return {
+        **_distances(records),
+        **means,
+        **{name: _mean_and_worst([record[name] for record in records]) for name in artefacts_},
+    }
+
+
+def _mean(records: Sequence[Record], name: str) -> float:
+    return sum(record[name] for record in records) / len(records)
+
+
+def _mean_and_worst(values: list[float]) -> dict[str, float]:
+    return {"mean": round(sum(values) / len(values), 3), "worst": round(max(values), 3)}
+
+
+def _distances(records: Sequence[Record]) -> dict[str, Any]:
+    by_size = {size: _by_layer(records, size) for size in records[0]["before"]}
+    size = min(by_size, key=lambda size: sum(by_size[size].values()))
+    return {
+        "style": round(sum(by_size[size].values()) / len(STYLE_LAYERS), 4),
+        "style_by_layer": {layer: round(value, 4) for layer, value in by_size[size].items()},
+        "style_size": int(size),
+        "content": round(_mean(records, "kept") / _mean(records, "unrelated"), 4),
+    }
+
+
+def _by_layer(records: Sequence[Record], size: str) -> dict[str, float]:
+    def total(when: str, layer: str) -> float:
+        return sum(record[when][size][layer] for record in records)
+
+    return {layer: total("after", layer) / total("before", layer) for layer in STYLE_LAYERS}

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, renamed into it. Knows nothing of what is in them."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+class _Enough(Exception):
+    pass
+
+
+def writable(path: str | Path) -> None:
+    """Raise UserError now, rather than hours later, where :func:`replacing` could not write ``path``."""
+    with suppress(_Enough), replacing(path):
+        raise _Enough
+
+
+def leftovers(path: str | Path) -> list[Path]:
+    """The temporary files that a kill left beside ``path``: for who alone writes files of this suffix there."""
+    target = Path(os.path.realpath(path))
+    return [other for other in target.parent.glob(f".*{target.suffix}") if re.fullmatch(r"\.[0-9a-f]{16}", other.stem)]
 
 
 def _sync(path: Path) -> None:

@@ -37,6 +37,7 @@ _LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65
 _ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
 _QUALITY = {"JPEG", "WEBP", "AVIF"}
 _TAGGED = {"JPEG", "PNG", "WEBP", "AVIF"}  # hold a profile and EXIF
+_BAND = 256  # rows
 _RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
 
 Source = str | os.PathLike[str] | BinaryIO | Image.Image
@@ -77,7 +78,7 @@ def open_rgb(source: Source, at_least: int | None = None) -> Image.Image:
         if at_least and not isinstance(source, Image.Image):
             scale = at_least / min(image.size)
             image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        image = srgb.convert(_upright(image))
+        image = srgb.convert(_upright(image, isinstance(source, Image.Image)))
         if image.mode == "RGBA":
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
         return image
@@ -94,14 +95,14 @@ def read(source: Source) -> Picture:
     with _opened(source) as image:
         deep = sixteen_bit.claims(image)
         halves = _halves(image, source)
-        upright = _upright(image)
+        upright = _upright(image, isinstance(source, Image.Image))
         kept = metadata.exif(image), metadata.dpi(image)
         if halves and srgb.transform(image.info.get("icc_profile"), "RGB") is None:
             pixels = sixteen_bit.join(*(_turned(half, image) for half in halves))
         elif upright.mode in srgb.TOPS and srgb.transform(image.info.get("icc_profile"), "L") is None:
             pixels = np.repeat(srgb.levels(upright)[..., None], 3, axis=2)
         else:
-            pixels = np.array(srgb.convert(upright))
+            pixels = _array(srgb.convert(upright))
             pixels = pixels * np.uint16(257) if deep else pixels
         alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
         return Picture(pixels[..., :3], alpha, image.format or "PNG", *kept)
@@ -149,15 +150,25 @@ def _reason(error: Exception, source: Source) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The loaded pixels turned as the EXIF orientation asks; always another image than the one given."""
+def _upright(image: Image.Image, copied: bool) -> Image.Image:
+    """The loaded pixels turned as the EXIF orientation asks; ``copied``: another image than the one given, always."""
     image.load()  # before its orientation is asked for: a TIFF turns itself and forgets the tag
-    return _turned(image, image)
+    upright = _turned(image, image)
+    return upright.copy() if copied and upright is image else upright
 
 
 def _turned(pixels: Image.Image, tagged: Image.Image) -> Image.Image:
     turn = metadata.turn(tagged)
-    return pixels.copy() if turn is None else pixels.transpose(turn)
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    """The pixels (h, w, channels) of an RGB or RGBA image, band by band: Pillow would hold them three times over."""
+    pixels = np.empty((image.height, image.width, len(image.mode)), np.uint8)
+    for top in range(0, image.height, _BAND):
+        bottom = min(top + _BAND, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 # --- pixels and tensors
@@ -221,9 +232,9 @@ def write(file: str | Path | BinaryIO, picture: Picture, quality: int = 95, form
         file.write(encode(picture, format or "PNG", quality))
         return
     format = format or format_of(file)
-    data = encode(picture, format, quality)
-    with replacing(file) as temp:
-        temp.write_bytes(data)
+    _require_sides(picture, format)
+    with replacing(file) as temp, temp.open("wb") as opened:
+        _encode(opened, picture, format, quality)
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
@@ -236,15 +247,25 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 def encode(picture: Picture, format: str, quality: int = 95) -> bytes:
     """The bytes of a file; see :func:`write`."""
+    _require_sides(picture, format)
+    file = io.BytesIO()
+    _encode(file, picture, format, quality)
+    return file.getvalue()
+
+
+def _require_sides(picture: Picture, format: str) -> None:
     longest = max(picture.rgb.shape[:2])
     if longest > _LONGEST.get(format, longest):
         raise UserError(f"{format} holds sides up to {_LONGEST[format]} pixels, not {longest}: take .png or size=.")
-    file, icc = io.BytesIO(), srgb.profile()
+
+
+def _encode(file: BinaryIO, picture: Picture, format: str, quality: int) -> None:
+    icc = srgb.profile()
     if format == "TIFF" or (format == "PNG" and picture.rgb.dtype == np.uint16):
-        planes = [picture.rgb] if picture.alpha is None else [picture.rgb, picture.alpha[..., None]]
+        pixels = picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
         writer = sixteen_bit.write_png if format == "PNG" else sixteen_bit.write_tiff  # Pillow's fails on EXIF blocks
-        writer(file, np.concatenate(planes, axis=2), icc, picture.exif, picture.dpi)
-        return file.getvalue()
+        writer(file, pixels, icc, picture.exif, picture.dpi)
+        return
     image = picture.pil()
     if image.mode == "RGBA" and format not in _ALPHA:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -254,4 +275,3 @@ def encode(picture: Picture, format: str, quality: int = 95) -> bytes:
     options |= {"exif": picture.exif} if picture.exif and format in _TAGGED else {}
     options |= {"dpi": picture.dpi} if picture.dpi else {}
     image.save(file, format, **options)
-    return file.getvalue()

@@ -1,8 +1,8 @@
-"""Where a run's figures and pictures go: Weights & Biases, TensorBoard, a CSV file or nowhere. All are Lightning's own
-loggers.
+"""Where a run's figures and pictures go: Weights & Biases, TensorBoard, a CSV file or nowhere.
 
-A logger never asks and never fails a run: without a login, Weights & Biases works offline; without anything, CSV takes
-its place.
+A dashboard never asks and never fails a run: without a login, Weights & Biases works offline; without anything, CSV
+takes its place. A resumed run goes on with the charts of the run it resumes, each step once: ``go_on(step)`` tells a
+logger where.
 """
 
 import logging
@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from stylenet import offline
 from stylenet.errors import UserError, one_line
+from stylenet.figures import Figures
 
 log = logging.getLogger(__name__)
 
@@ -27,33 +29,84 @@ OFFLINE = ("offline", "dryrun")
 PATIENCE = 30.0  # seconds that a training waits for W&B's server before it goes on offline
 
 
-class Wandb(WandbLogger):
+class Unfailing:
+    """Whatever a dashboard raises is told once, and the training goes on."""
+
+    called: str  # what people call it
+    told = False
+
+    @contextmanager
+    def unfailing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            error = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            if not self.told:
+                log.warning("%s does not work, some of its charts will be missing: %s", self.called, one_line(error))
+            self.told = True
+
+
+class Wandb(Unfailing, WandbLogger):
     """A dashboard worth opening: charts by name, the sheet of photos over time, the style image, the style file as an
     artifact.
+
+    ``figures`` is where the same rows are on disk at once: a kill takes those that W&B has not written or sent yet,
+    and the resumed run gives them to it again. ``earlier``: the folder of the run that is resumed.
     """
 
-    def __init__(self, mode: str, **settings: Any):
+    called = "Weights & Biases"
+
+    def __init__(self, mode: str, figures: Figures, earlier: Path | None = None, **settings: Any):
         import wandb
 
         chosen = wandb.Settings(silent=True) if mode in OFFLINE else wandb.Settings(init_timeout=PATIENCE)
+        if earlier and (run := settings.get("id") or offline.run_id(earlier / "wandb")):
+            settings["id"] = run
         # Named here, not by Lightning's ``offline``: it sets a variable that W&B has read by then.
         super().__init__(mode=mode, settings=chosen, **settings)
         self._wandb_init.pop("anonymous", None)  # W&B warns of the argument even where it is None
-        self.told = False
+        self.figures, self.earlier = figures, earlier
+        self.last = self._last(mode)
+
+    def _last(self, mode: str) -> int:
+        """The last step that W&B has, -1 in a new run."""
+        if not self.earlier or self.version is None:
+            return -1
+        kept = offline.last_step(self.earlier / "wandb", self.version) if mode in OFFLINE else -1
+        return max(kept, self.experiment.starting_step - 1)
 
     def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
-        with self._unfailing():
-            self.log_image(name, [picture], step, file_type=["jpg"])  # a sheet is megabytes as PNG
+        import wandb
+
+        if step > self.last:
+            with self.unfailing():  # a sheet is megabytes as PNG
+                self._chart({name: [wandb.Image(picture, file_type="jpg")]}, step)
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        with self._unfailing():
-            super().log_metrics(metrics, step)
+        if not self.figures.begun:
+            self.go_on(step or 0)  # nothing is left to train
+        self.figures.log_metrics(metrics, step)
+        with self.unfailing():
+            self._chart(metrics, step or 0)
+
+    def go_on(self, step: int) -> None:
+        for at, figures in self.figures.go_on(step):
+            with self.unfailing():
+                self._chart({name: float(value) for name, value in figures.items()}, at)
+                if self.earlier and (sheet := self.earlier / "sheets" / f"{at:06d}.jpg").exists():
+                    with Image.open(sheet) as picture:
+                        self.log_picture("sheet", picture, at)
+
+    def _chart(self, metrics: Any, step: int) -> None:
+        """A row for the dashboard, whose count of rows is the step too: W&B ignores what it has already."""
+        if step > self.last:
+            self.experiment.log({**metrics, offline.STEP: step}, step=step)
 
     def keep_style(self, path: Path, info: dict[str, Any]) -> None:
         """The final summary, the style file as an artifact, and the end of the run: a sweep's next one is its own."""
         import wandb
 
-        with self._unfailing():
+        with self.unfailing():
             self.experiment.summary.update({"style": [s["name"] for s in info["styles"]], "training": info["training"]})
             name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)  # W&B takes no others
             artifact = wandb.Artifact(name, type="style", metadata=info)
@@ -61,56 +114,73 @@ class Wandb(WandbLogger):
             self.experiment.log_artifact(artifact)
             self.experiment.finish()
 
-    @contextmanager
-    def _unfailing(self) -> Iterator[None]:
-        """Whatever W&B raises in here is told once, and the training goes on."""
-        try:
-            yield
-        except Exception as error:
-            if not self.told:
-                log.warning("Weights & Biases does not work, some of its charts will be missing: %s", one_line(error))
-            self.told = True
 
+class Tensorboard(Unfailing, TensorBoardLogger):
+    """Charts and pictures for TensorBoard, on disk before the next step."""
 
-class Tensorboard(TensorBoardLogger):
-    """Charts and pictures for TensorBoard."""
+    called = "TensorBoard"
+
+    def __init__(self, folder: Path, resumed: bool, **settings: Any):
+        super().__init__(folder, name="tensorboard", version="", **settings)
+        self.resumed = resumed
 
     def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
-        self.experiment.add_image(name, np.asarray(picture), step, dataformats="HWC")
+        if step or not self.resumed:
+            with self.unfailing():
+                self.experiment.add_image(name, np.asarray(picture), step, dataformats="HWC")
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        with self.unfailing():
+            super().log_metrics(metrics, step)
+            self.experiment.flush()
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        with self.unfailing():
+            super().log_hyperparams(*args, **kwargs)
+
+    def finalize(self, status: str) -> None:
+        with self.unfailing():
+            super().finalize(status)
+
+    def go_on(self, step: int) -> None:
+        """A new file that has TensorBoard forget what earlier ones say of later steps."""
+        self.experiment.close()
+        self._experiment, self._kwargs["purge_step"] = None, step + 1
 
 
-def make_logger(kind: str, folder: Path, name: str, config: dict[str, Any], **settings: Any) -> Logger | bool:
+def make_logger(
+    kind: str, folder: Path, name: str, config: dict[str, Any], resume: str | Path | None = None, **settings: Any
+) -> Logger | bool:
     """The logger ``kind`` writing to ``folder``, with the whole resolved ``config``; False for "none".
 
-    ``settings``: what else Lightning's logger of this kind takes (project, entity, tags ... for wandb).
+    ``resume``: the checkpoint that the run goes on from; its charts lie beside it. ``settings``: what else Lightning's
+    logger of this kind takes (project, entity, tags ... for wandb).
     """
     if kind not in KINDS:
         raise UserError(f"logger.kind={kind}: no such logger. Allowed: {', '.join(KINDS)}.")
     if kind == "none":
         return False
-    if kind == "csv":
-        return CSVLogger(folder, name="csv", version="", **{"flush_logs_every_n_steps": 10, **settings})
+    earlier = Path(resume).parent if resume else None
     if kind == "tensorboard":
-        return _tensorboard(folder, **settings)
-    return _wandb(folder, name, config, settings)
+        return _tensorboard(folder, resumed=earlier is not None, **settings)
+    figures = Figures(folder / "csv", earlier / "csv" if earlier else None)
+    return figures if kind == "csv" else _wandb(folder, figures, earlier, name=name, config=config, **settings)
 
 
 def _tensorboard(folder: Path, **settings: Any) -> Logger:
     try:
-        return Tensorboard(folder, name="tensorboard", version="", **settings)
+        return Tensorboard(folder, **settings)
     except ModuleNotFoundError as error:
         raise UserError(
             "logger=tensorboard needs the tensorboard package: pip install 'stylenet[tensorboard]'."
         ) from error
 
 
-def _wandb(folder: Path, name: str, config: dict[str, Any], settings: dict[str, Any]) -> Logger:
+def _wandb(folder: Path, figures: Figures, earlier: Path | None, **settings: Any) -> Logger:
     """W&B as the environment has it: online with a login, else offline; CSV where it cannot work at all."""
-    mode = os.environ.get("WANDB_MODE")
-    modes = [mode] if mode else ["online", "offline"] if _logged_in() else ["offline"]
-    for mode in modes:
+    for mode in wandb_modes():
         try:
-            logger = Wandb(name=name, save_dir=folder, mode=mode, config=config, **settings)
+            logger = Wandb(mode, figures, earlier, save_dir=folder, **settings)
             run = logger.experiment
         except Exception as error:  # whatever ails W&B, the training goes on
             log.warning("Weights & Biases does not work %s: %s", mode, one_line(error))
@@ -119,8 +189,14 @@ def _wandb(folder: Path, name: str, config: dict[str, Any], settings: dict[str, 
             where = shlex.quote(str(Path(run.dir).parent))
             log.warning("W&B works offline; to see the run there: wandb login, then wandb sync %s", where)
         return logger
-    log.warning("the figures go to %s", folder / "csv")
-    return CSVLogger(folder, name="csv", version="")
+    log.warning("the figures go to %s", figures.path.parent)
+    return figures
+
+
+def wandb_modes() -> list[str]:
+    """The modes of W&B to try in turn: what the environment says, else online where there is a login, or offline."""
+    mode = os.environ.get("WANDB_MODE")
+    return [mode] if mode else ["online", "offline"] if _logged_in() else ["offline"]
 
 
 def _logged_in() -> bool:

@@ -4,8 +4,9 @@ terms.
 Features come from ``vgg.py``; nothing here knows networks, Lightning or files.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from stylenet.errors import UserError
 from stylenet.vgg import VGG
 
-SCALES = ("calibrated", "johnson", "pytorch_examples")
+SCALES = ("calibrated", "johnson", "pytorch_examples", "gatys")
 
 
 def gram(features: Tensor) -> Tensor:
@@ -22,10 +23,29 @@ def gram(features: Tensor) -> Tensor:
 
     Sums of squares of VGG features overflow half precision, so autocast is off in here.
     """
-    b, c, h, w = features.shape
-    with torch.autocast(features.device.type, enabled=False):
-        flat = features.float().flatten(2)
-        return flat @ flat.mT / (c * h * w)
+    return cast(Tensor, _Gram.apply(features))
+
+
+class _Gram(torch.autograd.Function):
+    """With a gradient of its own: autograd does not see that a Gram matrix is symmetric, and multiplies twice."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        with torch.autocast(features.device.type, enabled=False):
+            flat = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)
+            return flat @ flat.mT / features[0].numel()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        # d G / d F: (grad + grad^T) F, here for the rows of F^T, which is how channels-last features lie in memory
+        symmetric = (grad + grad.mT).div_(features[0].numel()).to(features.dtype)
+        flat = features.flatten(2)
+        if flat.is_contiguous():
+            return (symmetric @ flat).view_as(features)
+        return (flat.mT @ symmetric).mT.unflatten(2, features.shape[2:])
 
 
 def style_distance(grams: Tensor, targets: Tensor) -> Tensor:
@@ -65,6 +85,9 @@ class PerceptualLoss(nn.Module):
     - "johnson": eq. 2-4 of Johnson et al. 2016, summed over the layers.
     - "pytorch_examples": the same with the Gram differences *averaged* over their c x c entries, as pytorch/examples
       does.
+    - "gatys": eq. 1 and 4 of Gatys et al. 2016: ``1/2 sum (F - P)^2`` and ``E_l = 1 / (4 N^2 M^2) sum (G - A)^2`` with
+      ``G = F F^T``, N channels and M places, averaged over the layers by their weights (there 1/5). Where painting
+      and picture differ in size, each G is taken over its own M. ``content_weight`` is alpha, ``style_weight`` beta.
 
     ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]; ``style``: ``(b, n_styles)`` weights that mix the styles'
     Grams, None for the first.
@@ -82,6 +105,7 @@ class PerceptualLoss(nn.Module):
         range_weight: float = 0.0,
         vgg: str = "vgg16",
         vgg_path: str | None = None,
+        pooling: str = "max",
     ):
         super().__init__()
         if scale not in SCALES:
@@ -89,7 +113,7 @@ class PerceptualLoss(nn.Module):
         self.scale = scale
         self.style_layers, self.content_layers = dict(style_layers), dict(content_layers)
         self.weights = {"style": style_weight, "content": content_weight, "tv": tv_weight, "range": range_weight}
-        self.vgg = VGG([*style_layers, *content_layers], vgg, vgg_path)
+        self.vgg = VGG([*style_layers, *content_layers], vgg, vgg_path, pooling)
         with torch.no_grad():
             grams = [self.vgg(image, self.style_layers) for image in styles]
         for layer in self.style_layers:
@@ -135,7 +159,7 @@ class PerceptualLoss(nn.Module):
         return {name: self.get_buffer(name).tolist() for name in names} if self.scale == "calibrated" else {}
 
     def _layer_weights(self, layers: dict[str, float]) -> dict[str, float]:
-        total = sum(layers.values()) if self.scale == "calibrated" else 1.0
+        total = sum(layers.values()) if self.scale in ("calibrated", "gatys") else 1.0
         return {layer: weight / (total or 1.0) for layer, weight in layers.items()}
 
     def _style(self, layer: str, features: Tensor, style: Tensor | None) -> Tensor:
@@ -146,20 +170,34 @@ class PerceptualLoss(nn.Module):
             with torch.autocast(features.device.type, enabled=False):  # it would round the targets to half precision
                 target, reference = torch.einsum("bn,ncd->bcd", style, target), style @ reference
         distance = style_distance(gram(features), target) / reference
-        return (distance / target[0].numel() if self.scale == "pytorch_examples" else distance).mean()
+        divisor = {"pytorch_examples": target[0].numel(), "gatys": 4}.get(self.scale, 1)
+        return (distance / divisor).mean()
 
-    def forward(self, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, Tensor]:
-        self._ready = self._ready or bool(self.get_buffer("is_calibrated"))  # asked once: a GPU would be waited for
+    def _content(self, layer: str, features: Tensor, wanted: Tensor) -> Tensor:
+        distance = content_distance(features, wanted).mean() / self.get_buffer(f"content_reference_{layer}")
+        return distance * (features[0].numel() / 2) if self.scale == "gatys" else distance
+
+    def require_calibration(self) -> None:
+        """Raise UserError where the scale wants references and none were measured. A GPU is waited for only once."""
+        self._ready = self._ready or bool(self.get_buffer("is_calibrated"))
         if not self._ready:
             raise UserError("loss.scale=calibrated has measured nothing yet: call calibrate() with photos first.")
+
+    def forward(self, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, Tensor]:
+        return self.against(content, style)(output)
+
+    def against(self, content: Tensor, style: Tensor | None = None) -> Callable[[Tensor], dict[str, Tensor]]:
+        """The loss as a function of ``output`` alone: the photo's features are computed once, here."""
+        self.require_calibration()
         with torch.no_grad():
             wanted = self.vgg(content, self.content_layers)
+        return partial(self._terms, wanted=wanted, style=style)
+
+    def _terms(self, output: Tensor, wanted: dict[str, Tensor], style: Tensor | None) -> dict[str, Tensor]:
         features = self.vgg(output)
         terms: dict[str, Tensor] = {}
         for layer, weight in self._layer_weights(self.content_layers).items():
-            distance = content_distance(features[layer], wanted[layer]).mean() / self.get_buffer(
-                f"content_reference_{layer}"
-            )
+            distance = self._content(layer, features[layer], wanted[layer])
             terms[f"content/{layer}"] = self.weights["content"] * weight * distance
         for layer, weight in self._layer_weights(self.style_layers).items():
             terms[f"style/{layer}"] = self.weights["style"] * weight * self._style(layer, features[layer], style)

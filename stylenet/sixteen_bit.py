@@ -38,7 +38,11 @@ def halves(image: Image.Image, source: str | os.PathLike[str] | BinaryIO) -> tup
 
 def join(high: Image.Image, low: Image.Image) -> np.ndarray:
     """Two 8-bit images as one uint16 array (h, w, channels)."""
-    return np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)
+    joined = np.empty((high.height, high.width, len(high.mode)), np.uint16)
+    for top in range(0, high.height, _BAND):
+        box = (0, top, high.width, min(top + _BAND, high.height))
+        joined[box[1] : box[3]] = np.asarray(high.crop(box)).astype(np.uint16) << 8 | np.asarray(low.crop(box))
+    return joined
 
 
 def _raw_modes(image: Image.Image) -> set[str]:
@@ -91,7 +95,7 @@ def write_tiff(file: BinaryIO, pixels: np.ndarray, icc: bytes, exif: bytes, dpi:
         rows = pixels[top : top + _BAND].astype(f"<u{pixels.itemsize}")
         rows[:, 1:] = rows[:, 1:] - rows[:, :-1]
         strip.append(packer.compress(rows.tobytes()))
-    data = b"".join([*strip, packer.flush()])
+    strip.append(packer.flush())
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     if exif:
         old = Image.Exif()
@@ -110,10 +114,12 @@ def write_tiff(file: BinaryIO, pixels: np.ndarray, icc: bytes, exif: bytes, dpi:
             317: 2,
         }
     )
-    tags.update({273: 0, 279: len(data), 34675: icc})  # the first is made right when the tags' length is known
+    tags.update(
+        {273: 0, 279: sum(map(len, strip)), 34675: icc}
+    )  # the first is made right when the tags' length is known
     if channels == 4:
         tags[338] = 2  # the fourth is alpha, not multiplied in
     if dpi:
         tags.update({282: dpi[0], 283: dpi[1], 296: 2})
     tags.save(file)
-    file.write(data)
+    file.writelines(strip)

@@ -23,7 +23,10 @@ def levels(image: Image.Image) -> np.ndarray:
 
 
 def convert(image: Image.Image) -> Image.Image:
-    """Any mode to 8-bit RGB in sRGB, or RGBA where there is transparency. A broken profile is as good as none."""
+    """Any mode to 8-bit RGB in sRGB, or RGBA where there is transparency. A broken profile is as good as none.
+
+    The image given is used up: it may become the result.
+    """
     profile, alpha = image.info.get("icc_profile"), None
     if image.mode in TOPS:
         image = Image.fromarray(eight_bit(levels(image)))
@@ -32,11 +35,11 @@ def convert(image: Image.Image) -> Image.Image:
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         alpha = image.getchannel("A")
         image = image.convert("L" if grey else "RGB")
-    elif image.mode not in ("L", "CMYK", "LAB"):
+    elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("L" if image.mode in _GREY else "RGB")
     if change := transform(profile, image.mode):
         image = ImageCms.applyTransform(image, change) or image
-    image = image.convert("RGB")
+    image = image if image.mode == "RGB" else image.convert("RGB")  # a copy of a huge picture costs
     image.info.clear()  # the old profile and orientation no longer hold
     if alpha is not None:
         image.putalpha(alpha)

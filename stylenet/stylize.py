@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -18,24 +18,44 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stylenet import checkpoint, images, jobs
+from stylenet import backends, checkpoint, images, jobs, tiling
 from stylenet.errors import UserError
 from stylenet.images import FORMATS, Picture
+from stylenet.memory import free_memory
+from stylenet.scratch import Scratch
 
-MAPS = 9  # float32 maps of the first width and the picture's size that a pass holds at its peak, as measured
+# Float32 maps of the picture's size that a pass holds at its peak: so many for each channel of the first width, and so
+# many beside. A bit above all that was measured, with first widths of 4 to 64.
+MAPS_PER_CHANNEL, MORE_MAPS = 10, 20
+
+# Of the free memory, the part that a pass over a whole picture may take, and that a pass in strips keeps features in.
+WHOLE, KEPT = 1 / 2, 1 / 8
+MOST_KEPT = 2**30  # bytes: more goes to files, so that a picture of any size needs no more than this
 
 Style = Tensor | Sequence[float] | None
 Device = str | torch.device
+Tile = str | int
+Progress = Callable[[float], object]
 
 
-def load(ckpt: str | Path, device: Device = "auto") -> "Stylizer":
+def load(
+    ckpt: str | Path,
+    device: Device = "auto",
+    tile: Tile = "auto",
+    scratch: str | Path | None = None,
+    backend: str = "auto",
+    precision: str = "auto",
+) -> "Stylizer":
     """A style by its name or its file, ready to use. ``device``: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
 
-    Raises UserError where there is no such style, the file cannot be used or there is no such device.
+    ``tile``, ``scratch``: see :class:`Stylizer`. ``backend``, ``precision``: see :func:`stylenet.backends.start`.
+    Raises UserError where there is no such style, the file cannot be used or there is no such device or backend.
     """
     place = choose_device(device)
+    backends.choose(place, backend, precision)  # what there is not is told before anything is read
     net, info = checkpoint.load(ckpt, place)
-    return Stylizer(net, info, place, name=Path(ckpt).stem)
+    run = backends.start(net, place, backend, precision)
+    return Stylizer(net, info, place, name=Path(ckpt).stem, tile=tile, scratch=scratch, run=run)
 
 
 class Stylizer:
@@ -44,11 +64,27 @@ class Stylizer:
     ``stylizer(image)`` takes a Pillow image or a path (result: Pillow, upright, sRGB, alpha kept), a numpy array
     (h, w, 3) of uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device.
     ``style``: weights (n_styles) or (b, n_styles) where the network holds several styles.
+
+    ``tile``: "auto" takes pictures that the memory cannot hold in strips, "off" none, a number all, in strips so many
+    rows high: the result is the same. ``scratch``: the folder for what does not fit; None for :func:`scratch.place`.
+    ``run``: what computes the pass of whole pictures, see :mod:`stylenet.backends`; None for ``net`` itself.
     """
 
-    def __init__(self, net: nn.Module, info: dict[str, Any], device: Device = "cpu", name: str = "stylized"):
+    def __init__(
+        self,
+        net: nn.Module,
+        info: dict[str, Any],
+        device: Device = "cpu",
+        name: str = "stylized",
+        tile: Tile = "auto",
+        scratch: str | Path | None = None,
+        run: backends.Run | None = None,
+    ):
+        _check_tile(tile)
+        self.tile, self.scratch = tile, scratch
         self.device = torch.device(device)
         self.net = net.to(self.device).eval()
+        self.run = run or self.net
         self.info = info
         names = [style.get("name") for style in info.get("styles") or []]
         self.name = _plain(names[0] if len(names) == 1 and names[0] else name)
@@ -72,51 +108,111 @@ class Stylizer:
         allowed = "a Pillow image, a path, a numpy array or a tensor"
         raise UserError(f"Cannot stylize a {type(image).__name__}: give {allowed}.")
 
-    def picture(self, picture: Picture, style: Style = None) -> Picture:
-        """A picture as ``images.read`` gives it, stylized: alpha, 16 bits and metadata stay."""
-        stylized = self._stylize(images.to_tensor(picture.rgb), style)
-        return replace(picture, rgb=images.to_array(stylized, picture.rgb.dtype.type))
+    def picture(self, picture: Picture, style: Style = None, progress: Progress | None = None) -> Picture:
+        """A picture as ``images.read`` gives it, stylized: alpha, 16 bits and metadata stay.
+
+        ``progress`` is told the part that is done, 0 to 1, where the picture goes in strips.
+        """
+        return replace(picture, rgb=self._levels(picture.rgb, style, progress))
 
     def _array(self, image: np.ndarray, style: Style) -> np.ndarray:
         _check(image.ndim == 3 and image.shape[2] == 3 and image.size > 0, image, "(h, w, 3)")
         _check(image.dtype == np.uint8 or image.dtype.kind == "f", image, "uint8, or float in [0, 1]")
         if image.dtype == np.uint8:
-            return images.to_array(self._stylize(images.to_tensor(image), style))
+            return self._levels(image, style)
         content = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
         return self._stylize(content, style)[0].permute(1, 2, 0).cpu().numpy().astype(image.dtype)
 
-    @torch.inference_mode()
+    def _levels(self, pixels: np.ndarray, style: Style, progress: Progress | None = None) -> np.ndarray:
+        """(h, w, 3) of uint8 or uint16 to the same, without a copy in floats where it goes in strips."""
+        weights, levels = self._weights(style, 1), pixels.dtype.type
+
+        def whole() -> np.ndarray:
+            return images.to_array(self._whole(images.to_tensor(pixels), weights), levels)
+
+        def strips() -> np.ndarray:
+            stylized = np.empty(pixels.shape, levels)
+
+            def write(top: int, rows: Tensor) -> None:
+                stylized[top : top + rows.shape[2]] = images.to_array(rows, levels)
+
+            read = lambda top, bottom: images.to_tensor(pixels[top:bottom]).to(self.device)  # noqa: E731
+            self._strips(pixels.shape[:2], read, write, weights, progress)
+            return stylized
+
+        return self._either(pixels.shape[:2], 1, whole, strips)
+
     def _stylize(self, image: Tensor, style: Style) -> Tensor:
-        """(b, 3, h, w) to the same, float32 on the network's device."""
+        """(b, 3, h, w) to the same, float32; on the network's device, or in memory where it goes in strips."""
         low, high = image.min().item(), image.max().item()
         if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails it
             seen = f"{low:g} to {high:g}"
             raise UserError(f"The image holds values from {seen}; give floats in [0, 1], or uint8 in an array.")
-        self._require_room(image)
-        try:
-            content = image.to(self.device, torch.float32)
-            return self.net(content, self._weights(style, len(image)))
-        except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
-            height, width = image.shape[2:]
+        weights, size = self._weights(style, len(image)), image.shape[2:]
+
+        def strips() -> Tensor:
+            stylized = torch.empty(image.shape)
+            for index in range(len(image)):
+
+                def read(top: int, bottom: int, picture: Tensor = image[index : index + 1]) -> Tensor:
+                    return picture[:, :, top:bottom].to(self.device, torch.float32)
+
+                def write(top: int, rows: Tensor, result: Tensor = stylized[index]) -> None:
+                    result[:, top : top + rows.shape[2]] = rows[0]
+
+                self._strips(size, read, write, None if weights is None else weights[index : index + 1])
+            return stylized
+
+        return self._either(size, len(image), lambda: self._whole(image, weights), strips)
+
+    def _either(self, size: Sequence[int], count: int, whole: Callable[[], Any], strips: Callable[[], Any]) -> Any:
+        """What ``whole`` gives, or ``strips``, as ``tile`` and the memory have it, for ``count`` pictures (h, w)."""
+        height, width = size
+        ways = [strips] if self._tiled(height, width, count) else [whole, strips] if self.tile == "auto" else [whole]
+        for way in ways:
+            try:
+                return way()
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
         # Outside the handler, so that the traceback no longer holds what filled the memory.
         raise UserError(f"Not enough memory on {self.device} for {width}x{height} pixels: give a smaller size=.")
 
-    def _require_room(self, image: Tensor) -> None:
-        """Refuse what this machine's memory cannot hold: Linux would not fail the pass but kill the process."""
+    def _tiled(self, height: int, width: int, count: int) -> bool:
+        """Whether to go in strips: on a CPU that is known beforehand, and Linux would not fail a pass that the memory
+        cannot hold but kill the process. Raises UserError where it cannot and ``tile`` is off.
+        """
+        if self.tile not in ("auto", "off"):
+            return True
         widths = getattr(self.net, "config", {}).get("widths")
-        free = _free_memory() if self.device.type == "cpu" else None
+        free = free_memory() if self.device.type == "cpu" else None
         if free is None or not widths:
-            return
-        height, width = image.shape[2:]
-        needed = image.numel() // 3 * widths[0] * MAPS * 4
-        if needed > free:
+            return False
+        needed = height * width * count * (widths[0] * MAPS_PER_CHANNEL + MORE_MAPS) * 4
+        if self.tile == "off" and needed > free:
             fitting = int(max(height, width) * (free / needed) ** 0.5)
             raise UserError(
-                f"Not enough memory for {width}x{height} pixels: it takes {needed / 1e9:.1f} GB, "
-                f"{free / 1e9:.1f} GB are free. Give size={fitting} or less."
+                f"Not enough memory for {width}x{height} pixels in one piece: it takes {needed / 1e9:.1f} GB, "
+                f"{free / 1e9:.1f} GB are free. Give tile=auto, or size={fitting} or less."
             )
+        return self.tile == "auto" and needed > free * WHOLE
+
+    @torch.inference_mode()
+    def _whole(self, image: Tensor, weights: Tensor | None) -> Tensor:
+        return self.run(image.to(self.device, torch.float32), weights)
+
+    def _strips(
+        self,
+        size: Sequence[int],
+        read: Callable[[int, int], Tensor],
+        write: Callable[[int, Tensor], None],
+        weights: Tensor | None,
+        progress: Progress | None = None,
+    ) -> None:
+        height, width = size
+        rows = None if self.tile in ("auto", "off") else int(self.tile)
+        with Scratch(self.scratch, min(MOST_KEPT, int((free_memory() or 0) * KEPT))) as scratch:
+            tiling.in_strips(self.net, (height, width), read, write, scratch, weights, rows, progress)
 
     def _weights(self, style: Style, count: int) -> Tensor | None:
         if style is None:
@@ -150,14 +246,10 @@ def _check(right: bool, image: np.ndarray | Tensor, allowed: str) -> None:
         raise UserError(f"Cannot stylize a {seen}: allowed is {allowed}.")
 
 
-def _free_memory() -> int | None:
-    """Bytes that a process may still take without pushing out others, swap included; None where Linux does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-        return 1024 * (kilobytes["MemAvailable"] + kilobytes.get("SwapFree", 0))
-    except (OSError, ValueError, IndexError, KeyError):
-        return None
+def _check_tile(tile: Tile) -> None:
+    whole = isinstance(tile, int) and not isinstance(tile, bool)
+    if tile not in ("auto", "off") and not (whole and int(tile) >= 1):
+        raise UserError(f"tile={tile}: give auto, off, or the height of the strips in whole pixels, such as tile=256.")
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -189,21 +281,27 @@ def stylize_files(
     device: str = "auto",
     quality: int = 95,
     overwrite: bool = False,
+    tile: Tile = "auto",
+    scratch: str | Path | None = None,
+    backend: str = "auto",
+    precision: str = "auto",
 ) -> Iterator[Path]:
     """Stylize files one by one as the iterator is read, and give the path of each result ("-": nothing is given).
 
     ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
     ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
-    in pixels. Raises UserError if the only picture fails; of several, SomeFailed when the others are done.
+    in pixels. ``tile``, ``scratch``, ``backend``, ``precision``: see :func:`load`. Raises UserError if the only picture
+    fails; of several, SomeFailed when the others are done.
     """
     _check_options(size, quality, overwrite)
+    _check_tile(tile)
     inputs = [input] if isinstance(input, str | Path) else list(input)
     if not inputs or "" in inputs:  # an empty name, such as an unset variable of the shell, is not the folder here
         raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
     if output == "":
         raise UserError("output= is empty: give a file, a folder or -, or leave it out.")
     jobs.plan(inputs, output, "style")  # what is not there is told before the network is loaded
-    stylizer = load(ckpt, device)
+    stylizer = load(ckpt, device, tile, scratch, backend, precision)
     todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
     for job in todo:
         if job.target != jobs.STREAM:
@@ -240,7 +338,8 @@ def _stylize_file(stylizer: Stylizer, job: jobs.Job, size: int | None, quality: 
     picture = images.read(_stdin() if job.source == jobs.STREAM else job.source)
     if size is not None:
         picture = images.fit_picture(picture, size)
-    picture = stylizer.picture(picture)
+    with _bar(job.source.name) as bar:
+        picture = stylizer.picture(picture, progress=lambda part: bar.update(part - bar.n))
     if to_stream:
         format = picture.format if picture.format in FORMATS.values() and picture.format != "GIF" else "PNG"
         images.write(sys.stdout.buffer, picture, quality, format)
@@ -248,6 +347,12 @@ def _stylize_file(stylizer: Stylizer, job: jobs.Job, size: int | None, quality: 
     else:
         images.write(job.target, picture, quality)
         yield job.target
+
+
+def _bar(name: str) -> tqdm:
+    """How far a pass in strips is: in a terminal only, and only where it takes long."""
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    return tqdm(total=1, desc=name, file=sys.stderr, disable=None, delay=2, leave=False, bar_format=shape)
 
 
 def _stdin() -> io.BytesIO:

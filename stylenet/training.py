@@ -1,12 +1,12 @@
-"""Training: the LightningModule, and one function that takes it from settings to a finished style file.
+"""Training: the LightningModule. Knows nothing about files, loggers or Lightning's Trainer: the run is in runs.py.
 
 Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scripts' business.
 """
 
 import hashlib
 import logging
-import pickle
 import platform
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +14,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import Logger
+import torch.distributed as dist
 from torch import Tensor, nn
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 import stylenet
 from stylenet import checkpoint
-from stylenet.callbacks import AtomicFiles, Stopper, callbacks
 from stylenet.data import Photos
 from stylenet.errors import UserError, one_line
 from stylenet.images import to_tensor
@@ -69,6 +66,7 @@ class StyleTransfer(pl.LightningModule):
         self.last_terms: dict[str, Tensor] = {}
         self.last_norm = torch.zeros(())
         self.validated_at = -1  # the step of the latest validation
+        self.training_terms = self.terms
 
     def configure_optimizers(self) -> Any:
         adam = torch.optim.Adam(self.net.parameters(), self.optimizer["lr"], fused=True)
@@ -85,15 +83,16 @@ class StyleTransfer(pl.LightningModule):
         """Measure what the loss is measured in, unless a resumed run has it already."""
         if bool(self.loss.get_buffer("is_calibrated")):
             return
-        photos: Photos = self.trainer.datamodule  # type: ignore[attr-defined]
+        photos = self._photos()
         log.info("calibrating the loss on %d crops", CALIBRATION_PHOTOS)
         with torch.autocast(self.device.type, enabled=False):
             self.loss.calibrate(self.prepare(photos.crops[k][None]) for k in range(CALIBRATION_PHOTOS))
+        self.loss.load_state_dict(self.trainer.strategy.broadcast(self.loss.state_dict()))  # to the last digit
 
     def prepare(self, photos: Tensor) -> Tensor:
         """uint8 ``(b, 3, h, w)`` -> the same on the device in [0, 1]."""
         photos = photos.to(self.device, memory_format=torch.channels_last)
-        return photos.float() / 255 if photos.dtype == torch.uint8 else photos
+        return photos.to(self._at_least_float()) / 255 if photos.dtype == torch.uint8 else photos
 
     def choose_styles(self, first: int, count: int) -> Tensor | None:
         """Samples ``first``, ``first + 1`` ... take turns at the styles: ``(count, n_styles)`` of 0 and 1; None for a
@@ -102,15 +101,54 @@ class StyleTransfer(pl.LightningModule):
         if len(self.styles) == 1:
             return None
         turns = (torch.arange(first, first + count) % len(self.styles)).to(self.device)
-        return nn.functional.one_hot(turns, len(self.styles)).float()
+        return nn.functional.one_hot(turns, len(self.styles)).to(self._at_least_float())
+
+    def _at_least_float(self) -> torch.dtype:
+        return torch.promote_types(self.dtype, torch.float32)  # type: ignore[arg-type]
+
+    def terms(self, content: Tensor, style: Tensor | None) -> dict[str, Tensor]:
+        """The weighted terms of the loss for photos ``(b, 3, h, w)`` in [0, 1] and style weights ``(b, n_styles)``."""
+        return self.loss(self.net(content, style), content, style)
+
+    def compile_training(self) -> None:
+        """Have the passes of the training steps compiled in the first of them (torch.compile); where that fails, they
+        stay as they are. Validation has pictures of another size and is not compiled.
+        """
+        compiled = torch.compile(self.terms, dynamic=False)
+
+        def first(content: Tensor, style: Tensor | None) -> dict[str, Tensor]:
+            began = time.monotonic()
+            self.loss.require_calibration()  # now: to ask would cut what is compiled in two
+            self.training_terms = compiled
+            try:
+                return compiled(content, style)
+            except Exception as error:  # no C++ compiler, or one of the many things that ail it
+                log.warning("compile=true does not work here, going on without: %s", one_line(error)[:200])
+                self.training_terms = self.terms
+                return self.terms(content, style)
+            finally:
+                log.info("compiling took %.0f s", time.monotonic() - began)
+
+        self.training_terms = first
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         content = self.prepare(batch)
-        first = (self.global_step * self.trainer.world_size + self.global_rank) * len(batch)
+        first = self._photos().sample(self.global_step) + self.global_rank * len(batch)
         style = self.choose_styles(first, len(batch))
-        terms = self.loss(self.net(content, style), content, style)
-        self.last_terms = {name: term.detach() for name, term in terms.items()}
+        terms = self.training_terms(content, style)
+        self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
         return torch.stack([*terms.values()]).sum()
+
+    def _photos(self) -> Photos:
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    def _of_all(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of the whole batch, the mean over the processes; a GPU is not waited for."""
+        if self.trainer.world_size == 1:
+            return terms
+        values = torch.stack([*terms.values()])
+        dist.all_reduce(values)
+        return dict(zip(terms, values / self.trainer.world_size, strict=True))
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -120,8 +158,8 @@ class StyleTransfer(pl.LightningModule):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         content = self.prepare(batch)
-        style = self.choose_styles(batch_idx * len(batch), len(batch))
-        readings = self.loss.readings(self.loss(self.net(content, style), content, style))
+        style = self.choose_styles(batch_idx * self._photos().batch_size, len(batch))
+        readings = self.loss.readings(self.terms(content, style))
         named = {f"val/{name}": value for name, value in readings.items()}
         self.log_dict(named, batch_size=len(batch), sync_dist=True, logger=False)  # Charts knows the right step
 
@@ -132,7 +170,7 @@ class StyleTransfer(pl.LightningModule):
         return self.net(content, style)
 
     def info(self) -> dict[str, Any]:
-        """What a style file says about itself; what the finished run adds is added by :func:`train`."""
+        """What a style file says about itself; what the finished run adds is added by ``runs.train``."""
         loss: dict[str, Any] = dict(self.hparams["loss"])
         return {
             "format": checkpoint.FORMAT,
@@ -185,113 +223,3 @@ def check(name: str, value: Any, least: float, most: float = float("inf"), whole
 
 def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
-    """Lightning's Trainer, from ``configs/trainer``: ``precision: auto`` is bf16 where the processor has it, else
-    float32. Raises UserError for what it does not take.
-    """
-    settings = dict(settings)
-    for name in ("val_every", "checkpoint_every", "sheet_every", "log_every_n_steps"):
-        check(f"trainer.{name}", settings[name], 1, whole=True)
-    val_every, checkpoint_every, sheet_every = (settings.pop(f"{x}_every") for x in ("val", "checkpoint", "sheet"))
-    if (ema := settings.pop("ema")) is not None:
-        check("trainer.ema", ema, 0, 1)
-    if settings["precision"] == "auto":
-        settings["precision"] = "bf16-mixed" if has_bf16(settings["accelerator"]) else "32-true"
-    try:
-        return pl.Trainer(
-            **settings,
-            max_steps=steps,
-            max_epochs=-1,
-            val_check_interval=min(val_every, steps),
-            num_sanity_val_steps=0,
-            logger=logger,
-            default_root_dir=folder,
-            callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
-            plugins=[AtomicFiles()],
-            use_distributed_sampler=False,
-            enable_model_summary=False,
-            inference_mode=False,
-        )
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise UserError(f"trainer: {one_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
-
-
-def has_bf16(accelerator: str) -> bool:
-    """Whether bfloat16 products are fast here: NVIDIA since Ampere, or a CPU with AMX or AVX512-BF16."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.mps.is_available() and accelerator in ("auto", "gpu", "mps"):
-        return False
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.8 has it not
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
-
-
-def train(
-    model: StyleTransfer,
-    photos: Photos,
-    trainer: pl.Trainer,
-    out: Path,
-    resume: str | None = None,
-    half: bool = False,
-) -> Path:
-    """Run the training and write the style to ``out``; return its path. Stopped early, it writes what there is, beside
-    a style that has the name already, and :func:`stopped_by` tells. ``half``: as 16-bit floats, half the size.
-
-    Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
-    KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
-    """
-    if resume:
-        _check_resumable(model, resume)
-    try:
-        with logging_redirect_tqdm():  # messages above the bar, not into it
-            trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
-        if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
-            _keep(model, photos, trainer, out, half)  # should the validation be interrupted
-            trainer.validate(model, datamodule=photos, verbose=False)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        raise KeyboardInterrupt from None
-    if stopped_by(trainer) is not None and (out.exists() or out.stem in checkpoint.known()):
-        out = out.with_stem(f"{out.stem}_at_{trainer.global_step}")  # the finished style keeps its file and its name
-    info = _keep(model, photos, trainer, out, half)
-    for logger in trainer.loggers:
-        if trainer.is_global_zero and hasattr(logger, "keep_style"):
-            logger.keep_style(out, info)  # type: ignore[attr-defined]
-    return out
-
-
-def stopped_by(trainer: pl.Trainer) -> int | None:
-    """The number of the signal that ended the training early, if one did."""
-    return next(c.stopped_by for c in trainer.callbacks if isinstance(c, Stopper))  # type: ignore[attr-defined]
-
-
-def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, half: bool) -> dict[str, Any]:
-    """Write the style as it is now; what the file says about it is returned."""
-    info = model.info()
-    val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
-    info["training"] |= {
-        "batch": photos.batch_size * trainer.world_size,
-        "data": photos.describe(),
-        "precision": str(trainer.precision),
-        "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
-    }
-    if trainer.is_global_zero:
-        checkpoint.save(out, model.net, info, half)
-    return info
-
-
-def _check_resumable(model: StyleTransfer, resume: str) -> None:
-    """Raise UserError unless ``resume`` is a training's checkpoint of a model like this one."""
-    advice = "Give the last.ckpt of a run, with the options of that run."
-    try:
-        saved = torch.load(resume, map_location="cpu", weights_only=True, mmap=True)
-        theirs = {key: value.shape for key, value in saved["state_dict"].items()}
-        if not {"optimizer_states", "loops"} <= saved.keys():
-            raise KeyError("a training's state")
-    except FileNotFoundError as error:
-        raise UserError(f"resume={resume}: there is no such file. {advice}") from error
-    except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
-    if theirs != {key: value.shape for key, value in model.state_dict().items()}:
-        raise UserError(f"resume={resume} is of a run with another network, loss or number of styles. {advice}")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from stylenet.callbacks import LAST, AtomicFiles, Charts, Guard, Sheet, Stopper, callbacks
+from stylenet.callbacks import Charts, Sheet, callbacks
 from stylenet.errors import UserError
+from stylenet.guards import Guard, Stopper
+from stylenet.saving import LAST, AtomicFiles, Average, Last
 
 
 def module(norm: float = 1.0, **terms: float) -> Any:
@@ -69,6 +70,18 @@ def test_what_was_bad_in_between_is_still_known_at_the_end(tmp_path: Path):
     del guard._check
     with pytest.raises(UserError, match="step 2: style"):
         guard.on_train_end(trainer(4), module(style=1.0))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_saved(bad: float, tmp_path: Path):
+    """The loss before the step may be fine: the checkpoint would hold the weights after it."""
+    net = torch.nn.Conv2d(3, 4, 3)
+    guard, now = Guard(tmp_path, checkpoint_every=100), SimpleNamespace(net=net)
+    guard.on_save_checkpoint(trainer(100), now, {})
+    with torch.no_grad():
+        net.weight[2, 1, 0, 0] = bad
+    with pytest.raises(UserError, match=r"step 200: a weight .*no checkpoint was written"):
+        guard.on_save_checkpoint(trainer(200), now, {})
 
 
 # --- charts
@@ -184,7 +197,16 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
 
 
+def test_what_a_kill_left_half_written_goes_with_the_next_checkpoint(tmp_path: Path):
+    half = [tmp_path / f".{'0123456789abcdef'}{suffix}" for suffix in (".ckpt", ".jpg")]
+    mine = [tmp_path / ".mine.ckpt", tmp_path / "other.ckpt"]
+    for file in (*half, *mine):
+        file.write_bytes(b"PK")
+    AtomicFiles().save_checkpoint({"step": 1}, tmp_path / LAST)
+    assert {*tmp_path.iterdir()} == {half[1], *mine, tmp_path / LAST}
+
+
 def test_the_average_comes_after_whoever_saves_the_weights_for_resuming(tmp_path: Path):
     kinds = [type(callback) for callback in callbacks(tmp_path, 10, 100, 100, ema=0.9)]
-    assert kinds.index(Guard) < kinds.index(Stopper) < kinds.index(EMAWeightAveraging) < kinds.index(ModelCheckpoint)
-    assert EMAWeightAveraging not in [type(callback) for callback in callbacks(tmp_path, 10, 100, 100, ema=None)]
+    assert kinds.index(Guard) < kinds.index(Stopper) < kinds.index(Average) < kinds.index(Last)
+    assert Average not in [type(callback) for callback in callbacks(tmp_path, 10, 100, 100, ema=None)]

@@ -15,7 +15,7 @@ from stylenet.data import Photos
 from stylenet.losses import PerceptualLoss
 from stylenet.nets import build
 from stylenet.paintings import open_painting
-from stylenet.training import trainer_for
+from stylenet.runs import trainer_for
 
 CONFIGS = ROOT / "configs"
 GROUPS = ("style", "net", "loss", "data", "trainer", "logger", "experiment")
@@ -29,6 +29,9 @@ def composed(*overrides: str) -> DictConfig:
         return compose("train", [*style, *overrides])
 
 
+WITHOUT_PICTURE = {"custom", "the_scream", "udnie", "woman_with_a_hat"}  # the user's own, or not bundled
+
+
 def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
@@ -36,11 +39,11 @@ def plain(node: Any) -> Any:
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_asks_for_nothing_but_what_only_the_user_knows(choice: str):
     config = composed(choice)
-    asked = {"style.custom.image"} if choice == "style=custom" else set()
+    asked = {f"style.{name}.image" for name in WITHOUT_PICTURE if choice == f"style={name}"}
     assert OmegaConf.missing_keys(config) == asked
 
 
-@pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("style=") and c != "style=custom"])
+@pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("style=") and c[6:] not in WITHOUT_PICTURE])
 def test_every_style_is_keyed_by_its_own_name_and_its_picture_is_there(choice: str):
     name = choice.partition("=")[2]
     style = plain(composed(choice).style)
@@ -50,7 +53,7 @@ def test_every_style_is_keyed_by_its_own_name_and_its_picture_is_there(choice: s
 
 def test_every_bundled_painting_has_a_config():
     paintings = {file.stem for file in (ROOT / "stylenet/assets/styles").glob("*.jpg")}
-    assert paintings == {file.stem for file in (CONFIGS / "style").glob("*.yaml")} - {"custom"}
+    assert paintings == {file.stem for file in (CONFIGS / "style").glob("*.yaml")} - WITHOUT_PICTURE
 
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("loss=")])
@@ -64,7 +67,20 @@ def test_every_loss_builds_and_trains_what_it_names(choice: str):
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("net=")])
 def test_every_net_builds(choice: str):
     net = plain(composed(choice).net)
-    assert describe(build(**net))["name"] == choice.partition("=")[2] == net["name"]
+    assert describe(build(**net))["name"] == net["name"]
+
+
+def test_a_light_network_learns_in_larger_steps_unless_told_otherwise():
+    usual, lite = composed(), composed("net=lite")
+    assert lite.optimizer.lr > usual.optimizer.lr
+    assert {**lite.optimizer, "lr": 0} == {**usual.optimizer, "lr": 0}
+    assert all(a < b for a, b in zip(lite.net.widths, usual.net.widths, strict=True))
+    assert composed("net=lite", "optimizer.lr=1e-3").optimizer.lr == 1e-3
+    for experiment in ("quick", "demo"):  # they start from a style of the same network, and keep its learning rate
+        quick, light = composed(f"experiment={experiment}"), composed(f"experiment={experiment}", "net=lite")
+        assert (quick.init, light.init) == ("the_scream", "the_scream_lite")
+        assert light.steps == quick.steps and light.optimizer == lite.optimizer
+    assert composed("experiment=quick", "net=lite", "init=mine").init == "mine"
 
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c.startswith("trainer=")])

@@ -260,11 +260,12 @@ def test_a_run_that_starts_later_sees_exactly_what_is_left(tmp_path):
     assert len(rest) == 2 and all(torch.equal(a, b) for a, b in zip(rest, whole[4:], strict=True))
 
 
-def test_ctrl_c_leaves_the_photos_coming_until_training_has_stopped(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_leaves_the_photos_coming_until_training_has_stopped(tmp_path, number):
     batches = iter(data(album(tmp_path, 8), steps=30, workers=2).train_dataloader())
     first = [next(batches), next(batches)]  # one of each worker: both have started
-    for worker in multiprocessing.active_children():  # what a terminal does
-        os.kill(worker.pid or 0, signal.SIGINT)
+    for worker in multiprocessing.active_children():  # what a terminal does, or SLURM
+        os.kill(worker.pid or 0, number)
     assert len(numbers([*first, *batches])) == 120
 
 

@@ -1,6 +1,5 @@
 """The figures react to what they are said to measure: planted artefacts, the painting itself, an unrelated photo."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stylenet import checkpoint
 from stylenet.errors import UserError
-from stylenet.evaluate import border, evaluate, grid, painting_of, squares
+from stylenet.evaluate import evaluate, named_squares, painting_file, painting_of, squares
 from stylenet.images import to_tensor
-from stylenet.nets import build
 from stylenet.paintings import BUNDLED, open_painting
 
 
@@ -35,29 +32,6 @@ def photos() -> list[Tensor]:
 @pytest.fixture(scope="module")
 def painting() -> Image.Image:
     return open_painting("starry_night.jpg", 256)
-
-
-@pytest.mark.parametrize("period", [2, 4])
-@pytest.mark.parametrize("axis", [2, 3])
-def test_a_faint_grid_is_seen_and_photos_have_none(photos: list[Tensor], period: int, axis: int):
-    lines = torch.cos(torch.arange(128) * 2 * torch.pi / period).view([-1 if i == axis else 1 for i in range(4)])
-    for photo in photos:
-        assert grid(photo) < 3
-        assert grid(photo + 0.05 * lines) > 3 * grid(photo)
-
-
-def test_a_grid_of_another_period_is_not_counted(photos: list[Tensor]):
-    wave = 0.02 * torch.cos(torch.arange(128) * 2 * torch.pi / 8).view(1, 1, 1, -1)
-    assert grid(photos[0] + wave) == pytest.approx(grid(photos[0]), rel=0.2)
-
-
-def test_a_ring_at_the_border_is_seen():
-    torch.manual_seed(0)
-    even = torch.rand(1, 3, 96, 96)
-    ringed = even.clone()
-    ringed[..., :8, :] = (ringed[..., :8, :] - 0.5) * 2 + 0.5
-    assert border(even) == pytest.approx(1, abs=0.03)
-    assert border(ringed) > 1.2
 
 
 def test_untouched_photos_score_1_in_style_and_0_in_content(photos: list[Tensor], painting: Image.Image):
@@ -103,13 +77,20 @@ def test_the_painting_is_that_of_the_style_file_unless_one_is_given():
         painting_of({}, None)
 
 
-def test_the_script_prints_and_writes_the_figures(run_script, tmp_path: Path):
-    torch.manual_seed(0)
-    net = build("johnson", widths=(4, 4, 4), blocks=1)
-    checkpoint.save(tmp_path / "tiny.safetensors", net, {"styles": [{"name": "t", "image": "starry_night.jpg"}]})
-    data = f"data={BUNDLED.parent / 'photos' / 'train'}"
-    done = run_script("evaluate.py", "ckpt=tiny.safetensors", data, "sizes=[64,96]", "photos=2", "output=out.json")
-    assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)
-    assert printed == json.loads((tmp_path / "out.json").read_text())
-    assert [figures["size"] for figures in printed["figures"].values()] == [64, 96]
+def test_a_folder_of_paintings_gives_the_one_that_the_style_names(tmp_path: Path):
+    (tmp_path / "mine.jpg").write_bytes((BUNDLED / "great_wave.jpg").read_bytes())
+    assert painting_file({"styles": [{"image": "mine.jpg"}]}, str(tmp_path)) == tmp_path / "mine.jpg"
+    with pytest.raises(UserError, match="has no other.jpg: give the picture itself"):
+        painting_file({"styles": [{"image": "other.jpg"}]}, str(tmp_path))
+    with pytest.raises(UserError, match="does not name its painting: give the picture itself"):
+        painting_file({}, str(tmp_path))
+
+
+def test_photos_keep_their_names_whatever_folder_they_are_in(tmp_path: Path):
+    (tmp_path / "far").mkdir()
+    photos = sorted((BUNDLED.parent / "photos" / "val").glob("*.jpg"))[:2]
+    for photo, place in zip(photos, ("a.jpg", "far/b.jpg"), strict=True):
+        (tmp_path / place).write_bytes(photo.read_bytes())
+    found = dict(named_squares(str(tmp_path), 64, 10))
+    assert [*found] == ["a.jpg", "far/b.jpg"]
+    assert torch.equal(found["far/b.jpg"], squares(None, 64, 4)[1])

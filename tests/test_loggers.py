@@ -1,6 +1,11 @@
 """Loggers that never ask and never fail a run. What they write in a real run is read back in test_train_script.py."""
 
 import csv
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +13,12 @@ from typing import Any
 import pytest
 import wandb
 from PIL import Image
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.loggers import Logger
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 from stylenet.errors import UserError
 from stylenet.loggers import Wandb, make_logger
+from stylenet.saving import LAST
 
 PICTURE = Image.new("RGB", (8, 8))
 
@@ -137,8 +144,140 @@ def test_any_file_name_makes_an_artifact(tmp_path: Path, caplog: pytest.LogCaptu
     assert said(caplog) == [] and wandb.run is None  # the next run of a sweep is one of its own
 
 
-def test_csv_takes_lightnings_options(tmp_path: Path):
-    logger = made(tmp_path, "csv", flush_logs_every_n_steps=1)
-    assert isinstance(logger, CSVLogger)
-    logger.log_metrics({"x": 1.0}, 1)
-    assert (tmp_path / "csv/metrics.csv").exists()
+# --- after a kill
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from PIL import Image
+from stylenet.loggers import make_logger
+folder, last = Path(sys.argv[1]), int(sys.argv[2])
+logger = make_logger("wandb", folder, "a style", {}, project="p")
+logger.log_picture("style/a", Image.new("RGB", (8, 8)), 0)
+for step in range(1, last + 1):
+    logger.log_metrics({f"train/{i}": step / (i + 3) for i in range(12)}, step)
+    if step % 20 == 0:
+        logger.log_metrics({"val/loss": 0.5 + step}, step)
+time.sleep(1)  # what W&B writes it has written
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def killed(folder: Path, last: int) -> None:
+    """A process that logged the steps up to ``last`` is killed."""
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # not the tests' W&B process
+    command = [sys.executable, "-c", KILLED, str(folder), str(last)]
+    with subprocess.Popen(command, env=own, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def resumed(folder: Path, checkpoint: int, end: int, elsewhere: Path | None = None) -> None:
+    """The steps after that of the checkpoint, by another process as far as the logger can tell."""
+    logger = make_logger("wandb", elsewhere or folder, "a style", {}, resume=folder / LAST, project="p")
+    assert isinstance(logger, Wandb)
+    logger.log_picture("style/a", PICTURE, 0)  # as every run begins
+    logger.go_on(checkpoint)
+    for step in range(checkpoint + 1, end + 1):
+        logger.log_metrics({f"train/{i}": step / (i + 3) for i in range(12)}, step)
+        if step % 20 == 0:
+            logger.log_metrics({"val/loss": 0.5 + step}, step)
+    wandb.finish()
+    wandb.teardown()  # comes back when all is on disk
+
+
+def runs(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("wandb/offline-run-*")]
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """All rows of all that W&B kept in the folder, in order of time."""
+    rows = []
+    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        raw, at, data = path.read_bytes(), 7, b""
+        while at + 7 <= len(raw):
+            left = 32768 - at % 32768
+            length, kind = int.from_bytes(raw[at + 4 : at + 6], "little"), raw[at + 6] if left >= 7 else 0
+            data, at = (data, at + left) if kind == 0 else (data + raw[at + 7 : at + 7 + length], at + 7 + length)
+            if kind in (1, 4) and at <= len(raw):
+                items = Record.FromString(data).history.item
+                rows += [{i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items}] if items else []
+                data = b""
+    return rows
+
+
+def test_a_killed_run_and_the_resumed_one_are_one_run_to_wandb(tmp_path: Path):
+    """W&B holds back 32 KiB: of 90 rows some 70 are on disk when the kill comes, 30 of them beyond the checkpoint."""
+    killed(tmp_path, 90)
+    assert 40 < len(history(tmp_path)) < 90
+    resumed(tmp_path, checkpoint=40, end=100)
+    rows = history(tmp_path)
+    assert [row["trainer/global_step"] for row in rows] == [*range(101)]
+    assert [row["_step"] for row in rows] == [*range(101)]
+    assert all(row[f"train/{i}"] == row["_step"] / (i + 3) for row in rows[1:] for i in range(12))
+    assert {r["_step"]: r["val/loss"] for r in rows if "val/loss" in r} == {s: 0.5 + s for s in range(20, 101, 20)}
+    assert [row["_step"] for row in rows if "style/a/filenames" in row] == [0]
+    assert len(runs(tmp_path)) == 2 and len({name.rpartition("-")[2] for name in runs(tmp_path)}) == 1
+
+
+def test_what_a_kill_took_from_wandb_is_given_again(tmp_path: Path):
+    """Of a short run, as the kill leaves it, W&B has the head of a file, which it could not upload."""
+    first = made(tmp_path)
+    for step in range(1, 31):
+        first.log_metrics({"train/loss": step / 2}, step)
+    (tmp_path / "sheets").mkdir()
+    PICTURE.save(tmp_path / "sheets" / "000020.jpg")
+    (tmp_path / "sheets" / "000010.jpg").write_text("no picture")  # costs nothing but itself
+    wandb.finish()
+    wandb.teardown()
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    os.truncate(file, 7)
+    resumed(tmp_path, checkpoint=25, end=30)
+    rows = history(tmp_path)
+    assert [row["_step"] for row in rows] == [*range(31)]
+    assert [row["train/loss"] for row in rows[1:26]] == [step / 2 for step in range(1, 26)]
+    assert [row["_step"] for row in rows if "style/a/filenames" in row] == [0]
+    assert [row["_step"] for row in rows if "sheet/filenames" in row] == [20]
+    assert len(runs(tmp_path)) == 1 and file.stem.removeprefix("run-") in runs(tmp_path)[0]
+
+
+def test_what_a_kill_took_from_wandb_is_given_again_where_nothing_is_left_to_train(tmp_path: Path):
+    """Killed after its last step: the resumed run is but the end of it, and nobody calls go_on."""
+    first = made(tmp_path)
+    for step in range(1, 11):
+        first.log_metrics({"train/loss": step / 2}, step)
+    wandb.finish()
+    wandb.teardown()
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    os.truncate(file, 7)
+    made(tmp_path, resume=tmp_path / LAST).log_metrics({"val/loss": 0.25}, 10)
+    wandb.finish()
+    wandb.teardown()
+    rows = history(tmp_path)
+    assert [row["train/loss"] for row in rows if "train/loss" in row] == [step / 2 for step in range(1, 11)]
+    assert [row["_step"] for row in rows if "val/loss" in row] == [10]
+
+
+def test_a_run_resumed_in_another_folder_is_the_same_run_to_wandb(tmp_path: Path):
+    first = made(tmp_path / "a")
+    for step in range(1, 9):
+        first.log_metrics({"train/loss": step / 2}, step)
+    wandb.finish()
+    wandb.teardown()
+    resumed(tmp_path / "a", checkpoint=8, end=12, elsewhere=tmp_path / "b")
+    assert [row["_step"] for row in history(tmp_path / "b")] == [9, 10, 11, 12]
+    assert {name.rpartition("-")[2] for name in runs(tmp_path / "a")} == {runs(tmp_path / "b")[0].rpartition("-")[2]}
+
+
+def test_tensorboard_shows_no_step_twice(tmp_path: Path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    first = made(tmp_path, "tensorboard")
+    for step in range(1, 6):
+        first.log_metrics({"train/loss": step / 2}, step)
+    second = made(tmp_path, "tensorboard", resume=tmp_path / LAST)
+    second.go_on(3)  # type: ignore[attr-defined]
+    for step in range(4, 8):
+        second.log_metrics({"train/loss": step / 2}, step)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(s, s / 2) for s in range(1, 8)]

@@ -64,6 +64,16 @@ def test_terms_by_hand():
     assert out_of_range(torch.tensor([-0.5, 0.0, 1.0, 3.0])) == (0.25 + 4) / 4
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gram_has_the_right_gradient_and_keeps_the_layout(layout: torch.memory_format):
+    features = torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    assert torch.autograd.gradcheck(gram, features)
+    (grad,) = torch.autograd.grad(gram(features)[:, 0, 1].sum(), features)  # G01 = sum(F0 F1) / (c h w)
+    assert grad.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(grad[:, 0], features[:, 1] / 60)
+    torch.testing.assert_close(grad[:, 2], torch.zeros_like(grad[:, 2]))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_grams_of_large_half_precision_features_are_exact(dtype: torch.dtype):
     """10^3 squared and summed over 64 x 64 is far over what float16 holds."""
@@ -238,7 +248,7 @@ def test_nothing_is_scored_before_there_is_something_to_score_by(photos: Tensor)
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        ({"scale": "gatys"}, "loss.scale=gatys: no such scale. Allowed: calibrated, johnson, pytorch_examples."),
+        ({"scale": "mean"}, "loss.scale=mean: no such scale. Allowed: calibrated, johnson, pytorch_examples, gatys."),
         ({"style_layers": {"relu3_4": 1.0}}, "layer 'relu3_4' is not in vgg16. Allowed: relu1_1, relu1_2"),
         ({"content_layers": {"conv4_2": 1.0}}, "layer 'conv4_2' is not in vgg16. Allowed: relu1_1, relu1_2"),
         ({"vgg": "resnet"}, "Allowed: vgg16, vgg19."),

@@ -70,6 +70,44 @@ def test_instance_norm_is_torchs():
     torch.testing.assert_close(norm(flat), norm.bias[0, :, None, None].expand(1, 5, 4, 4), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_instance_norm_keeps_the_digits_of_a_low_contrast_picture(layout: torch.memory_format):
+    """Fog: a mean of a thousand standard deviations."""
+    x = (torch.randn(1, 4, 32, 32) + 1000).to(memory_format=layout)
+    with torch.no_grad():
+        assert (InstanceNorm(4)(x).double() - F.instance_norm(x.double())).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("each", [False, True], ids=["one style", "a style for each picture"])
+def test_instance_norm_has_the_right_gradient(relu: bool, each: bool):
+    norm = InstanceNorm(3, n_styles=2, relu=relu).double()
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    style = torch.tensor([[0.3, 0.7], [1.0, 0.0]], dtype=torch.float64) if each else None
+
+    def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (x, style))
+
+    values = [torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    assert torch.autograd.gradcheck(run, (x, *values))
+    weight, bias = (v if style is None else (style[..., None] * v).sum(1) for v in values)
+    wanted = torch.stack([F.instance_norm(x)[i] * weight[i * each, :, None, None] for i in range(2)])
+    wanted = wanted + torch.stack([bias[i * each, :, None, None] for i in range(2)])
+    torch.testing.assert_close(run(x, *values), wanted.relu() if relu else wanted)
+
+
+def test_instance_norm_learns_the_same_in_bf16_and_channels_last():
+    x, ahead = torch.randn(2, 8, 16, 16) + 1, torch.randn(2, 8, 16, 16)
+    grads = []
+    for dtype in (torch.float32, torch.bfloat16):
+        norm = InstanceNorm(8, relu=True)
+        leaf = x.to(dtype, memory_format=torch.channels_last).requires_grad_()
+        grads.append(torch.autograd.grad(norm(leaf), (leaf, norm.weight, norm.bias), ahead.to(dtype)))
+        assert grads[-1][0].is_contiguous(memory_format=torch.channels_last)
+    for exact, rounded in zip(*grads, strict=True):
+        assert (rounded - exact).norm() < 0.02 * exact.norm()
+
+
 @torch.no_grad()
 def test_instance_norm_measures_bf16_in_float32():
     """At a mean of 1000 a sum in bf16 would be off by whole standard deviations."""
@@ -216,6 +254,18 @@ def test_config_rebuilds_the_same_network():
     image = torch.rand(1, 3, 20, 20)
     assert torch.equal(again.eval()(image), first(image))
     assert again.config == {**args, "widths": [8, 16, 24]}
+
+
+@pytest.mark.parametrize("upsample", ["blur", "nearest"])
+def test_what_the_compiler_sees_is_the_same_network(upsample: str):
+    """On a processor some steps have a form of their own, which the compiler does not take."""
+    net = build("johnson", widths=(4, 6, 8), blocks=1, upsample=upsample)
+    photo, ahead = torch.rand(2, 3, 24, 20), torch.randn(2, 3, 24, 20)
+    passes = [net, torch.compile(net.forward, backend="eager", fullgraph=True)]
+    outputs = [one(photo) for one in passes]
+    torch.testing.assert_close(*outputs)
+    grads = [torch.autograd.grad(output, [*net.parameters()], ahead) for output in outputs]
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-4)
 
 
 def test_state_dict_names_stay():

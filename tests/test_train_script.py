@@ -90,10 +90,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The same run, stopped by SIGTERM after a few steps."""
-    run = Run(tmp_path_factory.mktemp("stopped"), *STARRY, "logger=csv")
+    """The same run with another process to read photos, stopped by SIGTERM after a few steps."""
+    run = Run(tmp_path_factory.mktemp("stopped"), *STARRY, "logger=csv", "data.workers=1")
     when_under_way(run)
-    run.process.terminate()
+    os.killpg(run.process.pid, signal.SIGTERM)  # all processes, as SLURM and systemd do
     return run.done()
 
 
@@ -457,7 +457,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
 
 ALL_AT_ONCE = """
 import os, runpy, sys
-import hydra.main, hydra._internal.utils, stylenet.loggers, stylenet.training  # seconds saved: each child has them
+import hydra.main, hydra._internal.utils, stylenet.loggers, stylenet.runs  # seconds saved: each child has them
 for number, words in enumerate(map(eval, sys.stdin)):
     if child := os.fork():
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -482,6 +482,8 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["optimiser.lr=1"], ["optimiser.lr", "Did you mean optimizer.lr=?"]),
     (["resume=missing.ckpt"], ["resume=missing.ckpt", "no such file"]),
     (["init=missing"], ["init=missing", "no such style or file"]),
+    (["hydra.run.dir=0.code/run"], ["Cannot write", "0.code/run", "Not a directory"]),  # the file of the first one
+    (["out=0.code/out"], ["Cannot write 0.code/out/starry_night.safetensors", "0.code is not a folder"]),
 ]
 
 

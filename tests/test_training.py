@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from stylenet import checkpoint
 from stylenet.data import Photos
 from stylenet.errors import UserError
 from stylenet.nets import build
-from stylenet.training import StyleTransfer, has_bf16, stopped_by, train, trainer_for
+from stylenet.runs import compiles, has_bf16, stopped_by, train, trainer_for
+from stylenet.training import StyleTransfer
 
 NET = {"name": "johnson", "widths": [4, 4, 4], "blocks": 1}
 LOSS = {
@@ -221,6 +223,38 @@ def test_half_a_style_file_is_half_the_size_and_nearly_the_same(tmp_path: Path):
     one, other = load_file(whole), load_file(half)
     assert all(value.dtype == torch.float16 for value in other.values())
     assert all(torch.allclose(one[key], other[key].float(), atol=1e-3) for key in one)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own
+@pytest.mark.parametrize("works", [True, False])
+def test_a_compiled_run_learns_the_same_and_one_that_cannot_compile_goes_on(
+    works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """With the compiler's front only: its back, the C++ compiler, is torch's to test, and takes a minute."""
+
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no C++ compiler")
+
+    backend = partial(torch.compile, backend="eager" if works else broken)
+    monkeypatch.setattr(torch, "compile", backend)
+    module = model(TWO)
+    module.compile_training()
+    with caplog.at_level("WARNING", "stylenet.training"):
+        compiled = train(module, photos(), trainer(tmp_path / "a", ema=0.9), tmp_path / "a.safetensors")
+    assert ("going on without: " in caplog.text) == (not works)
+    plain = train(model(TWO), photos(), trainer(tmp_path / "b", ema=0.9), tmp_path / "b.safetensors")
+    assert load_file(compiled).keys() == load_file(plain).keys()
+    ends = [checkpoint.load(path)[1]["training"]["val"]["loss"] for path in (compiled, plain)]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-3)
+
+
+def test_compiling_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch):
+    assert compiles(True, "cpu", 1) and not compiles(False, "gpu", 10_000)
+    for gpu in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=gpu: there)
+        assert [compiles("auto", *run) for run in (("auto", 1000), ("auto", 999), ("cpu", 1000))] == [gpu, False, False]
+    with pytest.raises(UserError, match="compile=maybe: give true, false or auto"):
+        compiles("maybe", "cpu", 1)
 
 
 @pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")

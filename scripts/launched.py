@@ -1,0 +1,129 @@
+"""Runs in other processes: those of one training, which act as one, and those of ``-m``, which a launcher starts.
+
+Knows Hydra, and nothing about styles.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from stylenet import processes
+from stylenet.errors import UserError
+
+Job = Callable[[DictConfig], Any]
+INTERRUPTED = 128 + signal.SIGINT
+
+_interrupted: list[bool] = []  # not empty in a launcher's process that heard Ctrl-C: it begins no other run
+
+
+# --- the processes of one training
+
+
+def alone(function: Job) -> Job:
+    """The function, with this run's own options in ``sys.argv``: with these Lightning starts the other processes."""
+
+    def job(config: DictConfig) -> Any:
+        overrides = HydraConfig.get().overrides
+        sys.argv[1:] = [*overrides.hydra, *overrides.task]
+        return function(config)
+
+    return job
+
+
+def follow(job: Job, configs: str, config_name: str) -> None:
+    """Run the job on the same options without what Hydra adds, a folder and a log: these are the first process's."""
+    _refuse_many()
+    with initialize_config_dir(configs, version_base="1.3"):
+        config = compose(config_name, sys.argv[1:], return_hydra_config=True)
+    config.hydra.runtime.output_dir = config.hydra.run.dir
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    logging.getLogger("stylenet").setLevel(logging.ERROR)
+    job(config)
+
+
+def _refuse_many() -> None:
+    here, machines = processes.started() or (1, 1)
+    if here * machines > 1 and _many():
+        raise UserError("torchrun and srun start the processes of one training: run them once for each, without -m.")
+
+
+# --- the runs of -m
+
+
+PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "optuna")
+
+
+def _many() -> bool:
+    return bool({"-m", "--multirun"} & {*sys.argv})
+
+
+def prepare_many() -> None:
+    """Before Hydra starts the runs of ``-m``, if that was asked for: their processes find the scripts' modules, and
+    Ctrl-C, which all of them hear, lets them save what they have before it ends this one.
+
+    Raises UserError in one of several processes that were started as one training.
+    """
+    if not _many():
+        return
+    _refuse_many()
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    if "hydra/launcher=joblib" in sys.argv:
+        signal.signal(signal.SIGINT, _wait)
+
+
+def _wait(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    print("waiting for the runs to stop; once more ends them at once", file=sys.stderr)
+
+
+class Ended(Exception):
+    """A run in a launcher's process was stopped; ``code`` is what it would have exited with."""
+
+    def __init__(self, code: Any):
+        super().__init__(code)
+        self.code = code
+
+
+def one_of_many() -> bool:
+    """Whether this run is one of ``-m``: its mistakes are told when the others are through."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _begin() -> None:
+    if _interrupted:
+        raise Ended(INTERRUPTED)
+
+
+def _ended(stop: BaseException) -> Ended:
+    code = stop.code if isinstance(stop, SystemExit) else INTERRUPTED
+    if code == INTERRUPTED:
+        _interrupted.append(True)
+    return Ended(code)
+
+
+def told(job: Job) -> Job:
+    """The job; where a launcher's process runs it, its launcher is told of a stop, which would else end all at once."""
+    launcher = os.getpid()  # what follows is copied into the other processes; what it calls is theirs
+
+    def run(config: DictConfig) -> Any:
+        _begin()
+        try:
+            return job(config)
+        except (SystemExit, KeyboardInterrupt) as stop:
+            if os.getpid() == launcher:
+                raise
+            raise _ended(stop) from None
+
+    return run

@@ -1,0 +1,42 @@
+"""Paint a picture by optimising its pixels and print the path written: ``--help`` explains the options."""
+
+import sys
+from typing import Any
+
+from cli import run
+from omegaconf import DictConfig, OmegaConf
+
+from stylenet.errors import UserError
+
+NAMES = {"alpha": "content_weight", "beta": "style_weight"}  # Gatys' names
+
+
+def main(config: DictConfig) -> None:
+    options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for theirs, ours in NAMES.items():
+        if (value := options.pop(theirs)) is not None:
+            if options[ours] is not None:
+                raise UserError(f"{theirs}={value} and {ours}={options[ours]} are the same thing: give one of them.")
+            options[ours] = value
+    options["style"] = options["style"]["image"]
+    if not options["style"]:
+        raise UserError("Please give style=..., a bundled painting's name or a picture (--help explains).")
+
+    from stylenet.gatys import Interrupted, paint_file  # torch costs seconds: mistakes in the options come first
+    from stylenet.memory import keep_freed_memory
+    from stylenet.stylize import choose_device
+
+    keep_freed_memory()
+    options["device"] = choose_device(options["device"])
+    try:
+        print(paint_file(**options), flush=True)
+    except Interrupted as stop:
+        print(stop.path, flush=True)
+        print(stop, file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    # style is a group of Hydra's, for scripts/train.py
+    sys.argv = [f"style.image={word[6:]}" if word.startswith("style=") else word for word in sys.argv]
+    run(main, "optimize", paths=["content", "style.image", "output", "vgg_path"])

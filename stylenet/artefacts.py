@@ -1,0 +1,137 @@
+"""Faults of a stylized picture that can be seen without knowing the style, as numbers: grid, dots, border, range.
+
+Knows pixels only: no networks, no features, no files.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NEIGHBOURS = range(-12, 13)
+BORDER = 8  # pixels
+TILE, REACH, BLUR = 64, 24, 8  # pixels, of the search for dots
+LEVEL = 1 / 255  # fainter than this is not seen
+
+
+def grid(image: Tensor) -> float:
+    """How much a grid of period 2 or 4 px stands out of ``(1, 3, h, w)`` in [0, 1]: about 1.2 for photos, 10 and more
+    is seen.
+
+    The power of the luminance's spectrum at these periods over the median of the neighbouring frequencies, the worst of
+    both axes.
+    """
+    luminance = _luminance(image)
+    h, w = (side // 4 * 4 for side in luminance.shape)
+    return max(_lines(luminance[:h, :w]), _lines(luminance[:h, :w].T))
+
+
+def _luminance(image: Tensor) -> Tensor:
+    return (image[0] * torch.tensor([0.299, 0.587, 0.114], device=image.device).view(3, 1, 1)).sum(0)
+
+
+def _lines(luminance: Tensor) -> float:
+    n = luminance.shape[1]
+    window = torch.hann_window(n, device=luminance.device)
+    power = torch.fft.rfft((luminance - luminance.mean()) * window).abs().square().mean(0)
+    ratios = []
+    for k in (n // 2, n // 4):
+        around = [k + i for i in NEIGHBOURS if abs(i) > 1 and 0 < k + i < len(power)]
+        ratios.append(float(power[k] / power[around].median().clamp(min=1e-12)))
+    return max(ratios)
+
+
+def border(image: Tensor) -> float:
+    """The contrast (standard deviation) of the outer 8 px of ``(1, 3, h, w)`` over that of the inside."""
+    return float(_band(image, 0, BORDER).std(1).mean() / _band(image, BORDER).std(1).mean())
+
+
+def border_ring(output: Tensor, photo: Tensor) -> float:
+    """How much the outer 8 px of ``output`` depart from the 8 px next to them, more than the ``photo``'s do: 1 is no
+    ring, up to 1.1 is met inside pictures too.
+
+    The worse of two: contrast, as the ratio of standard deviations over the same ratio of the photo, or its inverse;
+    and colour, as 1 + the distance of the means in standard deviations, less that of the photo, averaged over the
+    channels. So 1.3 is a ring with 30 % more or less contrast, or one that is lighter or darker by 0.3 of it.
+    """
+    (shift, ratio), (photo_shift, photo_ratio) = _step(output), _step(photo)
+    contrast = float(ratio / photo_ratio)
+    return max(contrast, 1 / contrast, 1 + float((shift - photo_shift).abs().mean()))
+
+
+def _step(image: Tensor) -> tuple[Tensor, Tensor]:
+    """From the 8 px next to the border to the border: the change of the mean ``(3,)``, and that of the contrast."""
+    ring, near = _band(image, 0, BORDER), _band(image, BORDER, 2 * BORDER)
+    spread = near.std(1).clamp(min=LEVEL)
+    return (ring.mean(1) - near.mean(1)) / spread, ring.std(1).mean().clamp(min=LEVEL) / spread.mean()
+
+
+def _band(image: Tensor, start: int, stop: int | None = None) -> Tensor:
+    """The pixels ``(3, n)`` whose distance to the border is ``start`` or more, but less than ``stop``."""
+    h, w = image.shape[-2:]
+    y, x = torch.arange(h, device=image.device), torch.arange(w, device=image.device)
+    distance = torch.minimum(torch.minimum(y, h - 1 - y)[:, None], torch.minimum(x, w - 1 - x))
+    return image[0][:, (distance >= start) & (distance < (stop or h + w))]
+
+
+def out_of_range(image: Tensor) -> float:
+    """The share of pixels of an unclamped ``(1, 3, h, w)`` that have a channel outside [0, 1], or none: NaN counts."""
+    return 1 - float(((image >= 0) & (image <= 1)).all(dim=1).float().mean())
+
+
+def saturated(image: Tensor) -> float:
+    """The share of pixels of ``(1, 3, h, w)`` that are black or blown: all channels below 2 % or all above 98 %."""
+    black, blown = (image < 0.02).all(dim=1), (image > 0.98).all(dim=1)
+    return float((black | blown).float().mean())
+
+
+def dots(image: Tensor) -> float:
+    """How much of the fine detail of ``(1, 3, h, w)`` repeats itself 2 to 24 px further, as dots, stripes or a weave
+    do, in the quarter of the picture that is flattest: 0 is none, 1 all of it. At least 128 px a side.
+
+    The highest peak of the autocorrelation of the luminance, averaged over tiles of 64 px, so that what repeats in one
+    place only, as strokes do, averages out. A peak's height is measured from the least correlation, but at least 0, on
+    the way to it.
+    """
+    luminance = _luminance(image.clamp(0, 1))
+    side = min(TILE, *luminance.shape)
+    tiles = luminance.unfold(0, side, side // 2).unfold(1, side, side // 2).reshape(-1, side, side)
+    flattest = tiles.flatten(1).std(1).argsort()[: math.ceil(len(tiles) / 4)]
+    correlation = _autocorrelation(tiles[flattest])
+    heights = correlation - _least_on_the_way(correlation).clamp(min=0)
+    return float(heights.max().clamp(0, 1))
+
+
+def _autocorrelation(tiles: Tensor) -> Tensor:
+    """The mean autocorrelation of the fine detail of ``(n, t, t)`` at lags of -24 to 24 px: ``(49, 49)``, 1 at lag 0.
+
+    Fine detail is what a Gaussian blur of 8 px takes away, cut from the power spectrum (Wiener-Khinchin).
+    """
+    side = tiles.shape[1]
+    taper = torch.hann_window(side, periodic=False, device=tiles.device)
+    taper = (taper[:, None] * taper).sqrt()
+    tapered = (tiles - tiles.mean((1, 2), keepdim=True)) * taper
+    y, x = torch.fft.fftfreq(2 * side), torch.fft.rfftfreq(2 * side)
+    fine = 1 - torch.exp(-2 * (torch.pi * BLUR) ** 2 * (y[:, None].square() + x.square()))
+    weights = _lagged(taper[None], torch.ones_like(fine).to(tiles.device))
+    products = _lagged(tapered, fine.to(tiles.device)) / weights.clamp(min=weights.max() / 50)
+    return (products / products[:, REACH, REACH].clamp(min=LEVEL**2).view(-1, 1, 1)).mean(0)
+
+
+def _lagged(tiles: Tensor, gain: Tensor) -> Tensor:
+    """Sums of products of pixels at lags of -24 to 24 px: ``(n, t, t)`` -> ``(n, 49, 49)``."""
+    size = 2 * tiles.shape[1], 2 * tiles.shape[2]
+    power = (torch.fft.rfft2(tiles, s=size) * gain).abs().square()
+    lags = torch.fft.fftshift(torch.fft.irfft2(power, s=size), dim=(1, 2))
+    y, x = size[0] // 2, size[1] // 2
+    return lags[:, y - REACH : y + REACH + 1, x - REACH : x + REACH + 1]
+
+
+def _least_on_the_way(correlation: Tensor) -> Tensor:
+    """The least correlation on the straight way from lag 0 to each lag ``(49, 49)``; infinite for lags over 24 px."""
+    lag = torch.arange(-REACH, REACH + 1, device=correlation.device) / REACH
+    lags = torch.stack(torch.meshgrid(lag, lag, indexing="xy"), dim=-1)
+    ways = torch.stack([lags * part / 20 for part in range(1, 20)])
+    met = F.grid_sample(correlation.expand(len(ways), 1, -1, -1), ways, align_corners=True)[:, 0].amin(0)
+    return met.masked_fill(lags.norm(dim=-1) > 1, torch.inf)

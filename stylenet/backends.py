@@ -1,0 +1,202 @@
+"""What computes a network's pass: torch, OpenVINO or ONNX Runtime, in float32 or bfloat16. Knows no files of pictures.
+
+All give the network's own result: float32 up to rounding, bfloat16 up to differences of half a level of 8 bits on
+average. What a runtime makes of a network takes a second or more, and is kept in the cache folder.
+"""
+
+import hashlib
+import importlib.util
+import io
+import logging
+import threading
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stylenet import graphs
+from stylenet.errors import UserError, one_line
+from stylenet.files import replacing
+from stylenet.nets.fast import fast, halves, takes_halves
+from stylenet.weights import home
+
+log = logging.getLogger("stylenet.backends")
+
+KEPT = 20  # graphs in the cache, of 7 MB each: those used last
+TRIAL = (1, 3, 49, 71)  # the picture on which a new graph is compared with its network
+DIFFERENCES = {"fp32": (1e-3, 1e-3), "bf16": (0.3, 0.02)}  # allowed there: at most, and on average
+
+Run = Callable[[Tensor, Tensor | None], Tensor]
+
+
+def start(net: nn.Module, device: torch.device, backend: str = "auto", precision: str = "auto") -> Run:
+    """``run(content, style) -> image``: the pass of ``net``, which is in eval mode on ``device``. For inference only.
+
+    ``backend``: torch, openvino, onnx, or auto: the fastest that is installed. ``precision``: fp32, bf16, or auto:
+    bf16 on GPUs that have it, else fp32. Raises UserError for other values, and for what is not installed.
+    """
+    name, precision = choose(device, backend, precision)
+    if name == "torch":
+        return Torch(net, device, precision)
+    try:
+        return InGraph(net, RUNTIMES[name], precision)
+    except Exception as error:  # a runtime can fail in any way
+        if backend == "auto":
+            log.warning("backend=%s does not work here (%s): torch is used.", name, one_line(error)[:200])
+            return Torch(net, device, precision)
+        raise UserError(f"backend={name}: {one_line(error)[:300]}") from error
+
+
+def choose(device: torch.device, backend: str = "auto", precision: str = "auto") -> tuple[str, str]:
+    """What auto means here. Raises UserError for what there is not."""
+    for option, given, known in (("backend", backend, BACKENDS), ("precision", precision, DIFFERENCES)):
+        if given not in ("auto", *known):
+            raise UserError(f"{option}={given}: allowed are auto, {', '.join(known)}.")
+    on_cpu = device.type == "cpu"
+    if backend not in ("auto", "torch") and not on_cpu:
+        raise UserError(f"backend={backend} computes on the CPU: give device=cpu with it, or backend=torch.")
+    if backend == "onnx" and precision == "bf16":
+        raise UserError("backend=onnx has no bf16 on a CPU: give precision=fp32, or backend=openvino or torch.")
+    if backend == "auto":
+        backend = "openvino" if on_cpu and importlib.util.find_spec("openvino") else "torch"
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else "fp32"
+    return backend, precision
+
+
+class Torch:
+    """The rearranged network in channels-last layout; norms take their statistics in float32 whatever the precision."""
+
+    def __init__(self, net: nn.Module, device: torch.device, precision: str):
+        self.device, self.half = device, precision == "bf16"
+        self.halved = self.half and takes_halves(net)
+        self.net = fast(net, self.halved).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        content = halves(content) if self.halved else content
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            image = self.net(content.contiguous(memory_format=torch.channels_last), style)
+        return image.float().contiguous()
+
+
+class InGraph:
+    """The network as a graph in another program: pictures go there and come back as arrays."""
+
+    def __init__(self, net: nn.Module, runtime: "Runtime", precision: str):
+        self.halved = precision == "bf16" and takes_halves(net)
+        self.n_styles = getattr(net, "n_styles", 1)
+        self.lock = threading.Lock()  # a runtime does one thing at a time
+        self.infer = self._kept(net, runtime, precision)
+
+    @torch.inference_mode()
+    def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        arrays = [halves(content) if self.halved else content]
+        if self.n_styles > 1:
+            first = torch.eye(self.n_styles)[:1].expand(len(content), -1)
+            arrays.append(first if style is None else style)
+        with self.lock:
+            return torch.from_numpy(self.infer([array.float().contiguous().numpy() for array in arrays]))
+
+    def _kept(self, net: nn.Module, runtime: "Runtime", precision: str) -> "Infer":
+        """What runs the graph: from the cache, or made now and put there."""
+        path = home() / "graphs" / f"{_key(net, runtime, precision)}.{runtime.suffix}"
+        if path.is_file():
+            try:
+                infer = runtime.opened(path.read_bytes(), precision)
+                path.touch()
+                return infer
+            except Exception as error:  # a damaged file can make a runtime fail in any way
+                log.info("%s is made anew: %s", path, one_line(error)[:200])
+        data = runtime.made(fast(net, self.halved), graphs.inputs(net, 6 if self.halved else 3), precision)
+        self.infer = runtime.opened(data, precision)
+        self._compare(net, precision)
+        _keep(path, data)
+        return self.infer
+
+    def _compare(self, net: nn.Module, precision: str) -> None:
+        content = torch.rand(TRIAL, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            difference = (self(content) - net(content)).abs()
+        most, mean = DIFFERENCES[precision]
+        if not (difference.max() <= most and difference.mean() <= mean):  # so that NaN fails it
+            raise UserError(f"its result differs from the network's by {difference.max():.3g}: give backend=torch.")
+
+
+Infer = Callable[[list[Any]], Any]
+
+
+class Runtime(NamedTuple):
+    """A program that runs graphs: how one is made, as the bytes of a file, and how it is opened."""
+
+    made: Callable[[nn.Module, tuple[Tensor, ...], str], bytes]
+    opened: Callable[[bytes, str], Infer]
+    packages: tuple[str, ...]  # on whose versions the bytes depend
+    suffix: str
+
+
+def _openvino_made(net: nn.Module, example: tuple[Tensor, ...], precision: str) -> bytes:
+    core = graphs.require("openvino", "openvino").Core()
+    model = graphs.openvino(net, example)
+    return bytes(core.compile_model(model, "CPU", _openvino_options(precision)).export_model().getvalue())
+
+
+def _openvino_opened(data: bytes, precision: str) -> Infer:
+    core = graphs.require("openvino", "openvino").Core()
+    request = core.import_model(io.BytesIO(data), "CPU", _openvino_options(precision)).create_infer_request()
+    return lambda arrays: request.infer(arrays, share_inputs=True)[0].copy()
+
+
+def _openvino_options(precision: str) -> dict[str, Any]:
+    hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+    return {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+
+
+def _onnx_made(net: nn.Module, example: tuple[Tensor, ...], precision: str) -> bytes:
+    graphs.require("onnxruntime", "onnx")  # told before the graph is made, which takes long
+    return graphs.onnx(net, example).model_proto.SerializeToString()
+
+
+def _onnx_opened(data: bytes, precision: str) -> Infer:
+    onnxruntime = graphs.require("onnxruntime", "onnx")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return lambda arrays: session.run(None, dict(zip(graphs.NAMES, arrays, strict=False)))[0]
+
+
+RUNTIMES = {
+    "openvino": Runtime(_openvino_made, _openvino_opened, ("openvino", "torch"), "blob"),
+    "onnx": Runtime(_onnx_made, _onnx_opened, ("onnxscript", "torch"), "onnx"),
+}
+BACKENDS = ("torch", *RUNTIMES)
+
+
+# --- the cache
+
+
+def _key(net: nn.Module, runtime: Runtime, precision: str) -> str:
+    """All that a graph depends on: the network, the code that makes graphs, and the programs that do."""
+    versions = [f"{name} {version(name)}" for name in runtime.packages if importlib.util.find_spec(name)]
+    sha256 = hashlib.sha256(repr([precision, versions, repr(net), getattr(net, "config", None)]).encode())
+    package = Path(graphs.__file__).parent
+    for file in sorted([package / "graphs.py", *(package / "nets").glob("*.py")]):
+        sha256.update(file.read_bytes())
+    for name, tensor in net.state_dict().items():
+        sha256.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return sha256.hexdigest()[:32]
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Put a graph into the cache and the oldest out of it; a cache that cannot be written does without."""
+    try:
+        with replacing(path) as temp:
+            temp.write_bytes(data)
+        graphs_kept = sorted(path.parent.glob("[!.]*"), key=lambda file: file.stat().st_mtime)
+        for old in graphs_kept[:-KEPT]:
+            old.unlink(missing_ok=True)
+    except (OSError, UserError) as error:
+        log.info("The graph is not kept: %s", one_line(error))

@@ -1,0 +1,225 @@
+"""A style as a file for other programs: ONNX, TorchScript, torch.export, OpenVINO. Nothing here is needed to stylize.
+
+Every file takes pictures of any size and any number, and gives as many of the same size. It holds what the style file
+says, and is run on awkward sizes by the program it is for before it is kept.
+"""
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stylenet import checkpoint, graphs
+from stylenet.errors import UserError
+from stylenet.files import replacing, writable
+from stylenet.nets.fast import fast
+
+KEY = "stylenet"  # of the metadata
+PIXELS = {"float": torch.float32, "uint8": torch.uint8}
+SIZES = [(1, 61, 97), (2, 64, 48), (1, 7, 130)]  # batch, height and width that each file is tried on
+# The largest and the mean difference from the network that a file may have there, in [0, 1]. Half a level of 8 bits is
+# 0.002; a picture in uint8 may be a level off where the float is between two.
+ALLOWED = {"float": (1e-3, 1e-4), "uint8": (1.01 / 255, 2e-4)}
+ALLOWED_HALF = (0.1, 0.01)
+
+Arrays = list[np.ndarray]
+Runner = Callable[[Arrays], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``pixels``: what goes in and comes out: "float" in [0, 1], or "uint8". ``half``: weights and features in float16,
+    norms in float32.
+    """
+
+    pixels: str = "float"
+    half: bool = False
+
+
+class Format(NamedTuple):
+    """A kind of file: its suffix, how one is written with a text inside, and how it is opened to be run."""
+
+    suffix: str
+    write: Callable[[nn.Module, tuple[Tensor, ...], Path, str], None]
+    open: Callable[[Path], Runner]
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+def export(
+    ckpt: str | Path,
+    format: str,
+    output: str | Path | None = None,
+    pixels: str = "float",
+    half: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write the style ``ckpt`` as ``format`` (a name of ``FORMATS``) and return the path.
+
+    ``output``: None for ``<style>.<suffix>`` in the present folder. ``pixels``, ``half``: see :class:`Kind`. Raises
+    UserError for an option there is not, for a program that is not installed, a file that exists without ``overwrite``,
+    and where what was exported does not give the network's pictures.
+    """
+    _check_options(format, pixels, half, overwrite)
+    made = FORMATS[format]
+    for package in made.needs:
+        graphs.require(package, made.extra)
+    target = Path(os.path.expanduser(output or f"{checkpoint.resolve(ckpt).stem}{made.suffix}"))
+    _check_target(target, made.suffix, overwrite)
+    net, info = checkpoint.load(ckpt)
+    kind = Kind(pixels, half)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"style{made.suffix}"
+        module = Exported(net, kind)
+        example = graphs.inputs(net, dtype=PIXELS[pixels])
+        made.write(module, example, file, json.dumps(describe(info, format, kind), allow_nan=False))
+        check(made.open(file), net, kind)
+        for part in sorted(Path(folder).iterdir(), key=lambda path: path.suffix == made.suffix):  # the one named last
+            with replacing(target.with_suffix(part.suffix)) as temp:
+                shutil.copyfile(part, temp)
+    return target
+
+
+def _check_options(format: str, pixels: str, half: Any, overwrite: Any) -> None:
+    for option, given, known in (("format", format, FORMATS), ("pixels", pixels, PIXELS)):
+        if given not in known:
+            raise UserError(f"{option}={given}: allowed are {', '.join(known)}.")
+    for option, given in (("half", half), ("overwrite", overwrite)):
+        if not isinstance(given, bool):
+            raise UserError(f"{option}={given}: give true or false.")
+
+
+def _check_target(target: Path, suffix: str, overwrite: bool) -> None:
+    if target.suffix != suffix:
+        raise UserError(f"output={target}: the name must end in {suffix}.")
+    if os.path.lexists(target) and not overwrite:
+        raise UserError(f"{target} exists: give overwrite=true to replace it, or another output=.")
+    writable(target)
+
+
+def describe(info: dict[str, Any], format: str, kind: Kind) -> dict[str, Any]:
+    """What goes into the file as JSON: all that the style file says, what the pixels are, and who made it."""
+    packages = ("stylenet", "torch", *FORMATS[format].needs)
+    made_by = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    range_ = {"float": "RGB in [0, 1]", "uint8": "RGB in 0..255"}[kind.pixels]
+    picture = {"type": {"float": "float32"}.get(kind.pixels, kind.pixels), "layout": "b 3 h w", "values": range_}
+    return info | {"picture": picture, "half": kind.half, "exported": {"format": format, "versions": made_by}}
+
+
+class Exported(nn.Module):
+    """The network between pixels of the ``kind`` that is asked for; ``net`` stays as it is."""
+
+    def __init__(self, net: nn.Module, kind: Kind):
+        super().__init__()
+        self.kind, self.n_styles = kind, getattr(net, "n_styles", 1)
+        self.net = fast(net).half() if kind.half else fast(net)
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        levels = self.kind.pixels == "uint8"
+        x = content.float() / 255 if levels else content
+        image = self.net(x.half() if self.kind.half else x, style)
+        return (image * 255).round().clamp(0, 255).to(torch.uint8) if levels else image
+
+
+@torch.inference_mode()
+def check(run: Runner, net: nn.Module, kind: Kind) -> None:
+    """Raise UserError unless ``run`` gives the pictures of ``net`` at every one of ``SIZES``."""
+    n_styles = getattr(net, "n_styles", 1)
+    for size in SIZES:
+        batch, height, width = size
+        generator = torch.Generator().manual_seed(0)
+        levels = (torch.rand(batch, 3, height, width, generator=generator) * 255).round()
+        style = torch.rand(batch, n_styles, generator=generator) if n_styles > 1 else None
+        content = levels.to(torch.uint8) if kind.pixels == "uint8" else levels / 255
+        found = run([array.numpy() for array in (content, style) if array is not None])
+        expected = net(levels / 255, style).numpy()
+        _compare(found, expected, kind, f"{width}x{height}")
+
+
+def _compare(found: np.ndarray, expected: np.ndarray, kind: Kind, size: str) -> None:
+    wanted = {"float": np.dtype(np.float32), "uint8": np.dtype(np.uint8)}[kind.pixels]
+    if found.shape != expected.shape or found.dtype != wanted:
+        raise UserError(f"The export gives {found.dtype} {found.shape} for {size} pixels: it was not kept.")
+    exact = np.rint(expected * 255) / 255 if kind.pixels == "uint8" else expected
+    difference = np.abs(found.astype(np.float32) / (255 if kind.pixels == "uint8" else 1) - exact)
+    most, mean = ALLOWED_HALF if kind.half else ALLOWED[kind.pixels]
+    if not (difference.max() <= most and difference.mean() <= mean):  # so that NaN fails it
+        raise UserError(
+            f"The export differs from the network by {difference.max():.3g} at {size} pixels ({most:.3g} is allowed): "
+            "it was not kept." + (" Without half=true it may do." if kind.half else "")
+        )
+
+
+# --- the formats: write(module, example, file, text) and open(file)
+
+
+def _write_onnx(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    onnx = graphs.require("onnx", "onnx")
+    model = graphs.onnx(module, example).model_proto
+    for node in [*model.graph.node, *model.graph.input, *model.graph.output]:
+        del node.metadata_props[:]  # paths of this machine are in there
+    del model.graph.value_info[:]
+    model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)  # by name
+    onnx.helper.set_model_props(model, {KEY: text})
+    onnx.checker.check_model(model)
+    file.write_bytes(model.SerializeToString())
+
+
+def _open_onnx(file: Path) -> Runner:
+    onnxruntime = graphs.require("onnxruntime", "onnx")
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda arrays: session.run(None, dict(zip(graphs.NAMES, arrays, strict=False)))[0]
+
+
+def _write_torchscript(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    with warnings.catch_warnings(action="ignore"):  # torch deprecates it; asked for, it is written all the same
+        torch.jit.save(graphs.script(module, example), file, _extra_files={f"{KEY}.json": text})
+
+
+def _open_torchscript(file: Path) -> Runner:
+    with warnings.catch_warnings(action="ignore"):
+        return _with_tensors(torch.jit.load(file))
+
+
+def _write_torch_export(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    torch.export.save(graphs.program(module, example), file, extra_files={f"{KEY}.json": text})
+
+
+def _open_torch_export(file: Path) -> Runner:
+    return _with_tensors(torch.export.load(file).module())
+
+
+def _with_tensors(module: Callable[..., Tensor]) -> Runner:
+    return lambda arrays: module(*map(torch.from_numpy, arrays)).numpy()
+
+
+def _write_openvino(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    openvino = graphs.require("openvino", "openvino")
+    model = graphs.openvino(module, example)
+    model.set_rt_info(text, [KEY])
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
+def _open_openvino(file: Path) -> Runner:
+    core = graphs.require("openvino", "openvino").Core()
+    compiled = core.compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda arrays: compiled(arrays)[0]
+
+
+FORMATS = {
+    "onnx": Format(".onnx", _write_onnx, _open_onnx, ("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "torchscript": Format(".pt", _write_torchscript, _open_torchscript),
+    "torch_export": Format(".pt2", _write_torch_export, _open_torch_export),
+    "openvino": Format(".xml", _write_openvino, _open_openvino, ("openvino",), "openvino"),
+}

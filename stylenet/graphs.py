@@ -1,0 +1,144 @@
+"""A network as a graph that other programs can run: TorchScript, torch.export, OpenVINO, ONNX. Knows no files.
+
+Height, width and batch stay open in all of them: any ``(b, 3, h, w)`` from 1x1 up gives the same size again. A network
+with several styles takes their weights ``(b, n_styles)`` as a second input.
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylenet.errors import UserError
+from stylenet.nets.johnson import SMALLEST
+from stylenet.nets.layers import EPS, InstanceNorm
+
+OPSET = 18  # of ONNX: the first in which all that the networks do has an operator; onnxruntime-web has them all
+NAMES = ("content", "style")
+TRIAL = (2, 66, 83)  # batch, height and width of the picture by which a graph is made: nothing of them stays in it
+
+
+def inputs(net: nn.Module, channels: int = 3, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """What to try the network on: a picture, and weights where it has several styles."""
+    batch, height, width = TRIAL
+    content = torch.zeros(batch, channels, height, width, dtype=dtype)
+    n_styles = getattr(net, "n_styles", 1)
+    return (content,) if n_styles == 1 else (content, torch.full((batch, n_styles), 1 / n_styles))
+
+
+def script(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """The network in TorchScript."""
+    with torch.no_grad(), _quiet():
+        return torch.jit.trace(AnySize(net), example, check_trace=False)
+
+
+def openvino(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """The network as an ``openvino.Model``. Raises UserError without that package."""
+    convert_model = require("openvino", "openvino").convert_model
+    with _quiet():
+        model = convert_model(script(net, example))
+    for port, name in zip([*model.inputs, *model.outputs], [*NAMES[: len(example)], "image"], strict=True):
+        port.get_tensor().set_names({name})
+    return model
+
+
+def program(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """The network as a ``torch.export.ExportedProgram``."""
+    from torch.fx.experimental import _config as config
+
+    shapes = _dynamic(example, torch.export.Dim.DYNAMIC)
+    # Else it refuses sizes of which a cut happens to be contiguous where that of the example was not.
+    with torch.no_grad(), _quiet(), config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        return torch.export.export(_WithNorms(net), example, dynamic_shapes=shapes)
+
+
+def onnx(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """The network as a ``torch.onnx.ONNXProgram``. Raises UserError without the packages onnx and onnxscript."""
+    require("onnx", "onnx")
+    require("onnxscript", "onnx")
+    options: dict[str, Any] = {"input_names": NAMES[: len(example)], "output_names": ["image"]}
+    options |= {"dynamic_shapes": _dynamic(example), "opset_version": OPSET, "dynamo": True, "verbose": False}
+    with torch.no_grad(), _quiet():
+        made = torch.onnx.export(_WithNorms(net), example, **options)
+    assert made is not None  # only where it writes a file itself
+    return made
+
+
+def require(module: str, extra: str) -> Any:
+    """An optional package. Raises UserError that names what to install."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(f"The package {module} is not installed: pip install 'stylenet[{extra}]'.") from error
+
+
+def _dynamic(example: tuple[Tensor, ...], kind: Any = None) -> tuple[dict[int, Any], ...]:
+    picture, weights = {0: "batch", 2: "height", 3: "width"}, {0: "batch"}
+    shapes = (picture, weights)[: len(example)]
+    return tuple({axis: kind or name for axis, name in shape.items()} for shape in shapes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch warns of while it makes a graph: that it will be made otherwise one day, and of sizes that
+    become numbers, which :class:`AnySize` sees to.
+    """
+    level = logging.getLogger("torch").level
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.getLogger("torch").setLevel(level)
+
+
+class _WithNorms(nn.Module):
+    """A copy of the network that says "instance norm" where it computes one: runtimes know that, and are fast at it."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        for parent in list(self.net.modules()):
+            for name, layer in list(parent.named_children()):
+                if isinstance(layer, InstanceNorm):
+                    setattr(parent, name, _Norm(layer))
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net(content, style)
+
+
+class AnySize(_WithNorms):
+    """The same for tracing, which cannot follow what a network does with small pictures: they are made large enough
+    before it, as :class:`stylenet.nets.johnson.Johnson` makes them, and cut after it.
+    """
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        sides = torch.ops.aten._shape_as_tensor(content)[2:]
+        for axis, side in zip((2, 3), sides, strict=True):
+            places = torch.arange(side.clamp(min=SMALLEST))  # type: ignore[arg-type]  # a number would not stay open
+            content = content.index_select(axis, places.minimum(side - 1))
+        return self.net(content, style)[..., : sides[0], : sides[1]]
+
+
+class _Norm(nn.Module):
+    """:class:`stylenet.nets.layers.InstanceNorm` by torch's own function; the statistics in float32."""
+
+    def __init__(self, norm: InstanceNorm):
+        super().__init__()
+        self.weight, self.bias, self.relu = norm.weight, norm.bias, norm.relu
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        if style is None:
+            y = F.instance_norm(x.float(), weight=self.weight[0].float(), bias=self.bias[0].float(), eps=EPS)
+        else:
+            weight, bias = ((style @ rows.float())[..., None, None] for rows in (self.weight, self.bias))
+            y = F.instance_norm(x.float(), eps=EPS) * weight + bias
+        return (F.relu(y) if self.relu else y).to(x.dtype)

@@ -1,0 +1,66 @@
+"""What Weights & Biases kept of a run on this machine: the run's id, and up to which step its rows are on disk.
+
+W&B holds rows back in blocks of 32 KiB: those of the last block are lost when a run is killed. Knows nothing of what
+the rows mean.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BLOCK, HEAD = 32768, 7  # bytes, of LevelDB's log format; a file begins with a head of W&B's own, as long as a record's
+WHOLE, LAST_PART = 1, 4
+STEP = "trainer/global_step"  # as Lightning calls it
+
+
+def run_id(folder: Path) -> str | None:
+    """The id of the latest run in ``folder``, W&B's place for runs; None where there is none."""
+    runs = [path for path in folder.glob("*run-*-*") if path.is_dir() and not path.is_symlink()]
+    dated = [path.name.removeprefix("offline-").removeprefix("run-") for path in runs]
+    return max(dated).partition("-")[2] if dated else None
+
+
+def last_step(folder: Path, run: str) -> int:
+    """The last step of ``run`` that the files in ``folder`` tell of, -1 for none. Files that were never begun are
+    removed: W&B would upload neither these nor the others beside them.
+    """
+    last = -1
+    for path in folder.glob(f"*run-*-{run}/run-{run}.wandb"):
+        if path.parent.is_symlink():  # latest-run
+            continue
+        kinds = set()
+        for record in records(path.read_bytes()):
+            kinds.add(record.WhichOneof("record_type"))
+            last = max([last, *(json.loads(item.value_json) for item in record.history.item if _names(item) == STEP)])
+        if "run" not in kinds and path.parent.name.startswith("offline"):
+            shutil.rmtree(path.parent)
+    return last
+
+
+def _names(item: Any) -> str:
+    return item.key or "/".join(item.nested_key)
+
+
+def records(raw: bytes) -> Iterator[Any]:
+    """The records of a .wandb file that are whole: blocks of (checksum, length, kind, data), a record in several parts
+    where it does not fit.
+    """
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+    at, data = HEAD, b""
+    while at + HEAD <= len(raw):
+        left = BLOCK - at % BLOCK
+        length, kind = (int.from_bytes(raw[at + 4 : at + 6], "little"), raw[at + 6]) if left >= HEAD else (0, 0)
+        if kind == 0:  # the rest of a block
+            at += left
+            continue
+        data, at = data + raw[at + HEAD : at + HEAD + length], at + HEAD + length
+        if at > len(raw):
+            return
+        if kind in (WHOLE, LAST_PART):
+            record = Record()
+            record.ParseFromString(data)
+            data = b""
+            yield record

@@ -1,0 +1,186 @@
+"""One training run: Lightning's Trainer from settings, and from the first step, or a resumed one, to the style file.
+
+Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scripts' business, the losses are those of
+training.py.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from stylenet import checkpoint, processes
+from stylenet.callbacks import callbacks
+from stylenet.data import Photos
+from stylenet.errors import UserError, one_line
+from stylenet.files import writable
+from stylenet.guards import Stopper
+from stylenet.saving import AtomicFiles
+from stylenet.training import StyleTransfer, check
+
+COMPILE_FROM = 1000  # steps; compiling takes a minute
+
+
+def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
+    """Lightning's Trainer, from ``configs/trainer``: ``precision: auto`` is bf16 where the processor has it, else
+    float32. Raises UserError for what it does not take.
+    """
+    settings = dict(settings)
+    for name in ("val_every", "checkpoint_every", "sheet_every", "log_every_n_steps"):
+        check(f"trainer.{name}", settings[name], 1, whole=True)
+    val_every, checkpoint_every, sheet_every = (settings.pop(f"{x}_every") for x in ("val", "checkpoint", "sheet"))
+    if (ema := settings.pop("ema")) is not None:
+        check("trainer.ema", ema, 0, 1)
+    if settings["precision"] == "auto":
+        settings["precision"] = "bf16-mixed" if has_bf16(settings["accelerator"]) else "32-true"
+    _spread(settings)
+    try:
+        return pl.Trainer(
+            **settings,
+            max_steps=steps,
+            max_epochs=-1,
+            val_check_interval=min(val_every, steps),
+            num_sanity_val_steps=0,
+            logger=logger,
+            default_root_dir=folder,
+            callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
+            plugins=[AtomicFiles()],
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            inference_mode=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {one_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
+
+
+def _spread(settings: dict[str, Any]) -> None:
+    """Fill in what several processes need: as many as torchrun or SLURM started where "auto" is asked for, and DDP."""
+    here, machines = processes.started() or ("auto", 1)
+    if settings.get("strategy", "auto") == "auto" and settings["devices"] == 1:
+        if here != "auto" and here * machines > 1:
+            raise UserError(f"{here * machines} processes were started: say trainer=ddp, or start one.")
+        return
+    if settings["devices"] == "auto":
+        settings["devices"] = here
+    if settings.get("num_nodes", "auto") == "auto":
+        settings["num_nodes"] = machines
+    if settings.get("strategy", "auto") in ("auto", "ddp"):
+        # VGG is made of buffers: to send them round in every step would take longer than the step.
+        settings["strategy"] = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def has_bf16(accelerator: str) -> bool:
+    """Whether bfloat16 products are fast here: NVIDIA since Ampere, or a CPU with AMX or AVX512-BF16."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available() and accelerator in ("auto", "gpu", "mps"):
+        return False
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.8 has it not
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def compiles(choice: bool | str, accelerator: str, steps: int) -> bool:
+    """Whether a run compiles its passes: true, false, or "auto", which does where it pays: on a GPU, in a long run.
+
+    Raises UserError for another choice.
+    """
+    if choice not in (True, False, "auto"):
+        raise UserError(f"compile={choice}: give true, false or auto.")
+    if choice == "auto":
+        return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() and steps >= COMPILE_FROM
+    return bool(choice)
+
+
+def train(
+    model: StyleTransfer,
+    photos: Photos,
+    trainer: pl.Trainer,
+    out: Path,
+    resume: str | None = None,
+    half: bool = False,
+) -> Path:
+    """Run the training and write the style to ``out``; return its path. Stopped early, it writes what there is, beside
+    a style that has the name already, and :func:`stopped_by` tells. ``half``: as 16-bit floats, half the size.
+
+    Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
+    KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
+    """
+    if resume:
+        _check_resumable(model, resume)
+    writable(out)
+    if trainer.precision == "64-true":
+        model.double()  # Lightning does so after it has read the checkpoint into what there is
+    with processes.together(trainer):
+        return _train(model, photos, trainer, out, resume, half)
+
+
+def _train(
+    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, resume: str | None, half: bool
+) -> Path:
+    try:
+        with logging_redirect_tqdm():  # messages above the bar, not into it
+            trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
+        if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
+            _keep(model, photos, trainer, out, half)  # should the validation be interrupted
+            trainer.validate(model, datamodule=photos, verbose=False)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from None
+    if stopped_by(trainer) is not None and (out.exists() or out.stem in checkpoint.known()):
+        out = out.with_stem(f"{out.stem}_at_{trainer.global_step}")  # the finished style keeps its file and its name
+    info = _keep(model, photos, trainer, out, half)
+    for logger in trainer.loggers:
+        if trainer.is_global_zero and hasattr(logger, "keep_style"):
+            logger.keep_style(out, info)  # type: ignore[attr-defined]
+    return out
+
+
+def stopped_by(trainer: pl.Trainer) -> int | None:
+    """The number of the signal that ended the training early, if one did."""
+    return next(c.stopped_by for c in trainer.callbacks if isinstance(c, Stopper))  # type: ignore[attr-defined]
+
+
+def reading(trainer: pl.Trainer, name: str) -> float:
+    """What the run's last validation says of ``name``: "style", "content", "loss", "style/relu1_2" ... But for "loss"
+    they do not depend on the weights of the loss. Raises UserError where there is no such reading.
+    """
+    readings = {key[4:]: value for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+    if name not in readings:
+        raise UserError(f"objective={name}: no validation measured that. There are: {', '.join(readings) or 'none'}.")
+    return float(readings[name])
+
+
+def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, half: bool) -> dict[str, Any]:
+    """Write the style as it is now; what the file says about it is returned."""
+    info = model.info()
+    val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
+    info["training"] |= {
+        "batch": photos.batch_size * trainer.world_size,
+        "data": photos.describe(),
+        "precision": str(trainer.precision),
+        "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
+    }
+    if trainer.is_global_zero:
+        checkpoint.save(out, model.net, info, half)
+    return info
+
+
+def _check_resumable(model: StyleTransfer, resume: str) -> None:
+    """Raise UserError unless ``resume`` is a training's checkpoint of a model like this one."""
+    advice = "Give the last.ckpt of a run, with the options of that run."
+    try:
+        saved = torch.load(resume, map_location="cpu", weights_only=True, mmap=True)
+        theirs = {key: value.shape for key, value in saved["state_dict"].items()}
+        if not {"optimizer_states", "loops"} <= saved.keys():
+            raise KeyError("a training's state")
+    except FileNotFoundError as error:
+        raise UserError(f"resume={resume}: there is no such file. {advice}") from error
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
+    if theirs != {key: value.shape for key, value in model.state_dict().items()}:
+        raise UserError(f"resume={resume} is of a run with another network, loss or number of styles. {advice}")
