@@ -92,7 +92,7 @@ class Survey:
 
     def _enter(self, candidate: Candidate) -> None:
         where = hardware(self.plan.device)
-        machine = where.get("gpu") or where["cpu"]
+        machine = where.get("gpu") or f"{where['threads']} threads of {where['cpu']}"
         identity = candidate.identity() | {"seed": self.plan.seed, "steps": self.plan.steps, "machine": machine}
         identity |= {"optimizer": self.plan.optimizer}
         known = self.results["nets"].get(candidate.name, {}).get("identity", identity)

@@ -41,6 +41,15 @@ def style_file(path: Path, seed: int = 0) -> Path:
     return checkpoint.save(path, net, {"styles": styles, "loss": LOSS, "calibration": CALIBRATION})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As the scripts below: an evaluation goes on only with as many threads as it was begun with."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def evaluated(run_in, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """A folder with one small evaluation of two networks, and what the script said."""
