@@ -25,6 +25,7 @@ from benchmarks.trainings import (
     answering,
     data_arguments,
     device,
+    drawn,
     options,
     sheet,
     style_arguments,
@@ -96,7 +97,8 @@ def main() -> None:
     rows = {name: figures(checkpoint.load(files[name])[1], net) for name, net in nets.items()}
     for name, times in seconds(nets, chosen["side"], chosen["rounds"]).items():
         rows[name] |= times
-    pictures = draw(nets, squares(chosen["val"], chosen["photo_size"], chosen["photos"]))
+    photos = squares(chosen["val"], chosen["photo_size"], chosen["photos"])
+    pictures = {"photos": photos} | drawn(nets, photos)
     for name in nets:
         rows[name]["grid"] = [round(grid(picture), 2) for picture in pictures[name]]
     write_results(out / "designs.json", chosen, designs=rows)
@@ -156,13 +158,6 @@ def seconds(nets: Mapping[str, nn.Module], side: int, rounds: int) -> dict[str, 
             times[key].append(clock.time(work))
     medians = {key: round(1000 * statistics.median(found), 2) for key, found in times.items()}
     return {name: {f"ms_{side}": medians[name, False], f"ms_{side}_bf16": medians[name, True]} for name in nets}
-
-
-@torch.inference_mode()
-def draw(nets: Mapping[str, nn.Module], photos: list[Tensor]) -> dict[str, list[Tensor]]:
-    """The photos, and what each network makes of them."""
-    stylized = {name: [net(photo.to(device())).cpu() for photo in photos] for name, net in nets.items()}
-    return {"photos": photos} | stylized
 
 
 def table(rows: Mapping[str, dict[str, Any]]) -> str:

@@ -17,16 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
 
-from benchmarks.trainings import (
-    answering,
-    data_arguments,
-    device,
-    options,
-    sheet,
-    style_arguments,
-    train,
-    write_results,
-)
+from benchmarks import trainings
 from benchmarks.warm_start import loss_of, readings
 from stylenet import checkpoint
 from stylenet.artefacts import dots, grid
@@ -67,7 +58,7 @@ def recipes(size: int) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    chosen = options(OPTIONS)
+    chosen = trainings.options(OPTIONS)
     known = recipes(chosen["size"])
     names = chosen["only"] or [*known]
     if unknown := [name for name in names if name not in known]:
@@ -78,30 +69,31 @@ def main() -> None:
     rows: dict[str, Any] = {}
     for name in names:
         steps = chosen["steps"] * (2 if name == "twice the steps" else 1)
-        files[name] = train(out / name.replace(" ", "_"), [*arguments(chosen), *known[name]], steps)
+        files[name] = trainings.train(out / name.replace(" ", "_"), [*arguments(chosen), *known[name]], steps)
         rows[name] = judged(files[name], files["default"], chosen)
-        write_results(out / "quality.json", chosen, recipes=rows)
+        trainings.write_results(out / "quality.json", chosen, recipes=rows)
         print(f"| {name} | " + " | ".join(f"{x:.3f}" for x in numbers(rows[name])) + " |", flush=True)
-    sheet(out / "quality.jpg", drawn(files, chosen))
+    photos = squares(chosen["val"], max(chosen["sizes"]), chosen["shown"])
+    trainings.sheet(out / "quality.jpg", {"photos": photos} | trainings.drawn(files, photos))
 
 
 def arguments(chosen: Mapping[str, Any]) -> list[str]:
     """Of scripts/train.py, the same for all."""
-    data = data_arguments(chosen["data"], None)
+    data = trainings.data_arguments(chosen["data"], None)
     crops = [f"data.size={chosen['size']}", "data.batch_size=4", "data.val=0"]
     rest = [f"net={chosen['net']}", f"seed={chosen['seed']}", "logger=csv"]
-    return [*style_arguments(chosen["style"]), *data, *crops, *rest]
+    return [*trainings.style_arguments(chosen["style"]), *data, *crops, *rest]
 
 
 @torch.no_grad()
 def judged(file: Path, judge: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """By photo size: mean loss, style and content under the objective of ``judge``, and the worst grid and dots."""
     loss = loss_of(chosen["style"], checkpoint.load(judge)[1])
-    net = checkpoint.load(file, device())[0]
+    net = checkpoint.load(file, trainings.device())[0]
     found = {}
     for size in chosen["sizes"]:
         photos = squares(chosen["val"], size, chosen["photos"])
-        outputs = [net(photo.to(device())).cpu() for photo in photos]
+        outputs = [net(photo.to(trainings.device())).cpu() for photo in photos]
         artefacts = {"grid": max(map(grid, outputs)), "dots": max(map(dots, outputs))}
         found[str(size)] = readings(loss, net, photos) | {name: round(value, 3) for name, value in artefacts.items()}
     return found
@@ -111,13 +103,5 @@ def numbers(row: Mapping[str, Mapping[str, float]]) -> list[float]:
     return [figures[name] for figures in row.values() for name in ("loss", "style", "content", "grid", "dots")]
 
 
-@torch.no_grad()
-def drawn(files: Mapping[str, Path], chosen: Mapping[str, Any]) -> dict[str, list[torch.Tensor]]:
-    """The photos, and what each network makes of them."""
-    photos = squares(chosen["val"], max(chosen["sizes"]), chosen["shown"])
-    nets = {name: checkpoint.load(file, device())[0] for name, file in files.items()}
-    return {"photos": photos} | {name: [net(p.to(device())).cpu() for p in photos] for name, net in nets.items()}
-
-
 if __name__ == "__main__":
-    answering(main)
+    trainings.answering(main)

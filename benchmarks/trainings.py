@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor, nn
 
 from benchmarks.measuring import hardware
 from stylenet import checkpoint
@@ -79,6 +80,16 @@ def finish(process: subprocess.Popen) -> None:
         code = process.wait()  # it got the signal too, and writes what it has
     if code:
         sys.exit(code)
+
+
+@torch.no_grad()
+def drawn(nets: Mapping[str, str | Path | nn.Module], photos: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    """What each network, or that of a style file, makes of the photos (1, 3, h, w): for :func:`sheet`."""
+    made = {}
+    for name, net in nets.items():
+        net = net if isinstance(net, nn.Module) else checkpoint.load(net, device())[0]
+        made[name] = [net(photo.to(device())).cpu() for photo in photos]
+    return made
 
 
 def style_arguments(style: str) -> list[str]:

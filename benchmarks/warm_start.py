@@ -27,6 +27,7 @@ from benchmarks.trainings import (
     answering,
     data_arguments,
     device,
+    drawn,
     finish,
     options,
     read_json,
@@ -78,7 +79,8 @@ def main() -> None:
         runs = {key: run(out / name / key, recipe(painting, chosen) + start, chosen) for key, start in starts.items()}
         full = trained_fully(out / name / "full", number, chosen)
         found[name] = measured(out / name, painting, runs, full, photos)
-        pictures |= drawn(name, {start: moments[-1]["file"] for start, moments in runs.items()}, full, photos[:4])
+        ends = {start: moments[-1]["file"] for start, moments in runs.items()} | ({"full": full} if full else {})
+        pictures |= drawn({f"{name}, {start}": file for start, file in ends.items()}, photos[:4])
         write_results(out / "warm_start.json", chosen, paintings=found)
         plot(out / "warm_start.png", found)
         sheet(out / "warm_start.jpg", pictures)
@@ -224,14 +226,6 @@ def readings(loss: PerceptualLoss, net: nn.Module, photos: list[Tensor]) -> dict
         found.append([read[name] for name in ("loss", "style", "content")])
     means = torch.tensor(found).mean(0).tolist()
     return {name: round(mean, 5) for name, mean in zip(("loss", "style", "content"), means, strict=True)}
-
-
-@torch.no_grad()
-def drawn(name: str, ends: Mapping[str, str], full: str | None, photos: list[Tensor]) -> dict[str, list[Tensor]]:
-    """What the finished networks make of the photos."""
-    files = {**ends, **({"full": full} if full else {})}
-    nets = {start: checkpoint.load(file, device())[0] for start, file in files.items()}
-    return {f"{name}, {start}": [net(photo.to(device())).cpu() for photo in photos] for start, net in nets.items()}
 
 
 def table(found: Mapping[str, dict[str, Any]]) -> str:
