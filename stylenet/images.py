@@ -6,9 +6,10 @@ Whatever a file holds, what comes out is upright (EXIF applied), in sRGB (ICC ap
 import io
 import math
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -114,13 +115,33 @@ def _halves(image: Image.Image, source: Source) -> tuple[Image.Image, Image.Imag
     return sixteen_bit.halves(image, io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source)
 
 
+_quiet_lock, _quiet_blocks = threading.Lock(), [0]
+_quiet_stack = ExitStack()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings, also where several threads read: the first in silences them, the last out undoes that."""
+    with _quiet_lock:
+        _quiet_blocks[0] += 1
+        if _quiet_blocks[0] == 1:
+            _quiet_stack.enter_context(warnings.catch_warnings(action="ignore"))
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_blocks[0] -= 1
+            if _quiet_blocks[0] == 0:
+                _quiet_stack.close()
+
+
 @contextmanager
 def _opened(source: Source) -> Iterator[Image.Image]:
     """An open Pillow image; whatever its decoder raises inside the block becomes a UserError that names the file."""
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "filename", "") or "the picture"
     try:
         # No warnings: a large or slightly broken picture can either be read, or an error says why not.
-        with warnings.catch_warnings(action="ignore"):
+        with _quiet():
             if isinstance(source, Image.Image):
                 yield source
             else:

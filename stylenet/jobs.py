@@ -4,7 +4,7 @@ import difflib
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +28,38 @@ class Job:
     target: Path
 
 
-def plan(inputs: Sequence[str | Path], output: str | Path | None, style: str, own: Collection[str] = ()) -> list[Job]:
+Find = Callable[[str, str | Path | None], list[Found]]
+
+
+def existing(overwrite: object, skip_existing: object) -> str:
+    """What becomes of a result that is there: "refuse", "replace" or "skip". Raises UserError where both are asked."""
+    if not isinstance(skip_existing, bool):
+        raise UserError(f"skip_existing={skip_existing}: give true or false.")
+    if overwrite and skip_existing:
+        raise UserError("overwrite=true and skip_existing=true contradict each other: give one of them.")
+    return "replace" if overwrite else "skip" if skip_existing else "refuse"
+
+
+def exists(target: str | Path) -> str:
+    """What a user is told of a result that is there."""
+    return f"{target} exists: give overwrite=true to replace it, skip_existing=true to keep it, or another output=."
+
+
+def plan(
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    style: str,
+    own: Collection[str] = (),
+    find: Find | None = None,
+) -> list[Job]:
     """One job per picture that ``inputs`` (files, folders, patterns, "-") stand for, no two with the same target.
 
     ``output``: None (beside each input), "-", a file for a single picture, or a folder, in which sub-folders are kept.
     Results are called ``<name>_<style>``. Of several pictures, those that are results of another under ``style`` or a
-    name in ``own`` are left out. Raises UserError for what is not there, and for an ``output`` that does not suit.
+    name in ``own`` are left out. ``find``: looks for one of ``inputs``; None: among the files here. Raises UserError
+    for what is not there, and for an ``output`` that does not suit.
     """
-    found = [one for value in inputs for one in _find(str(value), output)]
+    found = [one for value in inputs for one in (find or in_files)(str(value), output)]
     found = list({_identity(one.path): one for one in found}.values())  # each file once
     if len(found) > 1:
         found = _without_results(found, {style, *own})
@@ -58,7 +82,8 @@ def plan(inputs: Sequence[str | Path], output: str | Path | None, style: str, ow
 # --- inputs
 
 
-def _find(value: str, output: str | Path | None) -> list[Found]:
+def in_files(value: str, output: str | Path | None) -> list[Found]:
+    """The pictures that one input stands for."""
     path = Path(value)
     if path == STREAM or path.is_file():
         return [Found(path)]

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,6 +23,7 @@ from stylenet import backends, checkpoint, images, jobs, tiling
 from stylenet.errors import UserError
 from stylenet.images import FORMATS, Picture
 from stylenet.memory import free_memory
+from stylenet.outcomes import SomeFailed as SomeFailed
 from stylenet.scratch import Scratch
 
 # Float32 maps of the picture's size that a pass holds at its peak: so many for each channel of the first width, and so
@@ -264,15 +266,6 @@ def _plain(name: str) -> str:
 # --- files
 
 
-class SomeFailed(UserError):
-    """Of several pictures some could not be stylized; ``reasons`` by path. The others are written."""
-
-    def __init__(self, reasons: dict[Path, str], count: int):
-        self.reasons = reasons
-        named = [why if str(path) in why else f"{path}: {why}" for path, why in reasons.items()]
-        super().__init__("\n  ".join([f"{len(reasons)} of {count} pictures failed:", *named]))
-
-
 def stylize_files(
     ckpt: str | Path,
     input: str | Path | Sequence[str | Path],
@@ -285,39 +278,55 @@ def stylize_files(
     scratch: str | Path | None = None,
     backend: str = "auto",
     precision: str = "auto",
-) -> Iterator[Path]:
-    """Stylize files one by one as the iterator is read, and give the path of each result ("-": nothing is given).
+    skip_existing: bool = False,
+    report: str | Path | None = None,
+    engine: str = "local",
+    workers: int | None = None,
+) -> Iterator[Any]:
+    """Stylize files as the iterator is read, and give the path of each result, in order ("-": nothing is given).
 
     ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
     ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
-    in pixels. ``tile``, ``scratch``, ``backend``, ``precision``: see :func:`load`. Raises UserError if the only picture
-    fails; of several, SomeFailed when the others are done.
+    in pixels. ``tile``, ``scratch``, ``backend``, ``precision``: see :func:`load`. ``skip_existing``: what has a result
+    is left out. ``report``: a file that gets a line of JSON for each picture, see :mod:`stylenet.outcomes`.
+    ``engine``: local, or ray, then ``workers`` of them and URIs too (strings then), as they are done: see
+    :mod:`stylenet.on_ray`. Raises UserError if the only picture fails; of several, SomeFailed when the others are done.
     """
     _check_options(size, quality, overwrite)
     _check_tile(tile)
+    existing = jobs.existing(overwrite, skip_existing)
+    _check_engine(engine, workers)
     inputs = [input] if isinstance(input, str | Path) else list(input)
     if not inputs or "" in inputs:  # an empty name, such as an unset variable of the shell, is not the folder here
         raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
     if output == "":
         raise UserError("output= is empty: give a file, a folder or -, or leave it out.")
+    start = partial(load, device=device, tile=tile, scratch=scratch, backend=backend, precision=precision)
+    if engine == "ray":
+        from stylenet import on_ray
+
+        yield from on_ray.stylize_files(
+            start, ckpt, inputs, output, size, quality, existing, report, workers, str(device)
+        )
+        return
     jobs.plan(inputs, output, "style")  # what is not there is told before the network is loaded
-    stylizer = load(ckpt, device, tile, scratch, backend, precision)
+    stylizer = start(ckpt)
     todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
     for job in todo:
         if job.target != jobs.STREAM:
             images.format_of(job.target)
-    if len(todo) == 1:
-        yield from _stylize_file(stylizer, todo[0], size, quality, overwrite)
+    if len(todo) == 1 and not (skip_existing or report):
+        picture = _read(todo[0], size, overwrite)
+        yield from _write(todo[0], _stylized(stylizer, todo[0], picture), quality)
         return
-    reasons: dict[Path, str] = {}
-    for job in tqdm(todo, desc=stylizer.name, unit="picture", file=sys.stderr, mininterval=0.5):
-        try:
-            yield from _stylize_file(stylizer, job, size, quality, overwrite)
-        except Exception as error:  # whatever one picture brings must not cost the others
-            known = isinstance(error, UserError)
-            reasons[job.source] = str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]
-    if reasons:
-        raise SomeFailed(reasons, len(todo))
+    from stylenet import folders  # what one picture does not need
+
+    steps = folders.Steps(
+        read=lambda job: _read(job, size, overwrite),
+        stylize=lambda job, picture: _stylized(stylizer, job, picture),
+        write=lambda job, picture: [*_write(job, picture, quality)],
+    )
+    yield from folders.run(todo, partial(folders.here, steps), existing, report, stylizer.name)
 
 
 def _check_options(size: Any, quality: Any, overwrite: Any) -> None:
@@ -329,18 +338,32 @@ def _check_options(size: Any, quality: Any, overwrite: Any) -> None:
         raise UserError(f"overwrite={overwrite}: give true or false.")
 
 
-def _stylize_file(stylizer: Stylizer, job: jobs.Job, size: int | None, quality: int, overwrite: bool) -> Iterator[Path]:
+def _check_engine(engine: Any, workers: Any) -> None:
+    if engine not in ("local", "ray"):
+        raise UserError(f"engine={engine}: give local or ray.")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise UserError(f"workers={workers}: give how many there shall be, such as workers=4, or leave it out.")
+    if workers is not None and engine != "ray":
+        raise UserError(f"workers={workers} is for engine=ray: add that, or leave workers= out.")
+
+
+def _read(job: jobs.Job, size: int | None, overwrite: bool) -> Picture:
     to_stream = job.target == jobs.STREAM
     if not to_stream and os.path.lexists(job.target) and not overwrite:
-        raise UserError(f"{job.target} exists: give overwrite=true to replace it, or another output=.")
+        raise UserError(jobs.exists(job.target))
     if to_stream and sys.stdout.isatty():
         raise UserError("The picture would go to the terminal: add output=picture.png, or > picture.png.")
     picture = images.read(_stdin() if job.source == jobs.STREAM else job.source)
-    if size is not None:
-        picture = images.fit_picture(picture, size)
+    return picture if size is None else images.fit_picture(picture, size)
+
+
+def _stylized(stylizer: Stylizer, job: jobs.Job, picture: Picture) -> Picture:
     with _bar(job.source.name) as bar:
-        picture = stylizer.picture(picture, progress=lambda part: bar.update(part - bar.n))
-    if to_stream:
+        return stylizer.picture(picture, progress=lambda part: bar.update(part - bar.n))
+
+
+def _write(job: jobs.Job, picture: Picture, quality: int) -> Iterator[Path]:
+    if job.target == jobs.STREAM:
         format = picture.format if picture.format in FORMATS.values() and picture.format != "GIF" else "PNG"
         images.write(sys.stdout.buffer, picture, quality, format)
         sys.stdout.buffer.flush()

@@ -1,0 +1,126 @@
+"""Many pictures: which are done already, how far it is, what failed. Knows nothing about networks or formats."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stylenet.errors import UserError
+from stylenet.images import Picture
+from stylenet.jobs import STREAM, Job
+from stylenet.outcomes import FAILED, SKIPPED, WRITTEN, Outcome, Place, Report, SomeFailed, reason
+from stylenet.pipeline import overlapped
+
+Tell = Callable[[Outcome], None]
+Way = Callable[[Sequence[Job], Tell], Iterator[Outcome]]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done to one picture; all but ``stylize`` in threads beside the main one."""
+
+    read: Callable[[Job], Picture]
+    stylize: Callable[[Job, Picture], Picture]
+    write: Callable[[Job, Picture], object]
+
+
+def run(
+    todo: Sequence[Job],
+    way: Way,
+    existing: str,
+    report: str | Path | None,
+    name: str,
+    there: Callable[[Place], bool] = os.path.lexists,
+) -> Iterator[Place]:
+    """The results' places as they come, with a progress bar called ``name``.
+
+    ``way`` does the work: it gives the outcomes, and tells each at once what it is given. ``existing``: see
+    :func:`stylenet.jobs.existing`; ``there`` says whether a result is. Raises SomeFailed at the end where some failed,
+    UserError if it was the only one, and where ``report`` cannot be written.
+    """
+    with Report(report) as lines:
+        rest = [job for job in todo if existing != "skip" or job.target == STREAM or not there(job.target)]
+        left = set(rest)
+        for job in todo:
+            if job not in left:
+                lines.add(Outcome(job.source, job.target, SKIPPED, "the result is there"))
+        reasons: dict[Place, str] = {}
+        shown = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
+        with tqdm(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
+            for outcome in way(rest, lines.add):
+                bar.update()
+                if outcome.status == FAILED:
+                    reasons[outcome.input] = outcome.reason or ""
+                elif outcome.output != STREAM:
+                    yield outcome.output
+    if reasons and len(todo) == 1:
+        raise UserError(*reasons.values())
+    if reasons:
+        raise SomeFailed(reasons, len(todo))
+
+
+@dataclass
+class _Work:
+    """One picture between two steps."""
+
+    job: Job
+    picture: Picture | None = None
+    shape: tuple[int, ...] = (0, 0)
+    reason: str | None = None
+    seconds: float = 0.0
+
+
+def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
+    """Stylize in this process: while one picture is stylized, the next are read and the last ones written."""
+
+    def tried(work: _Work, step: Callable[[], Picture | None]) -> _Work:
+        begin = time.perf_counter()
+        if work.reason is None:
+            try:
+                work.picture = step()
+            except Exception as error:  # whatever one picture brings must not cost the others
+                work.reason, work.picture = reason(error), None
+        work.seconds += time.perf_counter() - begin
+        return work
+
+    def read(job: Job) -> _Work:
+        work = _Work(job)
+        return tried(work, lambda: steps.read(job))
+
+    def stylize(work: _Work) -> _Work:
+        return tried(work, lambda: steps.stylize(work.job, _given(work)))
+
+    def write(work: _Work) -> Outcome:
+        def step() -> None:
+            picture = _given(work)
+            work.shape = picture.rgb.shape
+            steps.write(work.job, picture)
+
+        tried(work, step)
+        work.picture = None
+        outcome = _outcome(work)
+        tell(outcome)
+        return outcome
+
+    yield from overlapped(todo, read, stylize, write, lambda work: 0 if work.picture is None else _bytes(work.picture))
+
+
+def _given(work: _Work) -> Picture:
+    assert work.picture is not None
+    return work.picture
+
+
+def _bytes(picture: Picture) -> int:
+    return picture.rgb.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+
+
+def _outcome(work: _Work) -> Outcome:
+    places = (work.job.source, work.job.target)
+    if work.reason is not None:
+        return Outcome(*places, FAILED, work.reason, seconds=work.seconds)
+    height, width = work.shape[:2]
+    return Outcome(*places, WRITTEN, None, width, height, work.seconds)
