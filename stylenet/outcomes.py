@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,8 +74,9 @@ class Report:
         if self.path is not None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-                self._go_on()
+                self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+                if stat.S_ISREG(os.fstat(self._file).st_mode):  # a pipe or a terminal has nothing to go on with
+                    self._go_on()
             except OSError as error:
                 self.close()
                 raise self._unwritable(error) from error

@@ -31,7 +31,7 @@ def overlapped(
     source = iter(items)
     decoding: deque[Future[Work]] = deque()
     encoding: deque[tuple[int, Future[Result]]] = deque()
-    weight = 0  # of the item at work; those still being decoded are taken for its like
+    weight = most  # of the item at work; those still being decoded are taken for its like
     # Tasks are handed out one by one and none waits for room: at the interpreter's end there is nothing to hang on.
     decoder, encoder = ThreadPoolExecutor(THREADS, "decode"), ThreadPoolExecutor(THREADS, "encode")
 

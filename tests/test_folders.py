@@ -1,0 +1,297 @@
+"""Folders of pictures: overlapped steps, runs that are stopped and go on, the report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+
+from stylenet import checkpoint, images, nets, outcomes
+from stylenet.errors import UserError
+from stylenet.outcomes import Outcome, Report
+from stylenet.pipeline import AHEAD, overlapped
+from stylenet.stylize import SomeFailed, load, stylize_files
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    torch.manual_seed(0)
+    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
+    return checkpoint.save(tmp_path_factory.mktemp("ckpt") / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Eight pictures, no two alike, in the folder in and one below."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(8):
+        name = Path("in", *(["sub"] if number % 2 else []), f"{number}.{'png' if number % 3 else 'jpg'}")
+        name.parent.mkdir(parents=True, exist_ok=True)
+        Image.linear_gradient("L").resize((20 + number, 16)).rotate(40 * number).convert("RGB").save(name)
+    return tmp_path
+
+
+def lines(path="report.jsonl"):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+# --- overlapped steps
+
+
+def test_each_item_takes_the_three_steps_and_comes_out_in_order():
+    main = threading.current_thread()
+    places = {"decode": set(), "process": set(), "encode": set()}
+
+    def step(name):
+        def work(item):
+            number, *done = item
+            places[name].add(threading.current_thread() is main)
+            time.sleep(0.002 * (number % 3))  # so that later ones are ready first
+            return [number, *done, name]
+
+        return work
+
+    items = [[number] for number in range(30)]
+    found = overlapped(items, step("decode"), step("process"), step("encode"), lambda _: 1)
+    assert [*found] == [[number, "decode", "process", "encode"] for number in range(30)]
+    assert places == {"decode": {False}, "process": {True}, "encode": {False}}
+
+
+def test_items_that_are_too_heavy_to_wait_go_one_at_a_time():
+    def most_alive(weight):
+        alive, most, lock = 0, 0, threading.Lock()
+
+        def change(by):
+            nonlocal alive, most
+            with lock:
+                alive += by
+                most = max(most, alive)
+
+        def decode(number):
+            change(1)
+            return number
+
+        def process(number):
+            time.sleep(0.01)
+            return number
+
+        def encode(number):
+            change(-1)
+
+        assert len([*overlapped(range(12), decode, process, encode, lambda _: weight, most=100)]) == 12
+        return most
+
+    assert most_alive(101) == 1
+    assert 3 <= most_alive(1) <= 2 * AHEAD + 1
+
+
+@pytest.mark.parametrize("step", ["decode", "process", "encode"])
+def test_an_error_comes_out_and_no_thread_stays(step):
+    before = threading.active_count()
+
+    def do(name):
+        def work(number):
+            if name == step and number == 5:
+                raise KeyError("five")
+            return number
+
+        return work
+
+    with pytest.raises(KeyError, match="five"):
+        list(overlapped(range(99), do("decode"), do("process"), do("encode"), lambda _: 1))
+    assert threading.active_count() == before
+
+
+def test_stopped_early_it_reads_no_more_and_encodes_what_is_processed():
+    decoded, processed, encoded = [], [], []
+
+    def into(numbers):
+        return lambda number: numbers.append(number) or number
+
+    before = threading.active_count()
+    results = overlapped(range(10**6), into(decoded), into(processed), into(encoded), lambda _: 1)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    results.close()
+    assert sorted(encoded) == processed and len(decoded) <= len(processed) + AHEAD
+    assert threading.active_count() == before
+
+
+def test_reading_in_several_threads_leaves_the_warnings_as_they_were(folder):
+    """A picture so large that Pillow warns of it: in tests a warning would be an error, and fail the picture."""
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    try:
+        Image.MAX_IMAGE_PIXELS = 300
+        names = [*Path("in").rglob("*.*")] * 20
+        read = lambda name: images.read(name).rgb.shape  # noqa: E731
+        assert len([*overlapped(names, read, lambda work: work, lambda work: work, lambda _: 1)]) == len(names)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    assert list(warnings.filters) == filters
+
+
+# --- folders
+
+
+def test_a_folder_gives_what_its_pictures_give_one_by_one(tiny, folder):
+    paths = [*stylize_files(tiny, "in", "out", device="cpu")]
+    assert paths == [*map(Path, sorted(map(str, paths), key=lambda path: ("sub" in path, path)))] and len(paths) == 8
+    stylizer = load(tiny, "cpu")
+    for path in paths:
+        source = Path("in", *path.parts[1:]).with_stem(path.stem.removesuffix("_tiny"))
+        images.write("alone" + path.suffix, stylizer.picture(images.read(source)))
+        assert path.read_bytes() == Path("alone" + path.suffix).read_bytes()
+
+
+def test_a_stopped_run_goes_on_without_reading_what_is_done(tiny, folder, capsys):
+    run = stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl")
+    first = [next(run), next(run)]
+    run.close()
+    done = {path for path in Path("out").rglob("*.*")}
+    assert {*first} <= done and {line["output"] for line in lines()} == {str(path) for path in done}
+    for path in done:  # what is done is not read again: it would fail
+        Path("in", *path.parts[1:]).with_stem(path.stem.removesuffix("_tiny")).write_bytes(b"no picture")
+    capsys.readouterr()
+    rest = [*stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl", skip_existing=True)]
+    assert {*rest} | done == {*Path("out").rglob("*.*")} and len(rest) + len(done) == 8
+    assert f"{len(done)}/8" in capsys.readouterr().err  # counted from the beginning
+    assert sorted(line["output"] for line in lines()) == sorted(map(str, [*done, *rest]))
+    assert {line["status"] for line in lines()} == {"written"}
+
+
+def test_the_report_says_what_became_of_each_picture(tiny, folder):
+    Path("in/2.png").write_bytes(b"")
+    Path("out").mkdir()
+    Path("out/4_tiny.png").touch()
+    with pytest.raises(SomeFailed, match="1 of 8 pictures failed"):
+        list(stylize_files(tiny, "in", "out", size=10, device="cpu", report="some/report.jsonl", skip_existing=True))
+    said = {line["input"]: line for line in lines("some/report.jsonl")}
+    assert len(said) == 8
+    assert [*said["in/2.png"]] == ["input", "output", "status", "reason", "width", "height", "seconds"]
+    assert (said["in/2.png"]["status"], said["in/2.png"]["width"]) == ("failed", None)
+    assert "the file is empty" in said["in/2.png"]["reason"]
+    assert (said["in/4.png"]["status"], said["in/4.png"]["seconds"]) == ("skipped", 0)
+    assert said["in/0.jpg"] | {"seconds": 1} == {
+        **{"input": "in/0.jpg", "output": "out/0_tiny.jpg", "status": "written", "reason": None},
+        **{"width": 10, "height": 8, "seconds": 1},
+    }
+    assert said["in/0.jpg"]["seconds"] > 0
+
+
+def test_existing_results_are_refused_with_both_ways_out(tiny, folder):
+    list(stylize_files(tiny, "in", "out", device="cpu"))
+    with pytest.raises(SomeFailed, match="8 of 8.*\n.*overwrite=true to replace it, skip_existing=true to keep it"):
+        list(stylize_files(tiny, "in", "out", device="cpu"))
+
+
+def test_one_picture_can_be_reported_and_skipped_too(tiny, folder):
+    for _ in range(2):
+        list(stylize_files(tiny, "in/0.jpg", "out", device="cpu", report="report.jsonl", skip_existing=True))
+    assert [line["status"] for line in lines()] == ["written"]
+    Path("in/bad.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match="^Cannot read in/bad.jpg: the file is empty.$"):
+        list(stylize_files(tiny, "in/bad.jpg", "out", device="cpu", report="report.jsonl"))
+    assert [line["status"] for line in lines()] == ["written", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"overwrite": True, "skip_existing": True}, "overwrite=true and skip_existing=true contradict each other"),
+        ({"skip_existing": "maybe"}, "skip_existing=maybe: give true or false"),
+        ({"report": "in/0.jpg"}, "report=in/0.jpg holds something else than a report: give another file"),
+        ({"report": "in"}, "Cannot write report=in: Is a directory"),
+        ({"engine": "cluster"}, "engine=cluster: give local or ray"),
+        ({"workers": 2}, "workers=2 is for engine=ray"),
+        ({"engine": "ray", "workers": 0}, "workers=0: give how many"),
+    ],
+)
+def test_options_that_make_no_sense(tiny, folder, options, message):
+    before = Path("in/0.jpg").read_bytes()
+    with pytest.raises(UserError, match=message):
+        list(stylize_files(tiny, "in", "out", device="cpu", **options))
+    assert Path("in/0.jpg").read_bytes() == before and not Path("out").exists()
+
+
+# --- the report as a file
+
+
+def outcome(name, status="written"):
+    return Outcome(f"{name}.jpg", f"{name}_s.jpg", status)
+
+
+@pytest.mark.parametrize("kept", [1, 11, 40, 199])
+def test_a_line_that_a_kill_cut_short_is_dropped(tmp_path, kept):
+    path = tmp_path / "report.jsonl"
+    with Report(path) as report:
+        report.add(outcome("a"))
+        report.add(outcome("b"))
+    whole = path.read_bytes()
+    second = whole.index(b"\n") + 1
+    for start in (0, second):  # the first line or the second one is cut
+        path.write_bytes(whole[: min(start + kept, len(whole) - 1)])
+        before = [*outcomes.read(path)]
+        with Report(path) as report:
+            report.add(outcome("c"))
+        assert [line["input"] for line in lines(path)] == ["a.jpg"] * (len(before) and 1) + ["c.jpg"]
+
+
+@pytest.mark.parametrize("text", ["\n", "hello", "{}\n", '{"kind": "evaluation"}\n', "[1]\n", "\xff\xd8"])
+def test_files_that_are_no_report_stay_as_they_are(tmp_path, text):
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match="notes.txt holds something else than a report"):
+        Report(path)
+    assert path.read_text() == text
+
+
+def test_a_report_without_room_says_so():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(UserError, match="Cannot write report=/dev/full"), Report("/dev/full") as report:
+        report.add(outcome("a"))
+
+
+# --- the script, stopped
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_a_script_that_is_stopped_leaves_whole_files_and_goes_on(tiny, tmp_path, monkeypatch, by):
+    count = 60
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for number in range(count):
+        Image.effect_noise((200, 150), 90).convert("RGB").save(tmp_path / "in" / f"{number:02}.png")
+    words = [f"ckpt={tiny}", "input=in", "output=out", "device=cpu", "report=report.jsonl"]
+    command = [sys.executable, str(ROOT / "scripts" / "stylize.py"), *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdout.readline()
+        process.send_signal(by)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if by == signal.SIGINT else -by)
+    made = [*(tmp_path / "out").glob("[!.]*")]
+    assert 3 <= len(made) < count
+    for path in made:
+        images.read(path)
+    written = [line["output"] for line in outcomes.read(tmp_path / "report.jsonl")]
+    if by == signal.SIGINT:
+        assert "Traceback" not in errors
+        assert not [*(tmp_path / "out").glob(".*")]
+        assert sorted(written) == sorted(f"out/{path.name}" for path in made)
+    times = {path: path.stat().st_mtime_ns for path in made}
+    rest = [*stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl", skip_existing=True)]
+    assert len(rest) == count - len(made)
+    assert {path: path.stat().st_mtime_ns for path in made} == times
+    said = [line["input"] for line in lines(tmp_path / "report.jsonl")]
+    assert sorted(said) == [f"in/{number:02}.png" for number in range(count)]

@@ -1,0 +1,181 @@
+"""The same folder on a Ray cluster of two workers on this machine, one of which is killed."""
+
+import json
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from stylenet import checkpoint, images, nets, on_ray
+from stylenet.errors import UserError
+from stylenet.stylize import SomeFailed, load, stylize_files
+
+with warnings.catch_warnings(action="ignore"):
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.data")
+    fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    environment = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(action="ignore"):
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        room = {"object_store_memory": 100 * 2**20}
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **room)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    torch.manual_seed(0)
+    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
+    return checkpoint.save(tmp_path_factory.mktemp("ckpt") / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
+
+
+def photos(folder, count, size=(20, 16)):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.linear_gradient("L").resize(size).rotate(7 * number).convert("RGB").save(folder / f"{number:03}.png")
+
+
+def on_cluster(ckpt, *args, **options):
+    with warnings.catch_warnings(action="ignore"):  # Ray's own
+        yield from stylize_files(ckpt, *args, device="cpu", backend="torch", engine="ray", workers=2, **options)
+
+
+def lines(path="report.jsonl"):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def workers():
+    """The processes of Ray Data's workers, by the name that Ray gives them."""
+    found = []
+    for place in Path("/proc").iterdir():
+        try:
+            if place.name.isdecimal() and b"_Called" in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+        except OSError:
+            pass
+    return found
+
+
+def stylized(start, ckpt, folder, **options):
+    usual = {"size": None, "quality": 95, "existing": "refuse", "report": None, "workers": 2, "device": "cpu"}
+    with warnings.catch_warnings(action="ignore"):  # Ray's own
+        yield from on_ray.stylize_files(start, ckpt, [folder], "out", **usual | options)
+
+
+def test_a_killed_worker_costs_nothing(cluster, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "in" / "sub", 60, (400, 300))
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    results = on_cluster(tiny, "in", "out", report="report.jsonl")
+    done = [next(results)]
+    at_work = workers()
+    assert at_work
+    os.kill(at_work[-1], signal.SIGKILL)
+    assert len([*Path("out").rglob("[!.]*.png")]) < 50  # in the middle
+    with pytest.raises(SomeFailed, match="1 of 61 pictures failed:") as caught:
+        for path in results:
+            done.append(path)
+    assert caught.value.reasons == {Path("in/bad.png"): "Cannot read in/bad.png: the file is empty."}
+    assert sorted(done) == [Path(f"out/sub/{number:03}_tiny.png") for number in range(60)]
+    stylizer = load(tiny, "cpu", backend="torch")
+    for path in done[::9]:
+        expected = stylizer.picture(images.read(Path("in/sub", path.name.replace("_tiny", ""))))
+        assert (images.read(path).rgb == expected.rgb).all()
+    said = {line["input"]: line["status"] for line in lines()}
+    assert len(said) == len(lines()) == 61 and [*said.values()].count("written") == 60
+
+
+def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(on_ray, "RETRIES", 0)  # each costs a start
+    photos(tmp_path / "in", 4)
+    Image.new("RGB", (13, 13)).save("in/deadly.png")
+
+    def start(file, **options):
+        stylizer = load(file, **{"device": "cpu", "backend": "torch"} | options)
+        usual = stylizer.picture
+        stylizer.picture = lambda picture: os._exit(1) if picture.rgb.shape == (13, 13, 3) else usual(picture)
+        return stylizer
+
+    with pytest.raises(SomeFailed, match="1 of 5 .*\n.*in/deadly.png: the worker at it died"):
+        list(stylized(start, tiny, "in", workers=1))
+    assert len([*Path("out").glob("[!.]*")]) == 4
+
+
+def test_uris(cluster, tiny, tmp_path, monkeypatch):
+    """memory:// is seen by this process alone: the pictures go to the workers and come back."""
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "in", 5)
+    memory = fsspec.filesystem("memory")
+    for path in Path("in").iterdir():
+        memory.pipe_file(f"/photos/sub/{path.name}", path.read_bytes())
+    memory.pipe_file("/photos/sub/notes.txt", b"")
+    memory.pipe_file("/photos/sub/.hidden.png", b"")
+    memory.pipe_file("/photos/bad.png", b"no picture")
+    memory.pipe_file("/painted/sub/000_tiny.png", b"there")
+    with pytest.raises(SomeFailed, match="1 of 6 .*\n  Cannot read memory://photos/bad.png: it is not a picture"):
+        list(on_cluster(tiny, "memory://photos", "memory://painted", skip_existing=True, report="report.jsonl"))
+    assert memory.cat_file("/painted/sub/000_tiny.png") == b"there"
+    written = [line for line in lines() if line["status"] == "written"]
+    assert sorted(line["output"] for line in written) == [
+        f"memory://painted/sub/{number:03}_tiny.png" for number in range(1, 5)
+    ]
+    [*stylize_files(tiny, "in", "out", device="cpu", backend="torch")]
+    for number in range(1, 5):
+        painted = memory.cat_file(f"/painted/sub/{number:03}_tiny.png")
+        assert painted == Path(f"out/{number:03}_tiny.png").read_bytes()
+
+
+def test_files_by_their_uris(tiny, tmp_path):
+    """All results are there: nothing is left for a cluster to do."""
+    photos(tmp_path / "in", 2)
+    [*stylize_files(tiny, tmp_path / "in", tmp_path / "out", device="cpu")]
+    report = tmp_path / "report.jsonl"
+    places = f"file://{tmp_path}/in", f"file://{tmp_path}/out"
+    assert [*on_cluster(tiny, *places, skip_existing=True, report=report)] == []
+    assert [line["output"] for line in lines(report)] == [f"{tmp_path}/out/{number:03}_tiny.png" for number in range(2)]
+
+
+# --- mistakes; none of these reaches a worker but the last
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "message"),
+    [
+        ("memory://nowhere", None, "input=memory://nowhere: there are no pictures here"),
+        ("nothing://x/y.jpg", None, "input=nothing://x/y.jpg cannot be reached"),
+        ("-", None, "engine=ray works on files"),
+        ("in", "-", "engine=ray works on files"),
+        ("absent", None, "there is no such file or folder"),
+    ],
+)
+def test_places_that_do_not_suit(tiny, tmp_path, monkeypatch, inputs, output, message):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "in", 2)
+    with pytest.raises(UserError, match=message):
+        list(on_cluster(tiny, inputs, output))
+
+
+def test_without_ray_the_extra_is_named(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"engine=ray needs Ray: pip install 'stylenet\[ray\]'"):
+        list(on_cluster(tiny, "in"))
+
+
+def test_what_the_workers_lack_ends_the_run_in_a_line(cluster, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "in", 2)
+    with warnings.catch_warnings(action="ignore"), pytest.raises(UserError, match="device=cuda:77: there is no such"):
+        list(stylize_files(tiny, "in", "out", device="cuda:77", engine="ray", workers=1))
