@@ -34,20 +34,21 @@ def run(
     existing: str,
     report: str | Path | None,
     name: str,
-    there: Callable[[Place], bool] = os.path.lexists,
+    there: Callable[[Path], bool] = os.path.lexists,
+    place: Callable[[Path], Place] = Path,
 ) -> Iterator[Place]:
     """The results' places as they come, with a progress bar called ``name``.
 
     ``way`` does the work: it gives the outcomes, and tells each at once what it is given. ``existing``: see
-    :func:`stylenet.jobs.existing`; ``there`` says whether a result is. Raises SomeFailed at the end where some failed,
-    UserError if it was the only one, and where ``report`` cannot be written.
+    :func:`stylenet.jobs.existing`; ``there`` says whether a result is, ``place`` what a job's path stands for. Raises
+    SomeFailed at the end where some failed, UserError if it was the only one, and where ``report`` cannot be written.
     """
     with Report(report) as lines:
         rest = [job for job in todo if existing != "skip" or job.target == STREAM or not there(job.target)]
         left = set(rest)
         for job in todo:
             if job not in left:
-                lines.add(Outcome(job.source, job.target, SKIPPED, "the result is there"))
+                lines.add(Outcome(place(job.source), place(job.target), SKIPPED, "the result is there"))
         reasons: dict[Place, str] = {}
         shown = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
         with tqdm(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:

@@ -72,7 +72,7 @@ def stylize_files(
             with _cluster(ray):
                 yield from _outcomes(ray, work, rest, tell, workers, device)
 
-    yield from folders.run(todo, way, existing, report, name, there.__contains__)
+    yield from folders.run(todo, way, existing, report, name, there.__contains__, remote.place)
 
 
 def _outcomes(

@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def test_stopped_early_it_reads_no_more_and_encodes_what_is_processed():
         return lambda number: numbers.append(number) or number
 
     before = threading.active_count()
-    results = overlapped(range(10**6), into(decoded), into(processed), into(encoded), lambda _: 1)
+    results: Any = overlapped(range(10**6), into(decoded), into(processed), into(encoded), lambda _: 1)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     results.close()
     assert sorted(encoded) == processed and len(decoded) <= len(processed) + AHEAD
@@ -152,7 +153,7 @@ def test_a_folder_gives_what_its_pictures_give_one_by_one(tiny, folder):
 
 
 def test_a_stopped_run_goes_on_without_reading_what_is_done(tiny, folder, capsys):
-    run = stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl")
+    run: Any = stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl")
     first = [next(run), next(run)]
     run.close()
     done = {path for path in Path("out").rglob("*.*")}

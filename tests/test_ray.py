@@ -1,11 +1,13 @@
 """The same folder on a Ray cluster of two workers on this machine, one of which is killed."""
 
+import io
 import json
 import os
 import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,26 +77,44 @@ def stylized(start, ckpt, folder, **options):
 
 
 def test_a_killed_worker_costs_nothing(cluster, tiny, tmp_path, monkeypatch):
+    """From a folder and a URI to a URI. memory:// is seen by this process alone: its pictures go with the work."""
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "in" / "sub", 60, (400, 300))
-    (tmp_path / "in" / "bad.png").write_bytes(b"")
-    results = on_cluster(tiny, "in", "out", report="report.jsonl")
+    Path("in/bad.png").write_bytes(b"")
+    memory = fsspec.filesystem("memory")
+    for path in sorted(Path("in/sub").iterdir())[:4]:
+        memory.pipe_file(f"/photos/more/{path.name}", path.read_bytes())
+    memory.pipe_file("/photos/more/notes.txt", b"")
+    memory.pipe_file("/photos/more/.hidden.png", b"")
+    memory.pipe_file("/photos/bad.png", b"no picture")
+    memory.pipe_file("/painted/more/000_tiny.png", b"there")
+    options = {"report": "report.jsonl", "skip_existing": True}
+    results = on_cluster(tiny, ["in", "memory://photos"], "memory://painted", **options)
     done = [next(results)]
     at_work = workers()
     assert at_work
     os.kill(at_work[-1], signal.SIGKILL)
-    assert len([*Path("out").rglob("[!.]*.png")]) < 50  # in the middle
-    with pytest.raises(SomeFailed, match="1 of 61 pictures failed:") as caught:
-        for path in results:
+    with pytest.raises(SomeFailed, match="2 of 66 pictures failed:") as caught:
+        for number, path in enumerate(results):
+            assert number > 0 or len(memory.find("/painted")) < 50  # killed in the middle
             done.append(path)
-    assert caught.value.reasons == {Path("in/bad.png"): "Cannot read in/bad.png: the file is empty."}
-    assert sorted(done) == [Path(f"out/sub/{number:03}_tiny.png") for number in range(60)]
+    assert caught.value.reasons == {
+        Path("in/bad.png"): "Cannot read in/bad.png: the file is empty.",
+        "memory://photos/bad.png": "Cannot read memory://photos/bad.png: it is not a picture, or is damaged, or of a "
+        "kind unknown to Pillow.",
+    }
+    expected = [f"sub/{number:03}" for number in range(60)] + [f"more/{number:03}" for number in range(1, 4)]
+    assert sorted(done) == sorted(f"memory://painted/{name}_tiny.png" for name in expected)
+    assert memory.cat_file("/painted/more/000_tiny.png") == b"there"
     stylizer = load(tiny, "cpu", backend="torch")
-    for path in done[::9]:
-        expected = stylizer.picture(images.read(Path("in/sub", path.name.replace("_tiny", ""))))
-        assert (images.read(path).rgb == expected.rgb).all()
+    for name in [*expected[::9], "more/003"]:
+        painted = images.read(io.BytesIO(memory.cat_file(f"/painted/{name}_tiny.png")))
+        picture = stylizer.picture(images.read(f"in/sub/{name[-3:]}.png"))
+        assert (painted.rgb == picture.rgb).all()
     said = {line["input"]: line["status"] for line in lines()}
-    assert len(said) == len(lines()) == 61 and [*said.values()].count("written") == 60
+    assert len(said) == len(lines()) == 66
+    assert sorted(said.values()) == ["failed"] * 2 + ["skipped"] + ["written"] * 63
+    assert said["memory://photos/more/000.png"] == "skipped"
 
 
 def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp_path, monkeypatch):
@@ -104,7 +124,7 @@ def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp
     Image.new("RGB", (13, 13)).save("in/deadly.png")
 
     def start(file, **options):
-        stylizer = load(file, **{"device": "cpu", "backend": "torch"} | options)
+        stylizer: Any = load(file, **{"device": "cpu", "backend": "torch"} | options)
         usual = stylizer.picture
         stylizer.picture = lambda picture: os._exit(1) if picture.rgb.shape == (13, 13, 3) else usual(picture)
         return stylizer
@@ -114,34 +134,10 @@ def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp
     assert len([*Path("out").glob("[!.]*")]) == 4
 
 
-def test_uris(cluster, tiny, tmp_path, monkeypatch):
-    """memory:// is seen by this process alone: the pictures go to the workers and come back."""
-    monkeypatch.chdir(tmp_path)
-    photos(tmp_path / "in", 5)
-    memory = fsspec.filesystem("memory")
-    for path in Path("in").iterdir():
-        memory.pipe_file(f"/photos/sub/{path.name}", path.read_bytes())
-    memory.pipe_file("/photos/sub/notes.txt", b"")
-    memory.pipe_file("/photos/sub/.hidden.png", b"")
-    memory.pipe_file("/photos/bad.png", b"no picture")
-    memory.pipe_file("/painted/sub/000_tiny.png", b"there")
-    with pytest.raises(SomeFailed, match="1 of 6 .*\n  Cannot read memory://photos/bad.png: it is not a picture"):
-        list(on_cluster(tiny, "memory://photos", "memory://painted", skip_existing=True, report="report.jsonl"))
-    assert memory.cat_file("/painted/sub/000_tiny.png") == b"there"
-    written = [line for line in lines() if line["status"] == "written"]
-    assert sorted(line["output"] for line in written) == [
-        f"memory://painted/sub/{number:03}_tiny.png" for number in range(1, 5)
-    ]
-    [*stylize_files(tiny, "in", "out", device="cpu", backend="torch")]
-    for number in range(1, 5):
-        painted = memory.cat_file(f"/painted/sub/{number:03}_tiny.png")
-        assert painted == Path(f"out/{number:03}_tiny.png").read_bytes()
-
-
 def test_files_by_their_uris(tiny, tmp_path):
     """All results are there: nothing is left for a cluster to do."""
     photos(tmp_path / "in", 2)
-    [*stylize_files(tiny, tmp_path / "in", tmp_path / "out", device="cpu")]
+    list(stylize_files(tiny, tmp_path / "in", tmp_path / "out", device="cpu"))
     report = tmp_path / "report.jsonl"
     places = f"file://{tmp_path}/in", f"file://{tmp_path}/out"
     assert [*on_cluster(tiny, *places, skip_existing=True, report=report)] == []
