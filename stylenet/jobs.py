@@ -93,6 +93,8 @@ def in_files(value: str, output: str | Path | None) -> list[Found]:
         raise UserError(f"input={value} is neither a file nor a folder.")
     if any(letter in value for letter in "*?["):
         return _matching(value)
+    if "://" in value:
+        raise UserError(f"input={value}: there is no such file or folder; URIs are for engine=ray.")
     near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
     hint = f" Did you mean {path.parent / near[0]}?" if near else ""
     raise UserError(f"input={value}: there is no such file or folder.{hint}")

@@ -222,6 +222,11 @@ def test_options_that_make_no_sense(tiny, folder, options, message):
     assert Path("in/0.jpg").read_bytes() == before and not Path("out").exists()
 
 
+def test_a_uri_without_a_cluster_says_what_it_is_for(tiny, folder):
+    with pytest.raises(UserError, match="input=s3://bucket/in: .*URIs are for engine=ray"):
+        list(stylize_files(tiny, "s3://bucket/in", device="cpu"))
+
+
 # --- the report as a file
 
 

@@ -59,12 +59,15 @@ def lines(path="report.jsonl"):
 
 
 def workers():
-    """The processes of Ray Data's workers, by the name that Ray gives them."""
+    """The processes of Ray Data's workers, by the name that Ray gives them, that this process has brought about."""
     found = []
     for place in Path("/proc").iterdir():
         try:
             if place.name.isdecimal() and b"_Called" in (place / "cmdline").read_bytes():
-                found.append(int(place.name))
+                above = int(place.name)
+                while above > 1 and above != os.getpid():
+                    above = int(Path(f"/proc/{above}/stat").read_text().rpartition(")")[2].split()[1])
+                found += [int(place.name)] if above == os.getpid() else []
         except OSError:
             pass
     return found
