@@ -1,5 +1,6 @@
 """Folders of pictures: overlapped steps, runs that are stopped and go on, the report."""
 
+import io
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ def test_items_that_are_too_heavy_to_wait_go_one_at_a_time():
             return number
 
         def encode(number):
+            time.sleep(0.02)
             change(-1)
 
         assert len([*overlapped(range(12), decode, process, encode, lambda _: weight, most=100)]) == 12
@@ -126,16 +129,31 @@ def test_stopped_early_it_reads_no_more_and_encodes_what_is_processed():
     assert threading.active_count() == before
 
 
-def test_reading_in_several_threads_leaves_the_warnings_as_they_were(folder):
-    """A picture so large that Pillow warns of it: in tests a warning would be an error, and fail the picture."""
-    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
-    try:
-        Image.MAX_IMAGE_PIXELS = 300
-        names = [*Path("in").rglob("*.*")] * 20
-        read = lambda name: images.read(name).rgb.shape  # noqa: E731
-        assert len([*overlapped(names, read, lambda work: work, lambda work: work, lambda _: 1)]) == len(names)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+def test_reading_in_several_threads_leaves_the_warnings_as_they_were(monkeypatch):
+    """One is done while another begins a picture that Pillow warns of: a warning is an error here, and fails it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    first_is_in, second_is_in, first_is_done = (threading.Event() for _ in range(3))
+    filters = list(warnings.filters)
+
+    def picture(into, wait_for):
+        class Waiting(io.BytesIO):
+            def read(self, *size):
+                into.set()
+                assert wait_for.wait(10)
+                return super().read(*size)
+
+        file = Waiting()
+        Image.new("RGB", (20, 20)).save(file, "PNG")
+        file.seek(0)
+        return file
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(images.open_rgb, picture(first_is_in, second_is_in))
+        assert first_is_in.wait(10)
+        second = threads.submit(images.open_rgb, picture(second_is_in, first_is_done))
+        assert first.result().size == (20, 20)
+        first_is_done.set()
+        assert second.result().size == (20, 20)
     assert list(warnings.filters) == filters
 
 
