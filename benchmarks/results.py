@@ -44,6 +44,7 @@ OTHERS = {  # file: (what it holds, where it is told of, the command)
     "speed_2_cores.json": ("ours against the common recipe", "speed.md", "python scripts/benchmark.py quick=true"),
     "gains_2_cores.json": ("what each gain in speed is worth", "speed.md", "python benchmarks/gains.py"),
     "light_designs.json": ("light networks", "notes.md", "python benchmarks/designs.py"),
+    "hostile.json": ("hundreds of hostile files: what became of each kind", "notes.md", "python benchmarks/hostile.py"),
     "warm_start.json": ("how soon a new painting is learned", "notes.md", "python benchmarks/warm_start.py"),
     "kill_resume.json": ("runs that were killed and resumed", "../README.md", "python benchmarks/kill_resume.py"),
     "leaks.json": ("memory over 2,000 steps", "../README.md", "python benchmarks/leaks.py"),

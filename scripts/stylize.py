@@ -10,11 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 def main(config: DictConfig) -> None:
     from tqdm import tqdm
 
+    from stylenet import opening
     from stylenet.memory import keep_freed_memory
     from stylenet.stylize import SomeFailed, stylize_files  # torch costs seconds: mistakes in the options come first
 
     keep_freed_memory()
     options: Any = OmegaConf.to_container(config, resolve=True)
+    opening.allow(options.pop("megapixels"))
     try:
         for path in stylize_files(**options):
             tqdm.write(str(path))  # not through the progress bar

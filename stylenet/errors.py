@@ -8,3 +8,8 @@ class UserError(Exception):
 def one_line(error: Exception) -> str:
     """What an exception says, without its line breaks."""
     return " ".join(str(error).split())
+
+
+def shown(name: object) -> str:
+    """A file's name as part of a message: in one line, and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(name))

@@ -93,7 +93,7 @@ def export(
 
 def _check_options(format: str, pixels: str, half: Any, overwrite: Any) -> None:
     for option, given, known in (("format", format, FORMATS), ("pixels", pixels, PIXELS)):
-        if given not in known:
+        if not isinstance(given, str) or given not in known:
             raise UserError(f"{option}={given}: allowed are {', '.join(known)}.")
     for option, given in (("half", half), ("overwrite", overwrite)):
         if not isinstance(given, bool):
@@ -103,8 +103,9 @@ def _check_options(format: str, pixels: str, half: Any, overwrite: Any) -> None:
 def _check_target(target: Path, suffix: str, overwrite: bool) -> None:
     if target.suffix != suffix:
         raise UserError(f"output={target}: the name must end in {suffix}.")
-    if os.path.lexists(target) and not overwrite:
-        raise UserError(f"{target} exists: give overwrite=true to replace it, or another output=.")
+    for file in [target, target.with_suffix(".bin")] if suffix == ".xml" else [target]:
+        if os.path.lexists(file) and not overwrite:
+            raise UserError(f"{file} exists: give overwrite=true to replace it, or another output=.")
     writable(target)
 
 

@@ -6,10 +6,6 @@ Whatever a file holds, what comes out is upright (EXIF applied), in sRGB (ICC ap
 import io
 import math
 import os
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +18,7 @@ from torch import Tensor
 from stylenet import metadata, sixteen_bit, srgb
 from stylenet.errors import UserError
 from stylenet.files import replacing
+from stylenet.opening import Source, opened
 
 IMAGE_SUFFIXES = frozenset(
     ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .mpo .pbm .pcx .pgm .png .pnm .ppm .psd .qoi .sgi"
@@ -39,9 +36,6 @@ _ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
 _QUALITY = {"JPEG", "WEBP", "AVIF"}
 _TAGGED = {"JPEG", "PNG", "WEBP", "AVIF"}  # hold a profile and EXIF
 _BAND = 256  # rows
-_RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
-
-Source = str | os.PathLike[str] | BinaryIO | Image.Image
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def open_rgb(source: Source, at_least: int | None = None) -> Image.Image:
     ``at_least``: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size, much faster, as long as its shorter side keeps
     this many pixels. Raises UserError with the file's name and the reason where it cannot be read.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         if at_least and not isinstance(source, Image.Image):
             scale = at_least / min(image.size)
             image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
@@ -93,7 +87,7 @@ def read(source: Source) -> Picture:
     """
     if not isinstance(source, str | os.PathLike | Image.Image):
         source = io.BytesIO(source.read())  # a pipe cannot be read twice
-    with _opened(source) as image:
+    with opened(source) as image:
         deep = sixteen_bit.claims(image)
         halves = _halves(image, source)
         upright = _upright(image, isinstance(source, Image.Image))
@@ -113,62 +107,6 @@ def _halves(image: Image.Image, source: Source) -> tuple[Image.Image, Image.Imag
     if isinstance(source, Image.Image):
         return None  # Pillow has already dropped what there was
     return sixteen_bit.halves(image, io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source)
-
-
-_quiet_lock, _quiet_blocks = threading.Lock(), [0]
-_quiet_stack = ExitStack()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings, also where several threads read: the first in silences them, the last out undoes that."""
-    with _quiet_lock:
-        _quiet_blocks[0] += 1
-        if _quiet_blocks[0] == 1:
-            _quiet_stack.enter_context(warnings.catch_warnings(action="ignore"))
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_blocks[0] -= 1
-            if _quiet_blocks[0] == 0:
-                _quiet_stack.close()
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[Image.Image]:
-    """An open Pillow image; whatever its decoder raises inside the block becomes a UserError that names the file."""
-    name = source if isinstance(source, str | os.PathLike) else getattr(source, "filename", "") or "the picture"
-    try:
-        # No warnings: a large or slightly broken picture can either be read, or an error says why not.
-        with _quiet():
-            if isinstance(source, Image.Image):
-                yield source
-            else:
-                # Not by its name: Pillow would map it into memory, which scrambles a deep grey TIFF that is turned.
-                handle = open(source, "rb") if isinstance(source, str | os.PathLike) else nullcontext(source)
-                with handle as file, Image.open(file) as image:
-                    if image.format in _RUNS_PROGRAMS:
-                        raise OSError("it is a drawing, not a photo; save it as PNG first")
-                    yield image
-    except UserError:
-        raise
-    except Exception as error:  # a hostile file can make a decoder raise nearly anything
-        raise UserError(f"Cannot read {name}: {_reason(error, source)}.") from error
-
-
-def _reason(error: Exception, source: Source) -> str:
-    if isinstance(error, Image.DecompressionBombError):
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        return f"it has more than {limit} million pixels, the most that is opened; make it smaller first"
-    if isinstance(error, Image.UnidentifiedImageError):
-        empty = isinstance(source, str | os.PathLike) and Path(source).stat().st_size == 0
-        return "the file is empty" if empty else "it is not a picture, or is damaged, or of a kind unknown to Pillow"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for it"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[0].lower() + error.strerror[1:]
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _upright(image: Image.Image, copied: bool) -> Image.Image:

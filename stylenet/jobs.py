@@ -12,6 +12,7 @@ from stylenet.errors import UserError
 from stylenet.images import FORMATS, IMAGE_SUFFIXES
 
 STREAM = Path("-")  # stdin or stdout
+_LONGEST = 248  # bytes of a file's name, of the 255 that most systems take: _apart may add a number
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,10 @@ def _mirrored(one: Found, output: Path) -> Path:
 def _named(source: Path, folder: Path, style: str) -> Path:
     """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours."""
     suffix = source.suffix if source.suffix.lower() in FORMATS.keys() - {".gif"} else ".png"
-    stem = "stdin" if source == STREAM else source.stem
-    return folder / f"{stem}_{style}{suffix}"
+    stem, end = "stdin" if source == STREAM else source.stem, f"_{style}{suffix}"
+    while len(os.fsencode(stem + end)) > _LONGEST:
+        stem = stem[:-1]
+    return folder / f"{stem}{end}"
 
 
 def _apart(targets: Iterable[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylenet.errors import UserError
+from stylenet.errors import UserError, one_line, shown
 
 Place = Path | str  # a file here, or a URI
 START = b'{"input": '  # of every line
@@ -49,13 +49,13 @@ class SomeFailed(UserError):
 
     def __init__(self, reasons: dict[Any, str], count: int):
         self.reasons = reasons
-        named = [why if str(path) in why else f"{path}: {why}" for path, why in reasons.items()]
+        named = [why if shown(path) in why else f"{shown(path)}: {why}" for path, why in reasons.items()]
         super().__init__("\n  ".join([f"{len(reasons)} of {count} pictures failed:", *named]))
 
 
 def reason(error: Exception) -> str:
     """In a line. Only a UserError is written for people: of others it is said what they are."""
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
 
 
 class Report:

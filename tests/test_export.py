@@ -186,15 +186,18 @@ def test_the_check_is_on_odd_sizes_and_several_pictures(tiny):
     ("options", "message"),
     [
         ({"format": "tflite"}, "format=tflite: allowed are onnx, torchscript, torch_export, openvino."),
+        ({"format": ["onnx", "openvino"]}, "format=['onnx', 'openvino']: allowed are onnx, torchscript"),
         ({"format": "onnx", "pixels": "int8"}, "pixels=int8: allowed are float, uint8."),
         ({"format": "onnx", "half": 1}, "half=1: give true or false."),
         ({"format": "onnx", "output": "x.pt"}, "output=x.pt: the name must end in .onnx."),
         ({"format": "torchscript", "output": "there.pt"}, "there.pt exists: give overwrite=true"),
+        ({"format": "openvino", "output": "there.xml"}, "there.bin exists: give overwrite=true"),
     ],
 )
 def test_mistakes(tiny, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     Path("there.pt").touch()
+    Path("there.bin").touch()
     with pytest.raises(UserError) as error:
         export(tiny[0], **options)
     assert message in str(error.value)

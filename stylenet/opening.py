@@ -1,0 +1,122 @@
+"""Picture files opened without trust: whatever is wrong with one becomes a UserError that names it.
+
+Nothing in a file may run a program, keep the reader waiting, take more memory than there is or write to the terminal.
+"""
+
+import ctypes
+import math
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from stylenet import sixteen_bit
+from stylenet.errors import UserError, shown
+from stylenet.memory import free_memory
+
+Source = str | os.PathLike[str] | BinaryIO | Image.Image
+
+_RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
+_LONGEST = 200  # letters of a reason: some decoders quote what they found in the file
+_BYTES, _BYTES_DEEP = 13, 28  # of memory for each pixel of 8 bits or more, reading and resizing: measured
+
+
+_quiet_lock, _quiet_blocks = threading.Lock(), [0]
+_quiet_stack = ExitStack()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings, also where several threads read: the first in silences them, the last out undoes that."""
+    with _quiet_lock:
+        _quiet_blocks[0] += 1
+        if _quiet_blocks[0] == 1:
+            _quiet_stack.enter_context(warnings.catch_warnings(action="ignore"))
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_blocks[0] -= 1
+            if _quiet_blocks[0] == 0:
+                _quiet_stack.close()
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[Image.Image]:
+    """An open Pillow image; whatever its decoder raises inside the block becomes a UserError that names the file."""
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "filename", "") or "the picture"
+    try:
+        # No warnings: a large or slightly broken picture can either be read, or an error says why not.
+        with _quiet():
+            if isinstance(source, Image.Image):
+                yield source
+            else:
+                _silence_libtiff()
+                # Not by its name: Pillow would map it into memory, which scrambles a deep grey TIFF that is turned.
+                handle = _file(source) if isinstance(source, str | os.PathLike) else nullcontext(source)
+                with handle as file, Image.open(file) as image:
+                    if image.format in _RUNS_PROGRAMS:
+                        raise OSError("it is a drawing, not a photo; save it as PNG first")
+                    _require_memory(image)
+                    yield image
+    except UserError:
+        raise
+    except Exception as error:  # a hostile file can make a decoder raise nearly anything
+        raise UserError(f"Cannot read {shown(name)}: {_reason(error, source)}.") from error
+
+
+def _file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The opened file; what is none, such as a pipe, could keep the reader waiting forever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("it is a folder" if os.path.isdir(path) else "it is a pipe or a device, not a file")
+    return open(path, "rb")
+
+
+@lru_cache(maxsize=1)
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing its own lines to stderr about each broken file: Pillow raises an error as well."""
+    with suppress(OSError, AttributeError, TypeError):  # where Pillow hides its libtiff, they stay
+        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)  # type: ignore[attr-defined]
+
+
+def _require_memory(image: Image.Image) -> None:
+    """Refuse a picture of which the pixels alone would not fit, before they push out everything else."""
+    free, pixels = free_memory(), image.width * image.height
+    needed = pixels * (_BYTES_DEEP if sixteen_bit.claims(image) else _BYTES)
+    if free is not None and needed > free:
+        raise OSError(
+            f"its {pixels / 1e6:,.4g} million pixels take {needed / 1e9:.3g} GB of memory, {free / 1e9:.3g} GB are free"
+        )
+
+
+def allow(megapixels: float) -> None:
+    """Refuse pictures of more million pixels than this, in the whole process, instead of 179 (Pillow's own limit).
+
+    Small files may claim any size ("decompression bombs"). What the free memory cannot hold is refused all the same.
+    Raises UserError for what is no such number.
+    """
+    number = isinstance(megapixels, int | float) and not isinstance(megapixels, bool)
+    if not (number and 0 < megapixels < math.inf):
+        raise UserError(f"megapixels={megapixels}: give the million pixels allowed at most, such as megapixels=1000.")
+    Image.MAX_IMAGE_PIXELS = math.ceil(megapixels * 1e6 / 2)  # Pillow warns from here on, and refuses twice as many
+
+
+def _reason(error: Exception, source: Source) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        return f"it claims more than {limit:.4g} million pixels; if you trust it, allow more: megapixels=1000"
+    if isinstance(error, Image.UnidentifiedImageError):
+        empty = isinstance(source, str | os.PathLike) and Path(source).stat().st_size == 0
+        return "the file is empty" if empty else "it is not a picture, or is damaged, or of a kind unknown to Pillow"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    return shown(" ".join(str(error).split())).rstrip(".")[:_LONGEST] or type(error).__name__
