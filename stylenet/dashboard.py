@@ -52,7 +52,9 @@ def _tables(results: Mapping[str, Any]) -> dict[str, Any]:
     import wandb
 
     return {
-        title.partition(",")[0].partition(":")[0]: wandb.Table(columns=[*_distinct(heads)], data=[list(row) for row in rows])
+        title.partition(",")[0].partition(":")[0]: wandb.Table(
+            columns=[*_distinct(heads)], data=[list(row) for row in rows]
+        )
         for title, (heads, rows) in tables(results).items()
         if rows
     }
