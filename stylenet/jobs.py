@@ -90,8 +90,9 @@ def in_files(value: str, output: str | Path | None) -> list[Found]:
         return [Found(path)]
     if path.is_dir():
         return _in_folder(path, output)
-    if os.path.exists(value):
-        raise UserError(f"input={value} is neither a file nor a folder.")
+    if os.path.lexists(value):
+        linked = "a link that leads nowhere" if path.is_symlink() and not os.path.exists(value) else "no file or folder"
+        raise UserError(f"input={value} is {linked}: give a picture or a folder of pictures.")
     if any(letter in value for letter in "*?["):
         return _matching(value)
     if "://" in value:

@@ -48,6 +48,10 @@ def _quiet() -> Iterator[None]:
                 _quiet_stack.close()
 
 
+class _Refused(Exception):
+    """The file may be whole, but it is not taken; why."""
+
+
 @contextmanager
 def opened(source: Source) -> Iterator[Image.Image]:
     """An open Pillow image; whatever its decoder raises inside the block becomes a UserError that names the file."""
@@ -63,7 +67,7 @@ def opened(source: Source) -> Iterator[Image.Image]:
                 handle = _file(source) if isinstance(source, str | os.PathLike) else nullcontext(source)
                 with handle as file, Image.open(file) as image:
                     if image.format in _RUNS_PROGRAMS:
-                        raise OSError("it is a drawing, not a photo; save it as PNG first")
+                        raise _Refused("it is a drawing, not a photo; save it as PNG first")
                     _require_memory(image)
                     yield image
     except UserError:
@@ -75,7 +79,7 @@ def opened(source: Source) -> Iterator[Image.Image]:
 def _file(path: str | os.PathLike[str]) -> BinaryIO:
     """The opened file; what is none, such as a pipe, could keep the reader waiting forever."""
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError("it is a folder" if os.path.isdir(path) else "it is a pipe or a device, not a file")
+        raise _Refused("it is a folder" if os.path.isdir(path) else "it is a pipe or a device, not a file")
     return open(path, "rb")
 
 
@@ -91,7 +95,7 @@ def _require_memory(image: Image.Image) -> None:
     free, pixels = free_memory(), image.width * image.height
     needed = pixels * (_BYTES_DEEP if sixteen_bit.claims(image) else _BYTES)
     if free is not None and needed > free:
-        raise OSError(
+        raise _Refused(
             f"its {pixels / 1e6:,.4g} million pixels take {needed / 1e9:.3g} GB of memory, {free / 1e9:.3g} GB are free"
         )
 
@@ -119,4 +123,5 @@ def _reason(error: Exception, source: Source) -> str:
         return "there is not enough memory for it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
-    return shown(" ".join(str(error).split())).rstrip(".")[:_LONGEST] or type(error).__name__
+    said = shown(" ".join(str(error).split())).rstrip(".")[:_LONGEST] or type(error).__name__
+    return said if isinstance(error, _Refused) else f"it is damaged ({said})"
