@@ -12,8 +12,11 @@ from tqdm import tqdm
 from stylenet.errors import UserError
 from stylenet.images import Picture
 from stylenet.jobs import STREAM, Job
+from stylenet.memory import give_back
 from stylenet.outcomes import FAILED, SKIPPED, WRITTEN, Outcome, Place, Report, SomeFailed, reason
 from stylenet.pipeline import overlapped
+
+TIDY = 8  # changes of size after which freed memory is given back: the holes of one size fit no other
 
 Tell = Callable[[Outcome], None]
 Way = Callable[[Sequence[Job], Tell], Iterator[Outcome]]
@@ -88,11 +91,18 @@ def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
         work.seconds += time.perf_counter() - begin
         return work
 
+    sizes: list[tuple[int, ...]] = []
+
     def read(job: Job) -> _Work:
         work = _Work(job)
         return tried(work, lambda: steps.read(job))
 
     def stylize(work: _Work) -> _Work:
+        if work.picture is not None and work.picture.rgb.shape not in sizes[-1:]:
+            sizes.append(work.picture.rgb.shape)
+        if len(sizes) > TIDY:
+            sizes[:-1] = []
+            give_back()
         return tried(work, lambda: steps.stylize(work.job, _given(work)))
 
     def write(work: _Work) -> Outcome:
