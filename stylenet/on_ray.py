@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from stylenet import checkpoint, folders, images, jobs, remote
 from stylenet.errors import UserError
 from stylenet.folders import Tell
@@ -61,7 +63,7 @@ def stylize_files(
     for job in todo:
         images.format_of(job.target)
     there = set() if existing == "replace" else remote.existing(job.target for job in todo)
-    work = partial(_Worker, start, file.name, file.read_bytes(), size, quality)
+    work = partial(_Worker, start, file.name, file.read_bytes(), size, quality, Image.MAX_IMAGE_PIXELS)
 
     def way(rest: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
         for job in rest:
@@ -162,8 +164,9 @@ class _Called:
 class _Worker:
     """A loaded network, and what it makes of pictures."""
 
-    def __init__(self, start: Start, name: str, style: bytes, size: int | None, quality: int):
+    def __init__(self, start: Start, name: str, style: bytes, size: int | None, quality: int, most: int | None):
         keep_freed_memory()
+        Image.MAX_IMAGE_PIXELS = most  # as in the process that asks: see stylenet.opening
         self.size, self.quality, self.refused = size, quality, None
         try:
             with tempfile.TemporaryDirectory() as folder:
