@@ -27,4 +27,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "stylize", paths=["ckpt", "input", "output", "scratch", "report"], several="input")
+    run(main, "stylize", paths=["ckpt", "input", "output", "scratch", "report", "mask"], several="input")

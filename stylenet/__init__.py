@@ -22,8 +22,11 @@ def load(
     scratch: str | Path | None = None,
     backend: str = "auto",
     precision: str = "auto",
+    strength: float = 1.0,
+    color: str = "style",
+    stroke: float = 1.0,
 ) -> "Stylizer":
     """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`)."""
     from stylenet.stylize import load  # torch costs seconds: not paid by `import stylenet`
 
-    return load(ckpt, device, tile, scratch, backend, precision)
+    return load(ckpt, device, tile, scratch, backend, precision, strength, color, stroke)

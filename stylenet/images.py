@@ -163,8 +163,13 @@ def fit_picture(picture: Picture, size: int) -> Picture:
     shape = _fitted(picture.rgb.shape[1::-1], size)
     if shape == picture.rgb.shape[1::-1]:
         return picture
-    rgb = np.stack([_resized(picture.rgb[..., channel], shape) for channel in range(3)], axis=-1)
-    return replace(picture, rgb=rgb, alpha=None if picture.alpha is None else _resized(picture.alpha, shape))
+    alpha = None if picture.alpha is None else _resized(picture.alpha, shape)
+    return replace(picture, rgb=resized(picture.rgb, shape), alpha=alpha)
+
+
+def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An array (h, w, 3) of uint8 or uint16 at another size: (width, height)."""
+    return np.stack([_resized(pixels[..., channel], shape) for channel in range(3)], axis=-1)
 
 
 def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:

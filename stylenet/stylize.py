@@ -19,8 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from stylenet import backends, checkpoint, images, jobs, tiling
+from stylenet import backends, checkpoint, finishes, images, jobs, tiling
 from stylenet.errors import UserError
+from stylenet.finishes import Finish
 from stylenet.images import FORMATS, Picture
 from stylenet.memory import free_memory
 from stylenet.outcomes import SomeFailed as SomeFailed
@@ -47,17 +48,21 @@ def load(
     scratch: str | Path | None = None,
     backend: str = "auto",
     precision: str = "auto",
+    strength: float = 1.0,
+    color: str = "style",
+    stroke: float = 1.0,
 ) -> "Stylizer":
     """A style by its name or its file, ready to use. ``device``: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
 
     ``tile``, ``scratch``: see :class:`Stylizer`. ``backend``, ``precision``: see :func:`stylenet.backends.start`.
-    Raises UserError where there is no such style, the file cannot be used or there is no such device or backend.
+    ``strength``, ``color``, ``stroke``: see :class:`stylenet.finishes.Finish`. Raises UserError where there is no such
+    style, the file cannot be used or there is no such device or backend.
     """
-    place = choose_device(device)
+    finish, place = Finish(strength, color, stroke), choose_device(device)
     backends.choose(place, backend, precision)  # what there is not is told before anything is read
     net, info = checkpoint.load(ckpt, place)
     run = backends.start(net, place, backend, precision)
-    return Stylizer(net, info, place, name=Path(ckpt).stem, tile=tile, scratch=scratch, run=run)
+    return Stylizer(net, info, place, name=Path(ckpt).stem, tile=tile, scratch=scratch, run=run, finish=finish)
 
 
 class Stylizer:
@@ -70,6 +75,7 @@ class Stylizer:
     ``tile``: "auto" takes pictures that the memory cannot hold in strips, "off" none, a number all, in strips so many
     rows high: the result is the same. ``scratch``: the folder for what does not fit; None for :func:`scratch.place`.
     ``run``: what computes the pass of whole pictures, see :mod:`stylenet.backends`; None for ``net`` itself.
+    ``finish``: what is done to the results, see :class:`stylenet.finishes.Finish`; None for nothing.
     """
 
     def __init__(
@@ -81,8 +87,10 @@ class Stylizer:
         tile: Tile = "auto",
         scratch: str | Path | None = None,
         run: backends.Run | None = None,
+        finish: Finish | None = None,
     ):
         _check_tile(tile)
+        self.finish = finish or Finish()
         self.tile, self.scratch = tile, scratch
         self.device = torch.device(device)
         self.net = net.to(self.device).eval()
@@ -106,7 +114,7 @@ class Stylizer:
         if isinstance(image, Tensor):
             _check(image.ndim == 4 and image.shape[1] == 3 and image.numel() > 0, image, "(b, 3, h, w) of floats")
             _check(image.is_floating_point(), image, "float, in [0, 1]")
-            return self._stylize(image, style).to(image, copy=True)  # a copy may take part in training, unlike this
+            return self._finished(image, style).to(image, copy=True)  # a copy may take part in training, unlike this
         allowed = "a Pillow image, a path, a numpy array or a tensor"
         raise UserError(f"Cannot stylize a {type(image).__name__}: give {allowed}.")
 
@@ -115,15 +123,24 @@ class Stylizer:
 
         ``progress`` is told the part that is done, 0 to 1, where the picture goes in strips.
         """
-        return replace(picture, rgb=self._levels(picture.rgb, style, progress))
+        return replace(picture, rgb=self._finished_levels(picture.rgb, style, progress))
+
+    def _finished_levels(self, pixels: np.ndarray, style: Style, progress: Progress | None = None) -> np.ndarray:
+        made = finishes.broad(pixels, self.finish.stroke, lambda seen: self._levels(seen, style, progress))
+        return self.finish.levels(pixels, made)
+
+    def _finished(self, image: Tensor, style: Style) -> Tensor:
+        _check_range(image)
+        made = finishes.broad_tensor(image, self.finish.stroke, lambda seen: self._stylize(seen, style))
+        return self.finish.tensor(image, made)
 
     def _array(self, image: np.ndarray, style: Style) -> np.ndarray:
         _check(image.ndim == 3 and image.shape[2] == 3 and image.size > 0, image, "(h, w, 3)")
         _check(image.dtype == np.uint8 or image.dtype.kind == "f", image, "uint8, or float in [0, 1]")
         if image.dtype == np.uint8:
-            return self._levels(image, style)
+            return self._finished_levels(image, style)
         content = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
-        return self._stylize(content, style)[0].permute(1, 2, 0).cpu().numpy().astype(image.dtype)
+        return self._finished(content, style)[0].permute(1, 2, 0).cpu().numpy().astype(image.dtype)
 
     def _levels(self, pixels: np.ndarray, style: Style, progress: Progress | None = None) -> np.ndarray:
         """(h, w, 3) of uint8 or uint16 to the same, without a copy in floats where it goes in strips."""
@@ -146,10 +163,6 @@ class Stylizer:
 
     def _stylize(self, image: Tensor, style: Style) -> Tensor:
         """(b, 3, h, w) to the same, float32; on the network's device, or in memory where it goes in strips."""
-        low, high = image.min().item(), image.max().item()
-        if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails it
-            seen = f"{low:g} to {high:g}"
-            raise UserError(f"The image holds values from {seen}; give floats in [0, 1], or uint8 in an array.")
         weights, size = self._weights(style, len(image)), image.shape[2:]
 
         def strips() -> Tensor:
@@ -248,6 +261,13 @@ def _check(right: bool, image: np.ndarray | Tensor, allowed: str) -> None:
         raise UserError(f"Cannot stylize a {seen}: allowed is {allowed}.")
 
 
+def _check_range(image: Tensor) -> None:
+    low, high = image.min().item(), image.max().item()
+    if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails it
+        seen = f"{low:g} to {high:g}"
+        raise UserError(f"The image holds values from {seen}; give floats in [0, 1], or uint8 in an array.")
+
+
 def _check_tile(tile: Tile) -> None:
     whole = isinstance(tile, int) and not isinstance(tile, bool)
     if tile not in ("auto", "off") and not (whole and int(tile) >= 1):
@@ -267,7 +287,7 @@ def _plain(name: str) -> str:
 
 
 def stylize_files(
-    ckpt: str | Path,
+    ckpt: str | Path | Sequence[str | Path],
     input: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
     size: int | None = None,
@@ -282,6 +302,11 @@ def stylize_files(
     report: str | Path | None = None,
     engine: str = "local",
     workers: int | None = None,
+    strength: float = 1.0,
+    color: str = "style",
+    stroke: float = 1.0,
+    mask: str | Path | Sequence[str | Path] | None = None,
+    mask_invert: bool = False,
 ) -> Iterator[Any]:
     """Stylize files as the iterator is read, and give the path of each result, in order ("-": nothing is given).
 
@@ -289,6 +314,8 @@ def stylize_files(
     ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
     in pixels. ``tile``, ``scratch``, ``backend``, ``precision``: see :func:`load`. ``skip_existing``: what has a result
     is left out. ``report``: a file that gets a line of JSON for each picture, see :mod:`stylenet.outcomes`.
+    ``strength``, ``color``, ``stroke``: see :class:`stylenet.finishes.Finish`. ``mask``: a grey picture, stretched to
+    each photo, white where the style goes (``mask_invert``: black); for several ``ckpt`` as many, which share a photo.
     ``engine``: local, or ray, then ``workers`` of them and URIs too (strings then), as they are done: see
     :mod:`stylenet.on_ray`. Raises UserError if the only picture fails; of several, SomeFailed when the others are done.
     """
@@ -301,16 +328,22 @@ def stylize_files(
         raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
     if output == "":
         raise UserError("output= is empty: give a file, a folder or -, or leave it out.")
-    start = partial(load, device=device, tile=tile, scratch=scratch, backend=backend, precision=precision)
+    Finish(strength, color, stroke)  # mistakes are told before anything is read
+    styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
+    how = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
+    start = partial(load, **how, strength=strength, color=color, stroke=stroke)
     if engine == "ray":
+        if masks:
+            raise UserError("engine=ray takes no mask=: leave one of the two out.")
         from stylenet import on_ray
 
         yield from on_ray.stylize_files(
-            start, ckpt, inputs, output, size, quality, existing, report, workers, str(device)
+            start, styles[0], inputs, output, size, quality, existing, report, workers, str(device)
         )
         return
     jobs.plan(inputs, output, "style")  # what is not there is told before the network is loaded
-    stylizer = start(ckpt)
+    each = [start(style) for style in styles]
+    stylizer = finishes.Masked(each, masks) if masks else each[0]
     todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
     for job in todo:
         if job.target != jobs.STREAM:
@@ -357,7 +390,7 @@ def _read(job: jobs.Job, size: int | None, overwrite: bool) -> Picture:
     return picture if size is None else images.fit_picture(picture, size)
 
 
-def _stylized(stylizer: Stylizer, job: jobs.Job, picture: Picture) -> Picture:
+def _stylized(stylizer: Stylizer | finishes.Masked, job: jobs.Job, picture: Picture) -> Picture:
     with _bar(job.source.name) as bar:
         return stylizer.picture(picture, progress=lambda part: bar.update(part - bar.n))
 

@@ -127,7 +127,8 @@ def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp
     Image.new("RGB", (13, 13)).save("in/deadly.png")
 
     def start(file, **options):
-        stylizer: Any = load(file, **{"device": "cpu", "backend": "torch"} | options)
+        known: dict[str, Any] = {"device": "cpu", "backend": "torch"} | options
+        stylizer: Any = load(file, **known)
         usual = stylizer.picture
         stylizer.picture = lambda picture: os._exit(1) if picture.rgb.shape == (13, 13, 3) else usual(picture)
         return stylizer

@@ -1,0 +1,66 @@
+"""The sheets of docs/controls.md: what each control of scripts/stylize.py does to real photos.
+
+python benchmarks/controls.py out=docs/controls
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
+
+from benchmarks import trainings
+from stylenet import images
+from stylenet.evaluate import PHOTOS
+from stylenet.files import replacing
+from stylenet.finishes import Masked
+from stylenet.stylize import load
+
+OPTIONS: dict[str, Any] = {
+    "out": "controls",  # folder for the sheets
+    "photos": ["castle", "astronaut"],  # of the bundled ones, one a row
+    "size": 384,  # their longer side in pixels
+}
+# Of each sheet, the style and the options of load() of each column.
+SHEETS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "strength": ("starry_night", [{"strength": value} for value in (0.25, 0.5, 0.75, 1.0)]),
+    "color": ("the_scream", [{"color": value} for value in ("style", "luminance", "histogram")]),
+    "stroke": ("udnie", [{"stroke": value} for value in (0.5, 1.0, 2.0, 3.0)]),
+}
+
+
+def main() -> None:
+    chosen = trainings.options(OPTIONS)
+    out = Path(chosen["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    photos = [images.fit(images.open_rgb(PHOTOS / f"{name}.jpg"), chosen["size"]) for name in chosen["photos"]]
+    for name, (style, columns) in SHEETS.items():
+        stylizers = [load(style, **options) for options in columns]
+        save(out / f"{name}.jpg", [[photo, *(stylize(photo) for stylize in stylizers)] for photo in photos])
+    save(out / "mask.jpg", [masks(photo) for photo in photos])
+
+
+def masks(photo: Image.Image) -> list[Image.Image]:
+    """The photo, two masks that meet in a soft slope, and two styles in them."""
+    slope = np.clip(np.linspace(-1, 2, photo.width), 0, 1)
+    left = Image.fromarray(np.tile(np.rint(255 * (1 - slope)).astype(np.uint8), (photo.height, 1)))
+    right = left.point(lambda level: 255 - level)
+    made = Masked([load("starry_night"), load("udnie")], [left, right]).picture(images.read(photo)).pil()
+    return [photo, left.convert("RGB"), right.convert("RGB"), made]
+
+
+def save(path: Path, rows: list[list[Image.Image]]) -> None:
+    width, heights = max(one.width for row in rows for one in row), [row[0].height + 6 for row in rows]
+    page = Image.new("RGB", (len(rows[0]) * (width + 6) - 6, sum(heights) - 6), "white")
+    for number, row in enumerate(rows):
+        for left, one in enumerate(row):
+            page.paste(one, (left * (width + 6) + (width - one.width) // 2, sum(heights[:number])))
+    with replacing(path) as temp:
+        page.save(temp, "JPEG", quality=80)
+
+
+if __name__ == "__main__":
+    trainings.answering(main)

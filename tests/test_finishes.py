@@ -1,0 +1,177 @@
+"""What is done to stylized pictures: how much, in which colours, where, and how broad."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+import stylenet
+from stylenet import checkpoint, color, finishes, nets
+from stylenet.color import Colors, Match
+from stylenet.errors import UserError
+from stylenet.finishes import Finish, masked
+from stylenet.images import Picture, open_rgb
+from stylenet.stylize import stylize_files
+
+
+def noise(*shape: int, seed: int = 0, low: float = 0.0, high: float = 1.0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * (high - low) + low
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    net = nets.build("johnson", widths=(4, 6, 8), blocks=1)
+    return checkpoint.save(tmp_path / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
+
+
+# --- colours
+
+
+def test_lab_of_known_colours():
+    """White, middle grey, and red and blue as Lindbloom's calculator gives them for sRGB under D65."""
+    rgb = torch.tensor([[1.0, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0], [0, 0, 1]]).T[None, :, :, None]
+    expected = [[100, 0, 0], [53.389, 0, 0], [53.241, 80.092, 67.203], [32.297, 79.188, -107.860]]
+    torch.testing.assert_close(color.lab(rgb)[0, :, :, 0].T, torch.tensor(expected), atol=0.02, rtol=0)
+
+
+def test_lab_there_and_back():
+    picture = noise(2, 3, 40, 40)
+    torch.testing.assert_close(color.rgb(color.lab(picture)), picture, atol=2e-4, rtol=0)
+
+
+def test_luminance_takes_light_from_one_and_colours_from_the_other():
+    photo, stylized = noise(1, 3, 20, 20, low=0.4, high=0.6), noise(1, 3, 20, 20, seed=1, low=0.4, high=0.6)
+    made = color.lab(color.luminance(photo, stylized))
+    torch.testing.assert_close(made[:, :1], color.lab(stylized)[:, :1], atol=0.05, rtol=0)
+    torch.testing.assert_close(made[:, 1:], color.lab(photo)[:, 1:], atol=0.05, rtol=0)
+
+
+def test_colours_gathered_in_parts_are_those_of_the_whole():
+    picture = noise(1, 3, 50, 30) * torch.tensor([1, 0.5, 0.2])[:, None, None]
+    colors, pixels = Colors(picture.split(7, 2)), picture[0].flatten(1)
+    torch.testing.assert_close(colors.mean.float(), pixels.mean(1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(colors.covariance.float(), torch.cov(pixels, correction=0), atol=1e-5, rtol=0)
+
+
+def test_histogram_gives_the_mean_and_covariance_of_the_photo():
+    photo = 0.5 + 0.1 * (noise(1, 3, 40, 40) - 0.5) @ torch.eye(40)
+    photo[:, 1] = 0.7 * photo[:, 0] + 0.3 * photo[:, 1]  # colours that go together
+    stylized = noise(1, 3, 40, 40, seed=1, low=0.3, high=0.8)
+    made = Colors([Match(Colors([stylized]), Colors([photo]))(stylized)])
+    torch.testing.assert_close(made.mean, Colors([photo]).mean, atol=1e-4, rtol=0)
+    torch.testing.assert_close(made.covariance, Colors([photo]).covariance, atol=3e-5, rtol=0)
+
+
+def test_grey_pictures_have_colours_too():
+    grey = noise(1, 1, 20, 20).expand(1, 3, 20, 20)
+    assert Match(Colors([grey]), Colors([noise(1, 3, 20, 20, seed=1)]))(grey).isfinite().all()
+
+
+# --- strength, and all of them on everything that holds an image
+
+
+def test_strength_goes_from_the_photo_to_the_style(style: Path):
+    photo = (noise(40, 30, 3) * 255).byte().numpy()
+    full = stylenet.load(style, "cpu")(photo)
+    assert np.abs(full.astype(int) - photo).mean() > 5
+    assert (stylenet.load(style, "cpu", strength=0)(photo) == photo).all()
+    half = stylenet.load(style, "cpu", strength=0.5)(photo)
+    assert np.abs(half - (full.astype(float) + photo) / 2).max() <= 1
+
+
+@pytest.mark.parametrize("options", [{"strength": 0.3}, {"color": "luminance"}, {"color": "histogram"}, {"stroke": 2}])
+def test_arrays_and_tensors_get_the_same(style: Path, options: dict):
+    stylize = stylenet.load(style, "cpu", **options)
+    batch = (interpolate(noise(2, 3, 6, 5), (48, 36), mode="bilinear") * 255).round() / 255
+    together = stylize(batch)
+    for photo, made in zip(batch, together, strict=True):
+        alone = stylize((photo * 255).round().byte().movedim(0, -1).numpy())
+        assert np.abs(alone - made.movedim(0, -1).numpy() * 255).mean() < 1.5
+    assert 0 <= together.min() and together.max() <= 1
+    assert (together - stylenet.load(style, "cpu")(batch)).abs().mean() > 0.01
+
+
+def test_strips_are_one_picture():
+    """More rows than a strip has, and 16 bits."""
+    photo = (noise(600, 10, 3) * 65535).to(torch.int32).numpy().astype(np.uint16)
+    stylized = np.roll(photo, 50, 0)
+    for finish in (Finish(strength=0.5), Finish(color="luminance"), Finish(color="histogram")):
+        whole = finish.tensor(*(torch.from_numpy(x / 65535).float().movedim(-1, 0)[None] for x in (photo, stylized)))
+        made = finish.levels(photo, stylized.copy())
+        assert made.dtype == np.uint16
+        assert np.abs(made / 65535 - whole[0].movedim(0, -1).numpy()).max() < 1e-4
+
+
+# --- the brush
+
+
+def test_the_network_sees_the_photo_at_another_scale(style: Path):
+    photo, seen = (noise(40, 60, 3) * 255).byte().numpy(), []
+
+    def stylize(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels.shape)
+        return pixels
+
+    for stroke in (0.5, 1, 2, 3):
+        assert finishes.broad(photo, stroke, stylize).shape == photo.shape
+    assert seen == [(80, 120, 3), (40, 60, 3), (20, 30, 3), (13, 20, 3)]
+
+
+def test_a_broad_brush_keeps_half_of_an_edge_in_the_photo():
+    """A flat result: what is seen of the edge is half of what the small picture could not hold of it."""
+    photo = np.zeros((32, 32, 3), np.uint8)
+    photo[:, 16:] = 200
+    made = finishes.broad(photo, 4, lambda small: np.full_like(small, 100)).astype(int)
+    assert np.abs(made[:, :8] - 100).max() <= 3 and np.abs(made[:, 24:] - 100).max() <= 3
+    step = made[0, 16, 0] - made[0, 15, 0]
+    assert 60 <= step <= 100
+
+
+# --- masks
+
+
+def test_masks_of_black_white_and_grey():
+    photo, made = np.full((2, 6, 3), 100, np.uint8), np.full((2, 6, 3), 200, np.uint8)
+    mask = Image.fromarray(np.repeat(np.array([[0, 0, 255, 255, 51, 51]], np.uint8), 2, 0))
+    assert masked(Picture(photo), [made], [mask]).rgb[0, :, 0].tolist() == [100, 100, 200, 200, 120, 120]
+    other, white = np.full((2, 6, 3), 50, np.uint8), Image.new("L", (1, 1), 255)
+    both = masked(Picture(photo), [made, other], [mask, white]).rgb[0, :, 0].tolist()
+    assert both == [50, 50, 125, 125, 75, 75]  # where masks add up to more than white they share
+
+
+def test_masks_through_files(style: Path, tmp_path: Path):
+    photo = (noise(40, 30, 3) * 255).byte().numpy()
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    left = Image.fromarray(np.repeat(np.array([[255] * 15 + [0] * 15], np.uint8), 40, 0))
+    left.save(tmp_path / "left.png")
+    names = {"input": tmp_path / "photo.png", "output": tmp_path / "out.png", "device": "cpu", "overwrite": True}
+    for inverted, kept in ((False, slice(15, 30)), (True, slice(0, 15))):
+        [*_] = stylize_files(style, **names, mask=tmp_path / "left.png", mask_invert=inverted)
+        off = np.abs(np.asarray(open_rgb(tmp_path / "out.png")).astype(int) - photo).mean((0, 2))
+        assert off[kept].max() == 0 and np.delete(off, np.r_[kept]).min() > 5
+    other = checkpoint.save(tmp_path / "b.safetensors", nets.build("johnson", widths=(4, 4, 4), blocks=0), {})
+    (made,) = stylize_files([style, other], tmp_path / "photo.png", mask=[tmp_path / "left.png"] * 2, device="cpu")
+    assert made.name == "photo_tiny+b.png"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"strength": 1.2}, r"strength=1.2: give a number from 0 \(the photo\) to 1"),
+        ({"strength": "much"}, "strength=much: give"),
+        ({"color": "lab"}, "color=lab: give style, luminance or histogram"),
+        ({"stroke": 0}, "stroke=0: give the scale of the brush, 0.25 to 8"),
+        ({"mask": "nowhere.png"}, "nowhere.png"),
+        ({"mask_invert": True}, "give mask=, too"),
+        ({"ckpt": ["a", "b"]}, "ckpt= has 2 and mask= 0: give a mask for each style"),
+    ],
+)
+def test_mistakes_are_told_before_a_style_is_looked_for(tmp_path: Path, options: dict, said: str):
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    with pytest.raises(UserError, match=said):
+        list(stylize_files(**{"ckpt": "no_such_style", "input": tmp_path / "photo.png", **options}))
