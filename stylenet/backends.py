@@ -139,13 +139,13 @@ class Runtime(NamedTuple):
 
 
 def _openvino_made(net: nn.Module, example: tuple[Tensor, ...], precision: str) -> bytes:
-    core = graphs.require("openvino", "openvino").Core()
+    core = graphs.openvino_core()
     model = graphs.openvino(net, example)
     return bytes(core.compile_model(model, "CPU", _openvino_options(precision)).export_model().getvalue())
 
 
 def _openvino_opened(data: bytes, precision: str) -> Infer:
-    core = graphs.require("openvino", "openvino").Core()
+    core = graphs.openvino_core()
     request = core.import_model(io.BytesIO(data), "CPU", _openvino_options(precision)).create_infer_request()
     return lambda arrays: request.infer(arrays, share_inputs=True)[0].copy()
 

@@ -213,7 +213,7 @@ def _write_openvino(module: nn.Module, example: tuple[Tensor, ...], file: Path, 
 
 
 def _open_openvino(file: Path) -> Runner:
-    core = graphs.require("openvino", "openvino").Core()
+    core = graphs.openvino_core()
     compiled = core.compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda arrays: compiled(arrays)[0]
 

@@ -63,7 +63,7 @@ class Finish:
         """Both (h, w, 3) of uint8 or uint16; ``stylized`` is overwritten, and given back."""
         if self.changes:
             moved = self._moved(_strips(photo, stylized))
-            _over(stylized, [photo, stylized], lambda *pair: self._blend(*pair, moved))
+            _over(stylized, [photo, stylized], lambda before, after: self._blend(before, after, moved))
         return stylized
 
     def _moved(self, pairs: Any) -> Match | None:

@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,6 +31,16 @@ def inputs(net: nn.Module, channels: int = 3, dtype: torch.dtype = torch.float32
     content = torch.zeros(batch, channels, height, width, dtype=dtype)
     n_styles = getattr(net, "n_styles", 1)
     return (content,) if n_styles == 1 else (content, torch.full((batch, n_styles), 1 / n_styles))
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's Core, the only one of the process, and kept to its end. Raises UserError where it is not installed.
+
+    A Core moves the stack that signals are handled on. Of two, the first to go takes the stack along that the second
+    then goes back to, and the next signal (the end of a child, with a DataLoader in use) kills the process.
+    """
+    return require("openvino", "openvino").Core()
 
 
 def script(net: nn.Module, example: tuple[Tensor, ...]) -> Any:

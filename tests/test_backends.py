@@ -1,7 +1,10 @@
 """What computes a pass: the network's own result from every backend, at awkward sizes, on real photos."""
 
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -217,3 +220,33 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_extra(backend, module
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf"{module} is not installed: pip install 'stylenet\[{backend}\]'"):
         start(small(blocks=0), CPU, backend)
+
+
+OPENED_IN_TURN = """
+import faulthandler, gc, signal, subprocess, sys
+import torch
+from stylenet import backends, nets
+
+faulthandler.enable()  # signals have a stack of their own, as under pytest
+signal.signal(signal.SIGCHLD, lambda *_: None)  # as a DataLoader does
+net = nets.build("johnson", widths=(4, 4, 4), blocks=0).eval()
+runs = [backends.start(net, torch.device("cpu"), "openvino", "fp32") for _ in range(2)]
+for run in runs:
+    run(torch.rand(1, 3, 16, 16), None)
+while runs:
+    del run
+    run = runs.pop(0)  # the first to come is the first to go
+del run
+gc.collect()
+for _ in range(20):
+    filled = [bytearray(2**16) for _ in range(500)]
+    subprocess.run([sys.executable, "-c", ""], check=True)
+print("alive")
+"""
+
+
+def test_a_child_that_ends_after_openvino_was_used_does_no_harm(tmp_path: Path):
+    pytest.importorskip("openvino")
+    env = os.environ | {"STYLENET_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", OPENED_IN_TURN], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
