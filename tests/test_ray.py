@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -113,7 +114,7 @@ def test_a_killed_worker_costs_nothing(cluster, tiny, tmp_path, monkeypatch):
     for name in [*expected[::9], "more/003"]:
         painted = images.read(io.BytesIO(memory.cat_file(f"/painted/{name}_tiny.png")))
         picture = stylizer.picture(images.read(f"in/sub/{name[-3:]}.png"))
-        assert (painted.rgb == picture.rgb).all()
+        assert np.abs(painted.rgb - picture.rgb.astype(int)).max() <= 1  # a worker has other threads: other rounding
     said = {line["input"]: line["status"] for line in lines()}
     assert len(said) == len(lines()) == 66
     assert sorted(said.values()) == ["failed"] * 2 + ["skipped"] + ["written"] * 63
