@@ -5,6 +5,7 @@
 The results.json of an evaluation (scripts/evaluate.py output=...) becomes one of them as docs/results/<style>.json.
 """
 
+import posixpath
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,10 +47,15 @@ OTHERS = {  # file: (what it holds, where it is told of, the command)
     "light_designs.json": ("light networks", "notes.md", "python benchmarks/designs.py"),
     "hostile.json": ("hundreds of hostile files: what became of each kind", "notes.md", "python benchmarks/hostile.py"),
     "warm_start.json": ("how soon a new painting is learned", "notes.md", "python benchmarks/warm_start.py"),
+    "quality.json": ("the recipe, one change at a time", "notes.md", "python benchmarks/quality.py"),
     "kill_resume.json": ("runs that were killed and resumed", "../README.md", "python benchmarks/kill_resume.py"),
     "leaks.json": ("memory over 2,000 steps", "../README.md", "python benchmarks/leaks.py"),
     "folders_2_cores.json": ("10,000 photos in one run, its memory", "../README.md", "python benchmarks/folders.py"),
-    "gatys_effects.json": ("what each choice in Gatys' method does", "gatys.md", "python benchmarks/gatys_effects.py"),
+    "../gatys/gatys_effects.json": (
+        "what each choice in Gatys' method does",
+        "gatys.md",
+        "python benchmarks/gatys_effects.py",
+    ),
 }
 
 
@@ -101,7 +107,12 @@ def origin(file: str, results: Mapping[str, Any]) -> str:
 
 def other(name: str) -> list[str]:
     what, where, command = OTHERS[name]
-    return [f"[{name}](results/{name})", what, f"[{Path(where).name}]({where})", f"`{command}`"]
+    return [
+        f"[{Path(name).name}]({posixpath.normpath(f'results/{name}')})",
+        what,
+        f"[{Path(where).name}]({where})",
+        f"`{command}`",
+    ]
 
 
 if __name__ == "__main__":
