@@ -44,7 +44,8 @@ def run(
 
     ``way`` does the work: it gives the outcomes, and tells each at once what it is given. ``existing``: see
     :func:`stylenet.jobs.existing`; ``there`` says whether a result is, ``place`` what a job's path stands for. Raises
-    SomeFailed at the end where some failed, UserError if it was the only one, and where ``report`` cannot be written.
+    SomeFailed at the end where some failed or are incomplete, UserError if the only one failed, and where ``report``
+    cannot be written.
     """
     with Report(report) as lines:
         rest = [job for job in todo if existing != "skip" or job.target == STREAM or not there(job.target)]
@@ -53,15 +54,18 @@ def run(
             if job not in left:
                 lines.add(Outcome(place(job.source), place(job.target), SKIPPED, "the result is there"))
         reasons: dict[Place, str] = {}
+        failed = False
         shown = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
+        shown["disable"] = len(todo) == 1  # one film has a bar of its own
         with tqdm(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
             for outcome in way(rest, lines.add):
                 bar.update()
-                if outcome.status == FAILED:
+                failed |= outcome.status == FAILED
+                if outcome.reason is not None or outcome.status == FAILED:
                     reasons[outcome.input] = outcome.reason or ""
-                elif outcome.output != STREAM:
+                if outcome.status != FAILED and outcome.output != STREAM:
                     yield outcome.output
-    if reasons and len(todo) == 1:
+    if failed and len(todo) == 1:
         raise UserError(*reasons.values())
     if reasons:
         raise SomeFailed(reasons, len(todo))

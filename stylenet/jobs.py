@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stylenet import films, frames
 from stylenet.errors import UserError
 from stylenet.images import FORMATS, IMAGE_SUFFIXES
 
@@ -86,7 +87,7 @@ def plan(
 def in_files(value: str, output: str | Path | None) -> list[Found]:
     """The pictures that one input stands for."""
     path = Path(value)
-    if path == STREAM or path.is_file():
+    if path == STREAM or path.is_file() or frames.camera(value) is not None or frames.numbers(value):
         return [Found(path)]
     if path.is_dir():
         return _in_folder(path, output)
@@ -107,11 +108,14 @@ def _names(folder: Path) -> list[str]:
 
 
 def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
-    """The pictures below a folder in the order of their names; hidden ones and earlier results below ``output`` not."""
+    """The pictures below a folder in the order of their names, or, where there are none, its films.
+
+    Left out are hidden ones, and earlier results below ``output``.
+    """
     if os.path.dirname(os.path.realpath(folder)) == os.path.realpath(folder):
         raise UserError(f"input={folder} is the whole disk: give a folder of pictures.")
     skipped = {os.path.realpath(output)} - {os.path.realpath(folder)} if output else set()
-    found, others, seen = [], 0, set()
+    found, moving, others, seen = [], [], 0, set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         if real in seen or real in skipped:  # a link may lead in a circle
@@ -122,10 +126,11 @@ def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
         names = sorted(name for name in files if not name.startswith("."))
         pictures = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
         found += [Found(Path(place) / name, folder) for name in pictures]
+        moving += [Found(Path(place) / name, folder) for name in names if Path(name).suffix.lower() in films.READABLE]
         others += len(names) - len(pictures)
-    if not found:
+    if not found and not moving:
         raise UserError(f"input={folder}: no pictures in this folder ({others} other files).")
-    return found
+    return found or moving  # not both: cameras put a short film beside each photo
 
 
 def _matching(pattern: str) -> list[Found]:
@@ -153,6 +158,14 @@ def _identity(path: Path) -> str:
     return "-" if path == STREAM else os.path.abspath(path)
 
 
+def moves(path: Path) -> bool:
+    """Whether ``path`` is a film, an animated GIF, numbered pictures or a camera."""
+    if path.suffix.lower() == ".gif" and path.is_file():
+        return frames.is_animated(path)
+    named = path.suffix.lower() in films.READABLE or frames.camera(path) is not None
+    return named or (frames.is_numbered(path) and not path.is_file())
+
+
 # --- outputs
 
 
@@ -167,8 +180,18 @@ def _mirrored(one: Found, output: Path) -> Path:
 
 
 def _named(source: Path, folder: Path, style: str) -> Path:
-    """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours."""
-    suffix = source.suffix if source.suffix.lower() in FORMATS.keys() - {".gif"} else ".png"
+    """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours.
+
+    Of a film, .mp4 where its own cannot be written.
+    """
+    writable = films.WRITABLE if moves(source) else FORMATS.keys() - {".gif"}
+    suffix = source.suffix
+    if frames.camera(source) is not None:
+        source, suffix = Path(source.name.replace(":", "_")), ".mp4"
+    elif moves(source) and (frames.is_numbered(source) or suffix.lower() == ".gif"):
+        writable = FORMATS
+    if suffix.lower() not in writable:
+        suffix = ".mp4" if writable is films.WRITABLE else ".png"
     stem, end = "stdin" if source == STREAM else source.stem, f"_{style}{suffix}"
     while len(os.fsencode(stem + end)) > _LONGEST:
         stem = stem[:-1]

@@ -45,12 +45,13 @@ class Outcome:
 
 
 class SomeFailed(UserError):
-    """Of several pictures some could not be stylized; ``reasons`` by path. The others are written."""
+    """Some pictures could not be stylized, or not all of a film; ``reasons`` by path. The rest is written."""
 
     def __init__(self, reasons: dict[Any, str], count: int):
         self.reasons = reasons
         named = [why if shown(path) in why else f"{shown(path)}: {why}" for path, why in reasons.items()]
-        super().__init__("\n  ".join([f"{len(reasons)} of {count} pictures failed:", *named]))
+        head = [f"{len(reasons)} of {count} pictures failed:"] if count > 1 else []
+        super().__init__("\n  ".join([*head, *named]))
 
 
 def reason(error: Exception) -> str:

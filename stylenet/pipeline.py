@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Work = TypeVar("Work")
@@ -65,3 +65,30 @@ def overlapped(
     finally:
         decoder.shutdown(cancel_futures=True)
         encoder.shutdown()
+
+
+def in_order(items: Iterable[Work], process: Callable[[Work], Result], take: Callable[[Result], object]) -> None:
+    """``take(process(item))`` of each item that must be read and taken one after another, such as a film's frames.
+
+    ``items`` are read and results taken in a thread each, ``process`` runs in this one; a few wait between them. What
+    any of them raises comes out here, when both threads have ended.
+    """
+    source, end = iter(items), object()
+    waiting: deque[Future[Any]] = deque()
+    taking: deque[Future[object]] = deque()
+    reader, taker = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "take")
+    try:
+        while True:
+            while len(waiting) < AHEAD:
+                waiting.append(reader.submit(next, source, end))
+            item = waiting.popleft().result()
+            if item is end:
+                break
+            taking.append(taker.submit(take, process(item)))
+            while len(taking) >= AHEAD or (taking and taking[0].done()):
+                taking.popleft().result()
+        while taking:
+            taking.popleft().result()
+    finally:
+        reader.shutdown(cancel_futures=True)
+        taker.shutdown(cancel_futures=True)

@@ -307,6 +307,9 @@ def stylize_files(
     stroke: float = 1.0,
     mask: str | Path | Sequence[str | Path] | None = None,
     mask_invert: bool = False,
+    temporal: float | None = None,
+    flow: str = "auto",
+    fps: float | None = None,
 ) -> Iterator[Any]:
     """Stylize files as the iterator is read, and give the path of each result, in order ("-": nothing is given).
 
@@ -316,6 +319,7 @@ def stylize_files(
     is left out. ``report``: a file that gets a line of JSON for each picture, see :mod:`stylenet.outcomes`.
     ``strength``, ``color``, ``stroke``: see :class:`stylenet.finishes.Finish`. ``mask``: a grey picture, stretched to
     each photo, white where the style goes (``mask_invert``: black); for several ``ckpt`` as many, which share a photo.
+    ``temporal``, ``flow``, ``fps``: of moving pictures, see :class:`stylenet.video.How`.
     ``engine``: local, or ray, then ``workers`` of them and URIs too (strings then), as they are done: see
     :mod:`stylenet.on_ray`. Raises UserError if the only picture fails; of several, SomeFailed when the others are done.
     """
@@ -345,10 +349,12 @@ def stylize_files(
     each = [start(style) for style in styles]
     stylizer = finishes.Masked(each, masks) if masks else each[0]
     todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
-    for job in todo:
+    moving = [job for job in todo if jobs.moves(job.source)]
+    still = [job for job in todo if job not in moving]
+    for job in still:
         if job.target != jobs.STREAM:
             images.format_of(job.target)
-    if len(todo) == 1 and not (skip_existing or report):
+    if len(todo) == len(still) == 1 and not (skip_existing or report):
         picture = _read(todo[0], size, overwrite)
         yield from _write(todo[0], _stylized(stylizer, todo[0], picture), quality)
         return
@@ -359,7 +365,21 @@ def stylize_files(
         stylize=lambda job, picture: _stylized(stylizer, job, picture),
         write=lambda job, picture: [*_write(job, picture, quality)],
     )
-    yield from folders.run(todo, partial(folders.here, steps), existing, report, stylizer.name)
+    ways: list[folders.Way] = [partial(folders.here, steps)]
+    if moving:
+        from stylenet import video
+
+        for job in moving:
+            video.check_target(job)
+        how = video.How(size, quality, overwrite, temporal, flow, fps, str(each[0].device))
+        ways.append(video.way(stylizer.picture, how))
+    parts = [[job for job in todo if job in some] for some in (still, moving)]
+
+    def way(rest: Sequence[jobs.Job], tell: folders.Tell) -> Iterator[Any]:
+        for one, part in zip(ways, parts, strict=False):
+            yield from one([job for job in rest if job in part], tell)
+
+    yield from folders.run(todo, way if moving else ways[0], existing, report, stylizer.name)
 
 
 def _check_options(size: Any, quality: Any, overwrite: Any) -> None:

@@ -1,0 +1,333 @@
+"""Films read and written by way of PyAV: frames as arrays; all else in the file goes from one to the other as it is.
+
+Knows files and frames; nothing about networks. Needs pip install 'stylenet[video]'.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylenet.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    import av
+
+READABLE = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv .y4m".split())
+WRITABLE = {  # by suffix: the container's name, and the encoder
+    ".mp4": ("mp4", "libx264"),
+    ".m4v": ("mp4", "libx264"),
+    ".mov": ("mov", "libx264"),
+    ".mkv": ("matroska", "libx264"),
+    ".webm": ("webm", "libvpx-vp9"),
+}
+HIGH = 720  # pixels of height: where a film does not say its matrix, players take that of HDTV from here on
+BT709, BT601 = 1, 5  # H.273 matrix coefficients
+UNSAID = 2
+LIMITED, FULL = 1, 2  # FFmpeg's numbers of the range
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: ``rgb`` (h, w, 3) of uint8, upright; when it is shown and for how long, in seconds, exactly.
+
+    ``alpha``: (h, w) of uint8, where some of it is transparent. ``number``: its own, where its file's name has one.
+    """
+
+    rgb: np.ndarray
+    time: Fraction
+    duration: Fraction | None = None
+    alpha: np.ndarray | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a film's frames are stored: what a writer needs to store others in the same way.
+
+    ``turns``: quarter turns to the left that make a stored frame upright. ``colors``: H.273 numbers of the primaries,
+    the transfer and the matrix, and FFmpeg's of the range. ``aspect``: of a pixel, width to height.
+    """
+
+    rate: Fraction = Fraction(25)
+    time_base: Fraction | None = None
+    turns: int = 0
+    matrix: tuple[int, ...] | None = None
+    colors: tuple[int, int, int, int] = (UNSAID, UNSAID, UNSAID, 0)
+    aspect: Fraction | None = None
+
+
+def require() -> Any:
+    """PyAV. Raises UserError where it is not installed."""
+    try:
+        import av
+        import av.logging
+    except ImportError as error:
+        raise UserError("Films need PyAV: pip install 'stylenet[video]'.") from error
+    av.logging.set_level(av.logging.PANIC)  # what goes wrong is said once, by us
+    return av
+
+
+class Reader:
+    """A film's frames and the packets of its other streams, in the order of the file but a frame first.
+
+    ``look``: see :class:`Look`; ``others``: the streams that can be copied; ``expected``: how many frames the file
+    claims, None where it does not. What cannot be read is passed over: ``missing`` says so afterwards. Raises UserError
+    where the file cannot be opened or holds no film.
+    """
+
+    def __init__(self, path: str | Path):
+        self._av = require()
+        self.path = Path(path)
+        try:
+            self._file = self._av.open(str(path), metadata_errors="replace")
+        except (OSError, ValueError) as error:  # PyAV's own errors are both
+            raise UserError(f"Cannot read {path} as a film: {_reason(error)}.") from error
+        with ExitStack() as stack:
+            stack.callback(self._file.close)
+            films = [stream for stream in self._file.streams.video if not _is_cover(stream)]
+            if not films:
+                raise UserError(f"{path} holds no film: no moving pictures are in it.")
+            self._film = films[0]
+            self._film.thread_type = "AUTO"
+            self.others = [one for one in self._file.streams if one.type in ("audio", "subtitle")]
+            self._packets = self._read = self._broken = 0
+            self._end: Fraction = Fraction(0)
+            self._cut: str | None = None
+            self._early: list[Any] = []  # read before the first frame, which the look is taken from
+            self._frames = self._decoded()
+            self._first = next(self._frames, None)
+            if self._first is None:
+                raise UserError(f"Cannot read {path} as a film: not one of its frames can be decoded.")
+            while not isinstance(self._first, self._av.VideoFrame):
+                self._early.append(self._first)
+                self._first = next(self._frames, None)
+                if self._first is None:
+                    raise UserError(f"Cannot read {path} as a film: not one of its frames can be decoded.")
+            self.look = _look(self._film, self._first)
+            self._size = self._first.width, self._first.height
+            stack.pop_all()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Title, date, place and such."""
+        own = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # of the container, not the film
+        return {key: value for key, value in self._file.metadata.items() if key.lower() not in own}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright frames, in pixels."""
+        return self._size[:: -1 if self.look.turns % 2 else 1]
+
+    @property
+    def expected(self) -> int | None:
+        if self._film.frames:
+            return self._film.frames
+        seconds = self._seconds()
+        return None if seconds is None else max(1, round(seconds * self.look.rate))
+
+    @property
+    def missing(self) -> str | None:
+        """What could not be read, once all is read; None where nothing is missing."""
+        claimed = self._film.frames
+        if claimed and self._packets < claimed:
+            return f"only {self._read} of {claimed} frames can be read"
+        seconds = self._seconds()
+        if self._cut or (not claimed and seconds and self._end < seconds * 9 / 10 - 1):
+            of = f" of {float(seconds):.1f}" if seconds else ""
+            return f"it breaks off after {float(self._end):.1f}{of} seconds"
+        if self._broken:
+            return f"{self._broken} frames are damaged"
+        return None
+
+    def __iter__(self) -> Iterator["Frame | av.Packet"]:
+        if self._first is not None:
+            yield self._frame(self._first)
+            self._first = None
+        yield from self._early
+        self._early = []
+        for item in self._frames:
+            yield self._frame(item) if isinstance(item, self._av.VideoFrame) else item
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames of the film and packets of the others."""
+        errors = (OSError, ValueError)
+        packets = self._file.demux(self._film, *self.others)
+        while True:
+            try:
+                packet = next(packets, None)
+            except errors as error:
+                self._cut, packet = _reason(error), None
+            if packet is None:
+                return
+            if packet.stream is not self._film:
+                if packet.dts is not None:
+                    yield packet
+                continue
+            self._packets += packet.dts is not None or packet.size > 0
+            try:
+                frames = packet.decode()
+            except errors:
+                self._broken += 1
+                continue
+            for frame in frames:
+                self._read += 1
+                self._broken += bool(frame.is_corrupt)
+                yield frame
+
+    def _frame(self, frame: Any) -> Frame:
+        primaries, transfer, matrix, range_ = self.look.colors
+        full = range_ == FULL or frame.format.name.startswith("yuvj") or frame.format.is_rgb
+        rgb = frame.reformat(
+            *self._size,  # a film that changes its size keeps that of its first frame
+            format="rgb24",
+            src_colorspace=_matrix(matrix, self._size[1]),
+            src_color_range=FULL if full else LIMITED,
+            dst_color_range=FULL,
+            interpolation="BICUBIC",
+        ).to_ndarray()
+        base = frame.time_base or self._film.time_base
+        time = self._end if frame.pts is None else frame.pts * base
+        duration = frame.duration * base if frame.duration else None
+        self._end = max(self._end, time + (duration or 1 / self.look.rate))
+        return Frame(np.ascontiguousarray(np.rot90(rgb, self.look.turns)), time, duration)
+
+    def _seconds(self) -> Fraction | None:
+        if self._film.duration:
+            return self._film.duration * self._film.time_base
+        return Fraction(self._file.duration, self._av.time_base) if self._file.duration else None
+
+
+class Writer:
+    """A film file: ``add`` takes frames in their order, and packets of the ``others`` that are copied. Then ``close``.
+
+    ``path``: its suffix, one of WRITABLE, says the container. ``quality``: 1 to 100, as of JPEG. ``look``: how to store
+    the frames. ``left_out``: names the kinds of the others that this container cannot hold.
+    """
+
+    def __init__(self, path: str | Path, look: Look, quality: int = 95, others: Sequence[Any] = (), tags: Any = None):
+        self._av = require()
+        self._container, self._encoder = WRITABLE[Path(path).suffix.lower()]
+        self._file = self._av.open(str(path), "w", format=self._container)
+        self._file.metadata.update(tags or {})
+        self._look, self._quality = look, quality
+        self._film: Any = None
+        self._others: dict[Any, Any] = {}
+        self.left_out: list[str] = []
+        self._streams = others
+        self._base = Fraction(1)
+        self._last: int | None = None
+
+    def add(self, item: "Frame | av.Packet") -> None:
+        if not isinstance(item, Frame):
+            if self._film is None:
+                raise ValueError("a film begins with a frame")
+            if item.stream in self._others:
+                item.stream = self._others[item.stream]
+                self._file.mux(item)
+            return
+        film = self._film or self._begin(item)
+        self._file.mux(film.encode(self._stored(item)))
+
+    def close(self) -> None:
+        """End the file well. Raises UserError where nothing was added."""
+        if self._film is None:
+            self.drop()
+            raise UserError("There are no frames to write.")
+        self._file.mux(self._film.encode())
+        self._file.close()
+
+    def drop(self) -> None:
+        """Close the file as it is."""
+        with suppress(Exception):
+            self._file.close()
+
+    def _begin(self, frame: Frame) -> Any:
+        height, width = np.rot90(frame.rgb, -self._look.turns).shape[:2]
+        film = self._file.add_stream(self._encoder, rate=self._look.rate)
+        film.width, film.height = width, height
+        even = width % 2 == height % 2 == 0 or self._encoder != "libx264"
+        film.pix_fmt = "yuv420p" if even else "yuv444p"  # H.264 keeps odd sides with whole colours only
+        crf = round(13 + (100 - self._quality) / 2)  # 95: 16, which nobody tells from the original
+        film.options = {"crf": str(min(51, crf))}
+        if self._encoder != "libx264":
+            film.options = {"crf": str(min(63, crf * 3 // 2)), "b": "0", "row-mt": "1", "cpu-used": "4"}
+        base = self._look.time_base or 1 / self._look.rate
+        film.time_base = film.codec_context.time_base = base
+        primaries, transfer, matrix, range_ = self._look.colors
+        context = film.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = primaries, transfer, matrix
+        context.color_range = range_
+        if self._look.aspect:
+            context.sample_aspect_ratio = self._look.aspect
+        if self._look.matrix:
+            film.set_display_matrix(self._look.matrix)
+        self._film, self._base = film, base
+        for stream in self._streams:
+            copied = None
+            if stream.codec_context is not None and stream.codec_context.name in self._file.supported_codecs:
+                with suppress(ValueError, OSError):
+                    copied = self._file.add_stream_from_template(stream)
+            if copied is None:
+                self.left_out.append(f"{stream.type} ({getattr(stream.codec_context, 'name', 'unknown')})")
+            else:
+                copied.metadata.update(stream.metadata)
+                self._others[stream] = copied
+        return film
+
+    def _stored(self, frame: Frame) -> Any:
+        pixels = np.ascontiguousarray(np.rot90(frame.rgb, -self._look.turns))
+        *_, matrix, range_ = self._look.colors
+        stored = self._av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+            format=self._film.pix_fmt,
+            src_color_range=FULL,
+            dst_colorspace=_matrix(matrix, len(pixels)),
+            dst_color_range=range_ or LIMITED,
+            interpolation="BICUBIC",
+        )
+        ticks = round(frame.time / self._base)
+        self._last = ticks if self._last is None else max(ticks, self._last + 1)  # no two at the same moment
+        stored.pts, stored.time_base = self._last, self._base
+        if frame.duration:
+            stored.duration = round(frame.duration / self._base)
+        return stored
+
+
+# --- what a stream says of itself
+
+
+def _look(film: Any, first: Any) -> Look:
+    rate = film.average_rate or film.guessed_rate or Fraction(25)
+    tags = (int(first.color_primaries), int(first.color_trc), int(first.colorspace), int(first.color_range))
+    if first.format.name.startswith("yuvj"):
+        tags = (*tags[:3], FULL)
+    elif first.format.is_rgb:
+        tags = (*tags[:2], UNSAID, 0)
+    matrix = None
+    if "DISPLAYMATRIX" in first.side_data:
+        matrix = tuple(int(one) for one in np.frombuffer(bytes(first.side_data["DISPLAYMATRIX"]), np.int32))
+    aspect = film.codec_context.sample_aspect_ratio or film.sample_aspect_ratio
+    turns = round(first.rotation / 90) % 4
+    return Look(Fraction(rate), film.time_base, turns, matrix, tags, aspect if aspect and aspect > 0 else None)
+
+
+def _matrix(named: int, height: int) -> int:
+    """The matrix to reckon with: FFmpeg knows those of H.273 by the same numbers, as far as it converts them."""
+    if named in (1, 4, 5, 6, 7, 9, 10):
+        return {6: BT601, 10: 9}.get(named, named)
+    return BT709 if height >= HIGH else BT601
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(getattr(stream, "disposition", 0) & 0x400)  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or one_line(error)

@@ -1,0 +1,197 @@
+"""Moving pictures stylized: a film, an animated GIF, numbered pictures or a camera in, any of the first three out.
+
+Frames are read, stylized and written beside each other, and only a few of them are held at a time.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from stylenet import files, films, frames, images, jobs, temporal
+from stylenet.errors import UserError
+from stylenet.films import Frame
+from stylenet.folders import Tell
+from stylenet.images import Picture
+from stylenet.jobs import Job
+from stylenet.outcomes import FAILED, WRITTEN, Outcome, reason
+from stylenet.pipeline import in_order
+
+STEADY = 0.6  # of the frame before: flicker falls to less than half, and strokes stay as sharp
+FPS = Fraction(25)
+
+Stylize = Callable[[Picture], Picture]
+
+
+@dataclass(frozen=True)
+class How:
+    """How films are done. Raises UserError for values that are not allowed.
+
+    ``size``: longer side at most, in pixels. ``temporal``: 0 to 0.95, see :class:`stylenet.temporal.Steady`; None for
+    STEADY where OpenCV is installed. ``flow``: see :func:`stylenet.temporal.flow_of`, on ``device``. ``fps``: frames a
+    second of numbered pictures and cameras.
+    """
+
+    size: int | None = None
+    quality: int = 95
+    overwrite: bool = False
+    temporal: float | None = None
+    flow: str = "auto"
+    fps: float | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.temporal is not None:
+            temporal.check(self.temporal)
+        if self.flow not in temporal.FLOWS:
+            raise UserError(f"flow={self.flow}: give {', '.join(temporal.FLOWS[:-1])} or {temporal.FLOWS[-1]}.")
+        right = isinstance(self.fps, int | float) and not isinstance(self.fps, bool) and 0 < self.fps <= 1000
+        if self.fps is not None and not right:
+            raise UserError(f"fps={self.fps}: give frames a second, up to 1000, such as fps=25.")
+
+    @property
+    def rate(self) -> Fraction:
+        return FPS if self.fps is None else Fraction(self.fps).limit_denominator(1001)
+
+    @property
+    def steadiness(self) -> float:
+        if self.temporal is None:
+            return STEADY if find_spec("cv2") else 0.0
+        return float(self.temporal)
+
+
+def check_target(job: Job) -> None:
+    """Raises UserError where ``job``'s target cannot hold moving pictures."""
+    path, suffix = job.target, job.target.suffix.lower()
+    if frames.is_numbered(path):
+        images.format_of(path)
+    elif path == jobs.STREAM:
+        raise UserError(f"output=- holds one picture, but {job.source} is a film: give a file or a folder.")
+    elif suffix != ".gif" and suffix not in films.WRITABLE:
+        allowed = ", ".join(films.WRITABLE)
+        raise UserError(f"output={path} holds no film: give a file with {allowed} or .gif, or frames/%04d.png.")
+
+
+def way(stylize: Stylize, how: How) -> Callable[[Sequence[Job], Tell], Iterator[Outcome]]:
+    """What :func:`stylenet.folders.run` needs to do one film after the other."""
+
+    def films_of(todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
+        for job in todo:
+            outcome = stylized(job, stylize, how)
+            tell(outcome)
+            yield outcome
+
+    return films_of
+
+
+def stylized(job: Job, stylize: Stylize, how: How) -> Outcome:
+    """One film, done; what became of it. A film of which some can be read is written, with ``reason``."""
+    begin = time.perf_counter()
+    try:
+        said, (width, height) = _film(job, stylize, how)
+    except Exception as error:  # whatever one film brings must not cost the others
+        return Outcome(job.source, job.target, FAILED, reason(error), seconds=time.perf_counter() - begin)
+    return Outcome(job.source, job.target, WRITTEN, said, width, height, time.perf_counter() - begin)
+
+
+def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, int]]:
+    check_target(job)
+    _require_free(job, how.overwrite)
+    steady = temporal.Steady(how.steadiness, temporal.flow_of(how.flow, how.device) if how.steadiness else None)
+    source = _source(job.source, how.rate)
+    try:
+        size = _fitted(source.size, how.size)
+        shown = {"desc": job.source.name, "unit": "frame", "file": sys.stderr, "mininterval": 0.5, "leave": False}
+        with tqdm(total=source.expected, **shown) as bar, _sink(job.target, source, how) as sink:
+
+            def process(item: Any) -> Any:
+                if not isinstance(item, Frame):
+                    return item
+                frame = item if item.rgb.shape[1::-1] == size else _resized(item, size)
+                return frame, stylize(Picture(frame.rgb)).rgb
+
+            def take(item: Any) -> None:
+                if isinstance(item, tuple):
+                    frame, made = item
+                    item = replace(frame, rgb=steady(frame.rgb, made))
+                    bar.update()
+                sink.add(item)
+
+            _until_stopped(source, process, take)
+        for kind in sink.left_out:
+            tqdm.write(f"{job.target}: left out is the {kind}, which {job.target.suffix} does not hold.", sys.stderr)
+        said = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
+        return said, size
+    finally:
+        source.close()
+
+
+def _until_stopped(source: Any, process: Callable, take: Callable) -> None:
+    """A camera has no end but Ctrl-C, after which what it saw is kept."""
+    try:
+        in_order(source, process, take)
+    except KeyboardInterrupt:
+        if not isinstance(source, frames.Camera):
+            raise
+
+
+def _source(path: Path, rate: Fraction) -> Any:
+    if frames.camera(path) is not None:
+        return frames.Camera(path, rate)
+    if frames.is_numbered(path):
+        return frames.Numbered(path, rate)
+    return frames.Gif(path) if path.suffix.lower() == ".gif" else films.Reader(path)
+
+
+@contextmanager
+def _sink(target: Path, source: Any, how: How) -> Iterator[Any]:
+    """Where frames go; a file takes its place when all went well, numbered pictures do one by one."""
+    with ExitStack() as stack:
+        if frames.is_numbered(target):
+            sink: Any = frames.NumberedWriter(target, how.quality)
+        else:
+            temp = stack.enter_context(files.replacing(target))
+            if target.suffix.lower() == ".gif":
+                sink = frames.GifWriter(temp, source.look, getattr(source, "loop", 0))
+            else:
+                sink = films.Writer(temp, source.look, how.quality, source.others, source.tags)
+        try:
+            yield sink
+            sink.close()
+        except BaseException:
+            sink.drop()
+            raise
+
+
+def _require_free(job: Job, overwrite: bool) -> None:
+    target = job.target
+    if frames.is_numbered(target):
+        there = frames.numbers(target)
+        if there and not overwrite:
+            raise UserError(jobs.exists(frames.numbered(target, there[0])))
+    elif os.path.lexists(target) and not overwrite:
+        raise UserError(jobs.exists(target))
+
+
+def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
+    """Even, where they change at all: what all players show."""
+    if size is None or max(sides) <= size:
+        return sides
+    scale = size / max(sides)
+    return max(2, round(sides[0] * scale / 2) * 2), max(2, round(sides[1] * scale / 2) * 2)
+
+
+def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
+    rgb = np.array(Image.fromarray(frame.rgb).resize(size, Image.Resampling.LANCZOS))
+    alpha = None if frame.alpha is None else np.array(Image.fromarray(frame.alpha).resize(size))
+    return replace(frame, rgb=rgb, alpha=alpha)

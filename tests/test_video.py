@@ -1,0 +1,246 @@
+"""Films: what goes in comes out, but painted. Read back with PyAV and Pillow."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylenet import films, frames, temporal, video
+from stylenet.errors import UserError
+from stylenet.images import Picture
+from stylenet.jobs import Job, plan
+from stylenet.outcomes import FAILED, WRITTEN
+
+TICK = Fraction(1, 12800)
+MOMENTS = [0, 512, 2048, 2560, 5000, 5512]  # of a film whose frames do not come evenly
+
+
+def inverted(picture: Picture) -> Picture:
+    return Picture(255 - picture.rgb)
+
+
+def film(path: Path, size=(64, 48), moments=MOMENTS, sound=False, **tags) -> Path:
+    """Its left half grows brighter from frame to frame, its right half is red."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
+        stream.time_base = stream.codec_context.time_base = TICK
+        if "turn" in tags:
+            stream.set_display_rotation(tags["turn"])
+        for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
+            if name in tags:
+                setattr(stream.codec_context, name, tags[name])
+        voice = out.add_stream("aac", rate=48000) if sound else None
+        for number, moment in enumerate(moments):
+            pixels = np.full((size[1], size[0], 3), 20 + 30 * number % 200, np.uint8)
+            pixels[:, size[0] // 2 :] = (200, 30, 30)
+            matrix = tags.get("colorspace", films.BT601)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+                format=stream.pix_fmt,
+                dst_colorspace=matrix,
+                src_color_range=2,
+                dst_color_range=tags.get("color_range", 1),
+            )
+            frame.pts, frame.time_base = moment, TICK
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+        if voice is not None:
+            tone = np.sin(np.arange(24576) / 20).astype(np.float32)[None]
+            heard = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            heard.sample_rate = 48000
+            out.mux(voice.encode(heard))
+            out.mux(voice.encode())
+    return path
+
+
+def done(source: Path | str, target: Path, **how):
+    outcome = video.stylized(Job(Path(source), target), inverted, video.How(**{"temporal": 0.0, **how}))
+    assert outcome.status == WRITTEN, outcome.reason
+    return outcome
+
+
+def times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as file:
+        return [frame.pts * frame.time_base for frame in file.decode(video=0)]
+
+
+def packets(path: Path) -> list[tuple[int, bytes]]:
+    with av.open(str(path)) as file:
+        return [(packet.pts, bytes(packet)) for packet in file.demux(file.streams.audio[0]) if packet.size]
+
+
+def test_uneven_times_and_sound_come_out_as_they_went_in(tmp_path):
+    source = film(tmp_path / "in.mp4", sound=True)
+    outcome = done(source, tmp_path / "out.mp4")
+    assert times(tmp_path / "out.mp4") == [moment * TICK for moment in MOMENTS]
+    assert packets(tmp_path / "out.mp4") == packets(source) != []
+    assert (outcome.width, outcome.height, outcome.reason) == (64, 48, None)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_each_container_holds_the_painted_frames(tmp_path, suffix):
+    source = film(tmp_path / "in.mp4")
+    done(source, tmp_path / f"out{suffix}")
+    before = [one.rgb.astype(int) for one in films.Reader(source) if isinstance(one, films.Frame)]
+    after = [one.rgb.astype(int) for one in films.Reader(tmp_path / f"out{suffix}") if isinstance(one, films.Frame)]
+    assert len(before) == len(after) == len(MOMENTS)
+    for photo, made in zip(before, after, strict=True):
+        assert np.abs(255 - photo - made)[:, [8, 24, 40, 56]].mean() < 4
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 9])
+@pytest.mark.parametrize("range_", [1, 2])
+def test_colours_are_read_and_stored_by_the_films_own_matrix_and_range(tmp_path, matrix, range_):
+    tags = {"colorspace": matrix, "color_range": range_, "color_primaries": 1, "color_trc": 1}
+    source = film(tmp_path / "in.mp4", **tags)
+    first = next(iter(films.Reader(source)))
+    assert np.abs(first.rgb[24, 16].astype(int) - 20).max() <= 3
+    assert np.abs(first.rgb[24, 48].astype(int) - (200, 30, 30)).max() <= 6  # another matrix is 15 and more off
+    done(source, tmp_path / "out.mp4")
+    made = films.Reader(tmp_path / "out.mp4")
+    assert made.look.colors == (1, 1, matrix, range_)
+    assert np.abs(next(iter(made)).rgb[24, 48].astype(int) - (55, 225, 225)).max() <= 6
+
+
+def test_a_turned_film_is_painted_upright_and_stays_turned(tmp_path):
+    source = film(tmp_path / "in.mp4", turn=-90)  # as telephones do: shown a quarter to the right
+    seen = []
+    how = video.How(temporal=0.0)
+    video.stylized(Job(source, tmp_path / "out.mp4"), lambda one: seen.append(one.rgb.shape) or inverted(one), how)
+    assert set(seen) == {(64, 48, 3)}
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        frame = next(file.decode(video=0))
+        assert (frame.width, frame.height, frame.rotation) == (64, 48, -90)
+    upright = next(iter(films.Reader(source))).rgb
+    assert upright[8, 24, 0] < 60 and upright[56, 24, 0] > 150  # what was left is on top
+
+
+def test_odd_sides_stay_and_size_gives_even_ones(tmp_path):
+    source = film(tmp_path / "in.mp4", size=(63, 41))
+    assert (done(source, tmp_path / "same.mp4").width, films.Reader(tmp_path / "same.mp4").size) == (63, (63, 41))
+    done(source, tmp_path / "small.mp4", size=31)
+    assert films.Reader(tmp_path / "small.mp4").size == (32, 20)
+
+
+def test_a_film_cut_short_gives_what_can_be_read_and_says_so(tmp_path):
+    whole = film(tmp_path / "whole.mkv", size=(320, 240), moments=[512 * number for number in range(100)])
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    outcome = done(cut, tmp_path / "out.mp4")
+    assert "breaks off after" in (outcome.reason or "") and "of 4.0 seconds" in (outcome.reason or "")
+    assert 20 < len(times(tmp_path / "out.mp4")) < 100
+
+
+def test_what_is_no_film_is_refused_and_leaves_nothing(tmp_path):
+    (tmp_path / "in.mp4").write_bytes(b"no film" * 100)
+    outcome = video.stylized(Job(tmp_path / "in.mp4", tmp_path / "out.mp4"), inverted, video.How(temporal=0.0))
+    assert outcome.status == FAILED and "Cannot read" in (outcome.reason or "")
+    with pytest.raises(UserError, match="holds no film"):
+        video.check_target(Job(tmp_path / "in.mp4", tmp_path / "out.png"))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_a_failing_network_leaves_no_half_film(tmp_path):
+    def fails(picture: Picture) -> Picture:
+        raise RuntimeError("broken")
+
+    source = film(tmp_path / "in.mp4")
+    assert video.stylized(Job(source, tmp_path / "out.mp4"), fails, video.How(temporal=0.0)).status == FAILED
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_what_exists_is_kept_unless_asked(tmp_path):
+    source = film(tmp_path / "in.mp4")
+    (tmp_path / "out.mp4").write_bytes(b"mine")
+    kept = video.stylized(Job(source, tmp_path / "out.mp4"), inverted, video.How(temporal=0.0))
+    assert kept.status == FAILED and (tmp_path / "out.mp4").read_bytes() == b"mine"
+    done(source, tmp_path / "out.mp4", overwrite=True)
+    assert len(times(tmp_path / "out.mp4")) == len(MOMENTS)
+
+
+# --- GIFs, numbered pictures, names
+
+
+def test_a_gif_keeps_its_times_and_what_is_transparent(tmp_path):
+    shades = [Image.new("RGBA", (20, 10), (40 * number, 0, 0, 255)) for number in range(4)]
+    for shade in shades:
+        shade.paste((0, 0, 0, 0), (0, 0, 5, 10))
+    lasting = [50, 120, 300, 40]
+    shades[0].save(tmp_path / "in.gif", save_all=True, append_images=shades[1:], duration=lasting, loop=0, disposal=2)
+    done(tmp_path / "in.gif", tmp_path / "out.gif")
+    with Image.open(tmp_path / "out.gif") as made:
+        assert made.n_frames == 4 and made.info["loop"] == 0
+        for number in range(4):
+            made.seek(number)
+            assert made.info["duration"] == lasting[number]
+            pixels = np.asarray(made.convert("RGBA"))
+            assert pixels[5, 2, 3] == 0 and pixels[5, 12, 3] == 255
+            assert np.abs(pixels[5, 12, :3].astype(int) - (255 - 40 * number, 255, 255)).max() <= 8
+
+
+def test_numbered_pictures_keep_their_numbers_or_become_a_film(tmp_path):
+    for number in (5, 7, 9):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"{number:04}.png")
+    done(tmp_path / "%04d.png", tmp_path / "out" / "%04d.png")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0005.png", "0007.png", "0009.png"]
+    assert np.asarray(Image.open(tmp_path / "out" / "0007.png"))[0, 0].tolist() == [248, 255, 255]
+    done(tmp_path / "%04d.png", tmp_path / "out.mp4", fps=10)
+    assert times(tmp_path / "out.mp4") == [0, Fraction(1, 10), Fraction(2, 10)]
+
+
+def test_names_of_results(tmp_path):
+    for name in ("a.mp4", "b.avi", "c.webm"):
+        film(tmp_path / "x.mp4").rename(tmp_path / name)
+    named = [job.target.name for job in plan([tmp_path], None, "wave")]
+    assert named == ["a_wave.mp4", "b_wave.mp4", "c_wave.webm"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")  # with pictures there, a folder means these
+    assert [job.source.name for job in plan([tmp_path], None, "wave")] == ["photo.png"]
+    assert plan(["camera:0"], None, "wave")[0].target.name == "camera_0_wave.mp4"
+
+
+def test_a_camera_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="no such camera"):
+        frames.Camera("camera:99", Fraction(25))
+
+
+@pytest.mark.parametrize("wrong", [{"temporal": 1.0}, {"temporal": -0.1}, {"flow": "farneback"}, {"fps": 0}])
+def test_mistakes_in_the_options(wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))}="):
+        video.How(**wrong)
+
+
+# --- steadiness
+
+
+def noise(seed: int, size=(96, 128)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def test_of_a_still_film_each_result_is_blended_with_the_one_before():
+    photo = Image.fromarray(noise(0, (12, 16))).resize((128, 96), Image.Resampling.BICUBIC)
+    steady = temporal.Steady(0.75)
+    first, second = np.full((96, 128, 3), 200, np.uint8), np.full((96, 128, 3), 100, np.uint8)
+    assert (steady(np.asarray(photo), first) == 200).all()
+    assert (steady(np.asarray(photo), second)[8:-8, 8:-8] == 175).all()  # 100 + 0.75 * (200 - 100)
+
+
+def test_what_moves_takes_its_paint_along():
+    photo = np.asarray(Image.fromarray(noise(1, (15, 20))).resize((160, 120), Image.Resampling.BICUBIC))
+    paint = np.asarray(Image.fromarray(noise(2, (15, 20))).resize((160, 120), Image.Resampling.BICUBIC))
+    steady = temporal.Steady(0.9)
+    steady(photo, paint)
+    moved = steady(np.roll(photo, 4, axis=1), np.full_like(paint, 128))
+    expected = 128 + 0.9 * (np.roll(paint, 4, axis=1).astype(float) - 128)
+    inner = np.s_[16:-16, 16:-16]
+    assert np.abs(moved[inner] - expected[inner]).mean() < 6
+    assert np.abs(moved[inner] - (128 + 0.9 * (paint[inner].astype(float) - 128))).mean() > 12  # not where it was
+
+
+def test_another_shot_takes_over_nothing():
+    steady = temporal.Steady(0.9)
+    steady(noise(3), np.full((96, 128, 3), 10, np.uint8))
+    assert (steady(noise(4), np.full((96, 128, 3), 240, np.uint8)) == 240).all()
