@@ -44,7 +44,7 @@ def main(config: DictConfig) -> list[float] | None:
     keep_freed_memory()
     pl.seed_everything(seed, verbose=False)
     photos = Photos(**settings["data"], steps=steps, seed=seed)
-    model = StyleTransfer(settings["net"], settings["loss"], styles, settings["optimizer"], steps)
+    model = StyleTransfer(settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors)
     if settings["init"] and not settings["resume"]:
         model.start_from(settings["init"])
     if compiles(settings["compile"], settings["trainer"]["accelerator"], steps):
@@ -64,13 +64,15 @@ def main(config: DictConfig) -> list[float] | None:
 
 def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The styles as a list; style=custom is called after its file."""
-    names = [key for key, style in settings["style"].items() if "image" in style]
+    chosen = dict(settings["style"])
+    color = chosen.pop("color", "style")  # of all; style.<name>.color overrides it
+    names = [key for key, style in chosen.items() if "image" in style]
     styles = []
-    for key, style in settings["style"].items():
+    for key, style in chosen.items():
         if "image" not in style:
             raise UserError(f"style.{key}=...: this run has no such style, it has style={','.join(names)}.")
         name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
-        styles.append({"name": name, "size": settings["style_size"], **style})
+        styles.append({"name": name, "size": settings["style_size"], "color": color, **style})
     return styles
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from stylenet.coco import fetch_coco
+from stylenet.color import Colors
 from stylenet.crops import Crops, GlobalSamples, centre_square, to_uint8
 from stylenet.errors import UserError
 from stylenet.photos import MIN_SIDE, data_root, find_images, hold_out, identity, open_photo
@@ -31,6 +32,8 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent 
 BUNDLED = Path(__file__).parent / "assets" / "photos"
 
 log = logging.getLogger(__name__)
+
+COLOR_CROPS = 64
 
 
 class Photos(pl.LightningDataModule):
@@ -103,6 +106,12 @@ class Photos(pl.LightningDataModule):
         if self._bundled and self._first_process():
             count = len(remaining)
             log.warning("only %d bundled photos; a real style wants thousands: data=folder data.root=...", count)
+
+    def colors(self) -> Colors:
+        """The mean and covariance of the training photos' colours, of the first COLOR_CROPS crops."""
+        self.prepare_data()
+        self.setup()
+        return Colors(self.crops[number][None] / 255 for number in range(COLOR_CROPS))
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Batches from ``start_sample`` on, this process's share of each."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from stylenet.color import Colors, Match
 from stylenet.errors import UserError
-from stylenet.images import fit, open_rgb
+from stylenet.images import fit, open_rgb, to_pil, to_tensor
 
 BUNDLED = Path(__file__).parent / "assets" / "styles"
 SMALLEST = 32  # pixels a side: the deepest Gram would otherwise rest on a handful of places
@@ -35,3 +36,11 @@ def open_painting(image: str | Path, size: int) -> Image.Image:
         shape = f"{picture.width}x{picture.height}"
         raise UserError(f"style image {image} is {shape} pixels at this size: give {SMALLEST} or more a side.")
     return picture
+
+
+def in_colors(picture: Image.Image, colors: Colors) -> Image.Image:
+    """The picture with the mean and covariance of other ``colors`` (Gatys et al. 2016, "Preserving color in neural
+    artistic style transfer", eq. 4 and 5): a network that learns it paints its strokes in the photos' colours.
+    """
+    image = to_tensor(picture)
+    return to_pil(Match(Colors([image]), colors)(image))

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
+from PIL import Image
 from torch import Tensor, nn
 
 import stylenet
 from stylenet import checkpoint
+from stylenet.color import Colors
 from stylenet.data import Photos
 from stylenet.errors import UserError, one_line
 from stylenet.images import to_tensor
 from stylenet.losses import PerceptualLoss
 from stylenet.nets import build
-from stylenet.paintings import find_painting, open_painting
+from stylenet.paintings import find_painting, in_colors, open_painting
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,9 @@ class StyleTransfer(pl.LightningModule):
     ``net``: {"name", and the constructor's arguments}; ``loss``: the arguments of ``PerceptualLoss``; ``styles``: one
     dict for each style, {"name", "image", "size", ...}, image and size as ``open_painting`` takes them; ``optimizer``:
     {"lr", "warmup", "final"}: Adam, its learning rate rising over ``warmup`` steps and falling along a half cosine to
-    ``final`` times its height at ``steps``. Batches are uint8 or [0, 1], ``(b, 3, h, w)``.
+    ``final`` times its height at ``steps``. A style's "color" is "style" (default), or "match": its painting is given
+    the photos' colours, which ``colors`` finds, before anything is learned of it. Batches are uint8 or [0, 1],
+    ``(b, 3, h, w)``.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class StyleTransfer(pl.LightningModule):
         styles: Sequence[dict[str, Any]],
         optimizer: dict[str, Any],
         steps: int,
+        colors: Callable[[], Colors] | None = None,
     ):
         super().__init__()
         check("optimizer.lr", optimizer["lr"], 0)
@@ -55,10 +60,10 @@ class StyleTransfer(pl.LightningModule):
         check("optimizer.final", optimizer["final"], 0, 1)
         for name in ("style_weight", "content_weight", "tv_weight", "range_weight"):
             check(f"loss.{name}", loss.get(name, 0), 0)
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore="colors")
         arguments = {key: value for key, value in net.items() if key != "name"}
         self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
-        self.pictures = [open_painting(style["image"], style["size"]) for style in styles]
+        self.pictures = _paintings(styles, colors)
         self.styles = [{**style, "sha256": _sha256(find_painting(style["image"]))} for style in styles]
         self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
         self.loss.to(memory_format=torch.channels_last)
@@ -219,6 +224,18 @@ def check(name: str, value: Any, least: float, most: float = float("inf"), whole
     if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
         limits = f"from {least} to {most}" if most < float("inf") else f"of {least} or more"
         raise UserError(f"{name}={value}: give a {'whole ' * whole}number {limits}.")
+
+
+def _paintings(styles: Sequence[dict[str, Any]], colors: Callable[[], Colors] | None) -> list[Image.Image]:
+    matched = [style.get("color", "style") for style in styles]
+    for color in matched:
+        if color not in ("style", "match"):
+            raise UserError(f"style.color={color}: give style (the painting's) or match (the training photos').")
+    pictures = [open_painting(style["image"], style["size"]) for style in styles]
+    if "match" not in matched or colors is None:
+        return pictures
+    found = colors()
+    return [in_colors(one, found) if color == "match" else one for one, color in zip(pictures, matched, strict=True)]
 
 
 def _sha256(file: Path) -> str:

@@ -482,6 +482,7 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     (["optimiser.lr=1"], ["optimiser.lr", "Did you mean optimizer.lr=?"]),
     (["resume=missing.ckpt"], ["resume=missing.ckpt", "no such file"]),
     (["init=missing"], ["init=missing", "no such style or file"]),
+    (["style.color=blue"], ["style.color=blue: give style (the painting's) or match (the training photos')."]),
     (["hydra.run.dir=0.code/run"], ["Cannot write", "0.code/run", "Not a directory"]),  # the file of the first one
     (["out=0.code/out"], ["Cannot write 0.code/out/starry_night.safetensors", "0.code is not a folder"]),
 ]

@@ -17,9 +17,12 @@ from pytorch_lightning.callbacks import Callback
 from safetensors.torch import load_file
 
 from stylenet import checkpoint
+from stylenet.color import Colors
 from stylenet.data import Photos
 from stylenet.errors import UserError
+from stylenet.images import to_tensor
 from stylenet.nets import build
+from stylenet.paintings import open_painting
 from stylenet.runs import compiles, has_bf16, stopped_by, train, trainer_for
 from stylenet.training import StyleTransfer
 
@@ -356,3 +359,15 @@ def test_a_wrong_setting_is_answered_in_a_line(wrong: dict[str, Any], told: str,
     with pytest.raises(UserError, match=told) as answer:
         trainer(tmp_path, **wrong)
     assert "\n" not in str(answer.value)
+
+
+def test_color_match_gives_the_painting_the_colours_of_the_photos():
+    photos = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.3
+    style = {"name": "starry_night", "image": "starry_night.jpg", "size": 64, "title": None}
+    matched = StyleTransfer(NET, LOSS, [style | {"color": "match"}], OPTIMIZER, 4, lambda: Colors([photos]))
+    painting = to_tensor(matched.pictures[0])
+    torch.testing.assert_close(painting.mean((0, 2, 3)), photos.mean((0, 2, 3)), atol=0.01, rtol=0)
+    torch.testing.assert_close(painting.std((0, 2, 3)), photos.std((0, 2, 3)), atol=0.01, rtol=0)
+    plain = StyleTransfer(NET, LOSS, [style], OPTIMIZER, 4, lambda: Colors([photos]))
+    assert plain.pictures[0].tobytes() == open_painting("starry_night.jpg", 64).tobytes()
+    assert matched.info()["styles"][0]["color"] == "match"
