@@ -12,11 +12,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
 
+import stylenet
 from benchmarks import trainings
 from stylenet import images
 from stylenet.evaluate import PHOTOS
 from stylenet.files import replacing
-from stylenet.finishes import Masked
 from stylenet.stylize import load
 
 OPTIONS: dict[str, Any] = {
@@ -48,7 +48,7 @@ def masks(photo: Image.Image) -> list[Image.Image]:
     slope = np.clip(np.linspace(-1, 2, photo.width), 0, 1)
     left = Image.fromarray(np.tile(np.rint(255 * (1 - slope)).astype(np.uint8), (photo.height, 1)))
     right = left.point(lambda level: 255 - level)
-    made = Masked([load("starry_night"), load("udnie")], [left, right]).picture(images.read(photo)).pil()
+    made = stylenet.load(["starry_night", "udnie"], mask=[left, right])(photo)
     return [photo, left.convert("RGB"), right.convert("RGB"), made]
 
 

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is n
 
 from benchmarks import hostile_files
 from benchmarks.trainings import answering, options, write_json
-from stylenet import stylize
 from stylenet.errors import UserError
 from stylenet.images import IMAGE_SUFFIXES
+from stylenet.stylize_files import stylize_files
 from stylenet.timing import hardware, versions
 
 OPTIONS: dict[str, Any] = {
@@ -192,7 +192,7 @@ def work(ckpt: str, size: int) -> None:
 def stylized(ckpt: str, source: Path, target: Path, options: dict[str, Any]) -> tuple[str, str]:
     """How it ended, and what was said."""
     try:
-        paths = list(stylize.stylize_files(ckpt, source, target, **options))
+        paths = list(stylize_files(ckpt, source, target, **options))
         return judged(source, target, options["size"]) if paths == [target] else ("wrong", f"gave {paths}")
     except UserError as error:
         plain = str(error).isprintable() and len(str(error)) <= LONGEST

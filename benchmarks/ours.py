@@ -16,7 +16,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-import stylenet
 from benchmarks.measuring import Clock, Profile, Times, enough
 from stylenet import checkpoint
 from stylenet.data import Photos
@@ -25,7 +24,7 @@ from stylenet.loggers import make_logger
 from stylenet.memory import keep_freed_memory
 from stylenet.nets import build
 from stylenet.runs import stopped_by, trainer_for
-from stylenet.stylize import Stylizer
+from stylenet.stylize import Stylizer, load
 from stylenet.training import StyleTransfer
 
 LONG = 10**9  # steps: no end in sight
@@ -141,7 +140,7 @@ def stylizer(net: dict[str, Any], folder: Path, device: torch.device, compiled: 
     """A style of the network ``net`` with random weights, written and loaded as a user loads one."""
     arguments = {key: value for key, value in net.items() if key != "name"}
     path = checkpoint.save(folder / "random.safetensors", build(net["name"], **arguments), {})
-    loaded = stylenet.load(path, device)
+    loaded = load(path, device)
     if compiled:
         loaded.net.compile()
     return loaded

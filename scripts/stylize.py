@@ -12,7 +12,8 @@ def main(config: DictConfig) -> None:
 
     from stylenet import opening
     from stylenet.memory import keep_freed_memory
-    from stylenet.stylize import SomeFailed, stylize_files  # torch costs seconds: mistakes in the options come first
+    from stylenet.outcomes import SomeFailed
+    from stylenet.stylize_files import stylize_files  # torch costs seconds: mistakes in the options come first
 
     keep_freed_memory()
     options: Any = OmegaConf.to_container(config, resolve=True)

@@ -3,12 +3,15 @@
 ``stylenet.load("starry_night")(image)`` is all that most users need.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import device as Device
 
+    from stylenet.finishes import Masked
     from stylenet.stylize import Stylizer
 
 __version__ = "0.1.0"
@@ -16,7 +19,7 @@ __all__ = ["__version__", "load"]
 
 
 def load(
-    ckpt: str | Path,
+    ckpt: str | Path | Sequence[str | Path],
     device: "str | Device" = "auto",
     tile: str | int = "auto",
     scratch: str | Path | None = None,
@@ -25,8 +28,18 @@ def load(
     strength: float = 1.0,
     color: str = "style",
     stroke: float = 1.0,
-) -> "Stylizer":
-    """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`)."""
-    from stylenet.stylize import load  # torch costs seconds: not paid by `import stylenet`
+    mask: "str | Path | Image | Sequence[str | Path | Image] | None" = None,
+    mask_invert: bool = False,
+) -> "Stylizer | Masked":
+    """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`).
 
-    return load(ckpt, device, tile, scratch, backend, precision, strength, color, stroke)
+    ``mask``: a grey picture, a file or a Pillow image, white where the style goes (``mask_invert``: black), stretched
+    to each photo. Of several styles, each needs one: ``load(["starry_night", "udnie"], mask=["sky.png", "sea.png"])``.
+    """
+    from functools import partial
+
+    from stylenet import stylize  # torch costs seconds: not paid by `import stylenet`
+
+    options: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
+    options |= {"strength": strength, "color": color, "stroke": stroke}
+    return stylize.load_each(ckpt, mask, mask_invert, partial(stylize.load, **options))

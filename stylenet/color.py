@@ -73,16 +73,24 @@ class Colors:
 
 
 class Match:
-    """Colours of one distribution moved to another: the straight map that gives mean and covariance of ``to``.
+    """Colours of one distribution moved to another: of the straight maps that give mean and covariance of ``to``, the
+    one that moves colours least.
 
-    A = (S_to)^1/2 (S_from)^-1/2, b = m_to - A m_from (Gatys et al. 2016, "Preserving color in neural artistic style
-    transfer", eq. 4 and 5, the symmetric root of "image analogies"; the same as CORAL, Sun et al. 2016, eq. 2).
+    A = S_f^-1/2 (S_f^1/2 S_t S_f^1/2)^1/2 S_f^-1/2, b = m_t - A m_f (Pitie and Kokaram 2007, "The linear
+    Monge-Kantorovitch linear colour mapping for example-based colour transfer"; it aligns the covariances, as CORAL
+    does, Sun et al. 2016). ``most``: no direction of colours is stretched more than so many times; None
+    for any.
     """
 
-    def __init__(self, from_: Colors, to: Colors):
+    def __init__(self, from_: Colors, to: Colors, most: float | None = None):
         least = torch.eye(3).double() * _LEAST
-        self.matrix = _root(to.covariance + least) @ torch.linalg.inv(_root(from_.covariance + least))
-        self.shift = to.mean - self.matrix @ from_.mean
+        root = _root(from_.covariance + least)
+        back = torch.linalg.inv(root)
+        matrix = back @ _root(root @ (to.covariance + least) @ root) @ back
+        if most is not None:
+            stretches, directions = torch.linalg.eigh((matrix + matrix.T) / 2)
+            matrix = directions @ torch.diag(stretches.clamp(max=most)) @ directions.T
+        self.matrix, self.shift = matrix, to.mean - matrix @ from_.mean
 
     def __call__(self, image: Tensor) -> Tensor:
         """The image with its colours moved, clamped to [0, 1]."""

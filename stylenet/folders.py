@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -24,11 +25,15 @@ Way = Callable[[Sequence[Job], Tell], Iterator[Outcome]]
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to one picture; all but ``stylize`` in threads beside the main one."""
+    """What is done to pictures; all but ``stylize`` in threads beside the main one.
+
+    ``stylize`` is given some of one size and depth: as many as ``together`` says of it (h, w), or fewer.
+    """
 
     read: Callable[[Job], Picture]
-    stylize: Callable[[Job, Picture], Picture]
+    stylize: Callable[[Sequence[Job], Sequence[Picture]], Sequence[Picture]]
     write: Callable[[Job, Picture], object]
+    together: Callable[[int, int], int]
 
 
 def run(
@@ -85,48 +90,67 @@ class _Work:
 def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
     """Stylize in this process: while one picture is stylized, the next are read and the last ones written."""
 
-    def tried(work: _Work, step: Callable[[], Picture | None]) -> _Work:
+    def tried(some: Sequence[_Work], step: Callable[[], object]) -> bool:
+        """Whether all went well; else each knows why not. Each has spent its part of the time."""
         begin = time.perf_counter()
-        if work.reason is None:
-            try:
-                work.picture = step()
-            except Exception as error:  # whatever one picture brings must not cost the others
-                work.reason, work.picture = reason(error), None
-        work.seconds += time.perf_counter() - begin
-        return work
+        failure = None
+        try:
+            step()
+        except Exception as error:  # whatever one picture brings must not cost the others
+            failure = reason(error)
+        for work in some:
+            work.reason, work.picture = failure, work.picture if failure is None else None
+            work.seconds += (time.perf_counter() - begin) / len(some)
+        return failure is None
 
     sizes: list[tuple[int, ...]] = []
 
     def read(job: Job) -> _Work:
         work = _Work(job)
-        return tried(work, lambda: steps.read(job))
 
-    def stylize(work: _Work) -> _Work:
-        if work.picture is not None and work.picture.rgb.shape not in sizes[-1:]:
-            sizes.append(work.picture.rgb.shape)
+        def step() -> None:
+            work.picture = steps.read(job)
+
+        tried([work], step)
+        return work
+
+    def alike(work: _Work) -> tuple[Any, int]:
+        if work.picture is None:
+            return work.job, 1
+        rgb = work.picture.rgb
+        return (rgb.shape, rgb.dtype), steps.together(*rgb.shape[:2])
+
+    def stylize(some: Sequence[_Work]) -> None:
+        pictures = [work.picture for work in some if work.picture is not None]
+        if not pictures:
+            return
+        if pictures[0].rgb.shape not in sizes[-1:]:
+            sizes.append(pictures[0].rgb.shape)
         if len(sizes) > TIDY:
             sizes[:-1] = []
             give_back()
-        return tried(work, lambda: steps.stylize(work.job, _given(work)))
+
+        def step() -> None:
+            made = steps.stylize([work.job for work in some], pictures)
+            for work, picture in zip(some, made, strict=True):
+                work.picture = picture
+
+        if not tried(some, step) and len(some) > 1:
+            for work, picture in zip(some, pictures, strict=True):  # one of them may be to blame
+                work.picture = picture
+                stylize([work])
 
     def write(work: _Work) -> Outcome:
-        def step() -> None:
-            picture = _given(work)
+        picture, work.picture = work.picture, None
+        if picture is not None:
             work.shape = picture.rgb.shape
-            steps.write(work.job, picture)
-
-        tried(work, step)
-        work.picture = None
+            tried([work], lambda: steps.write(work.job, picture))
         outcome = _outcome(work)
         tell(outcome)
         return outcome
 
-    yield from overlapped(todo, read, stylize, write, lambda work: 0 if work.picture is None else _bytes(work.picture))
-
-
-def _given(work: _Work) -> Picture:
-    assert work.picture is not None
-    return work.picture
+    weigh = lambda work: 0 if work.picture is None else _bytes(work.picture)  # noqa: E731
+    yield from overlapped(todo, read, stylize, write, weigh, alike)
 
 
 def _bytes(picture: Picture) -> int:

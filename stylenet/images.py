@@ -6,6 +6,7 @@ Whatever a file holds, what comes out is upright (EXIF applied), in sRGB (ICC ap
 import io
 import math
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +36,7 @@ _LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65
 _ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
 _QUALITY = {"JPEG", "WEBP", "AVIF"}
 _TAGGED = {"JPEG", "PNG", "WEBP", "AVIF"}  # hold a profile and EXIF
-_BAND = 256  # rows
+ROWS = 256  # of a strip
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,8 @@ def _turned(pixels: Image.Image, tagged: Image.Image) -> Image.Image:
 def _array(image: Image.Image) -> np.ndarray:
     """The pixels (h, w, channels) of an RGB or RGBA image, band by band: Pillow would hold them three times over."""
     pixels = np.empty((image.height, image.width, len(image.mode)), np.uint8)
-    for top in range(0, image.height, _BAND):
-        bottom = min(top + _BAND, image.height)
+    for top in range(0, image.height, ROWS):
+        bottom = min(top + ROWS, image.height)
         pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
     return pixels
 
@@ -168,8 +169,20 @@ def fit_picture(picture: Picture, size: int) -> Picture:
 
 
 def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An array (h, w, 3) of uint8 or uint16 at another size: (width, height)."""
-    return np.stack([_resized(pixels[..., channel], shape) for channel in range(3)], axis=-1)
+    """An array (h, w, c) of uint8 or uint16 at another size: (width, height)."""
+    return np.stack([_resized(channel, shape) for channel in np.moveaxis(pixels, -1, 0)], axis=-1)
+
+
+def strips(*arrays: np.ndarray) -> Iterator[tuple[Tensor, ...]]:
+    """Arrays (h, w, c) of uint8 or uint16 as tensors (1, c, rows, w) in [0, 1], a few rows at a time."""
+    for top in range(0, len(arrays[0]), ROWS):
+        yield tuple(to_tensor(array[top : top + ROWS]) for array in arrays)
+
+
+def over(result: np.ndarray, arrays: Sequence[np.ndarray], made: Callable[..., Tensor]) -> None:
+    """Put what ``made`` makes of strips of the arrays into ``result``, which may be one of them."""
+    for number, rows in enumerate(strips(*arrays)):
+        result[number * ROWS : (number + 1) * ROWS] = to_array(made(*rows), result.dtype.type)
 
 
 def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:

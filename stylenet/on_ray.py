@@ -26,6 +26,7 @@ from stylenet.images import Picture
 from stylenet.jobs import Job
 from stylenet.memory import keep_freed_memory
 from stylenet.outcomes import FAILED, Outcome, Place
+from stylenet.stylize import load_each
 
 TOGETHER = 8  # pictures that a worker is given at a time; few, as all of them are done again if it dies
 RETRIES = 1  # by Ray, of such a group; then once more one by one, so that a picture that kills takes no other along
@@ -36,7 +37,8 @@ Start = Callable[..., Any]  # a checkpoint's file to a Stylizer, with the option
 
 def stylize_files(
     start: Start,
-    ckpt: str | Path,
+    styles: Sequence[str | Path],
+    masks: Sequence[Image.Image],
     inputs: Sequence[str | Path],
     output: str | Path | None,
     size: int | None,
@@ -46,7 +48,7 @@ def stylize_files(
     workers: int | None,
     device: str,
 ) -> Iterator[Place]:
-    """As :func:`stylenet.stylize.stylize_files`, whose arguments these are; results come as they are done.
+    """As :func:`stylenet.stylize_files.stylize_files`, whose arguments these are; results come as they are done.
 
     ``inputs``, ``output``: files and folders, or URIs of fsspec; results at URIs are given as strings. ``workers``: how
     many; None for one for each GPU of the cluster, or, without or with ``device`` cpu, for each core.
@@ -57,13 +59,17 @@ def stylize_files(
     if "-" in (*inputs, output):
         raise UserError("engine=ray works on files: give input= and output= files, folders or URIs, not -.")
     jobs.plan(inputs, output, "style", find=remote.find)  # what is not there is told before Ray is started
-    file = checkpoint.resolve(ckpt)
-    name = start(file, device="cpu", backend="torch", precision="fp32", tile="auto").name
+    files = [checkpoint.resolve(style) for style in styles]
+    plainly = partial(start, device="cpu", backend="torch", precision="fp32", tile="auto")
+    name = load_each(files, list(masks), start=plainly).name
     todo = jobs.plan(inputs, output, name, checkpoint.known(), remote.find)
     for job in todo:
+        if jobs.moves(job.source):
+            raise UserError(f"{remote.place(job.source)} is a film: engine=ray takes pictures, leave it out for films.")
         images.format_of(job.target)
     there = set() if existing == "replace" else remote.existing(job.target for job in todo)
-    work = partial(_Worker, start, file.name, file.read_bytes(), size, quality, Image.MAX_IMAGE_PIXELS)
+    carried = [(file.name, file.read_bytes()) for file in files]
+    work = partial(_Worker, start, carried, masks, size, quality, Image.MAX_IMAGE_PIXELS)
 
     def way(rest: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
         for job in rest:
@@ -164,15 +170,25 @@ class _Called:
 class _Worker:
     """A loaded network, and what it makes of pictures."""
 
-    def __init__(self, start: Start, name: str, style: bytes, size: int | None, quality: int, most: int | None):
+    def __init__(
+        self,
+        start: Start,
+        styles: Sequence[tuple[str, bytes]],
+        masks: Sequence[Image.Image],
+        size: int | None,
+        quality: int,
+        most: int | None,
+    ):
         keep_freed_memory()
         Image.MAX_IMAGE_PIXELS = most  # as in the process that asks: see stylenet.opening
         self.size, self.quality, self.refused = size, quality, None
         try:
             with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / name
-                file.write_bytes(style)
-                self.stylizer = start(file)
+                files = [Path(folder) / str(number) / name for number, (name, _) in enumerate(styles)]
+                for file, (_, data) in zip(files, styles, strict=True):
+                    file.parent.mkdir()
+                    file.write_bytes(data)
+                self.stylizer = load_each(files, list(masks), start=start)
         except UserError as error:  # such as a device that is not there: it ends the run, and is no death to be mended
             self.refused = str(error)
 
@@ -197,7 +213,7 @@ class _Worker:
             else:
                 remote.write(spot, picture, self.quality)
 
-        steps = folders.Steps(read, lambda _, picture: self.stylizer.picture(picture), write)
+        steps = folders.Steps(read, lambda _, pictures: self.stylizer.pictures(pictures), write, self.stylizer.together)
         for outcome in folders.here(steps, [job for _, job, _ in rows], lambda _: None):
             number = numbers[Job(Path(outcome.input), Path(outcome.output))]
             yield number, outcome, made.pop(outcome.output, None)

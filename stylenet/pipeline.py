@@ -1,7 +1,7 @@
 """Three steps of many items overlapped: decode, process, encode. Knows nothing about pictures."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
-AHEAD = 4  # items decoded but not yet processed at most, and processed but not yet encoded
+AHEAD = 4  # items decoded but not yet processed at most (and as many as are processed at once), and not yet encoded
 THREADS = 2  # that decode, and as many that encode
 MOST = 256 * 2**20  # bytes that may wait: larger items go one at a time, and take no more memory than one alone
 
@@ -17,21 +17,25 @@ MOST = 256 * 2**20  # bytes that may wait: larger items go one at a time, and ta
 def overlapped(
     items: Iterable[Item],
     decode: Callable[[Item], Work],
-    process: Callable[[Work], Work],
+    process: Callable[[Sequence[Work]], object],
     encode: Callable[[Work], Result],
     weigh: Callable[[Work], int],
+    alike: Callable[[Work], tuple[Any, int]] = lambda work: (None, 1),
     most: int = MOST,
 ) -> Iterator[Result]:
-    """``encode(process(decode(item)))`` of each item, in order: ``process`` in this thread, the others beside it.
+    """What ``encode`` makes of each item that ``decode`` has begun and ``process`` has gone on with, in order:
+    ``process`` in this thread, the others beside it.
 
-    ``weigh``: the bytes that an item holds between its steps; no more than ``most`` wait, as far as the items before
-    tell. What a step raises comes out here and ends it all. Ended early (an error, Ctrl-C, ``close``) it decodes no
-    more, encodes what is processed, and leaves no thread.
+    ``alike`` tells an item's kind, and how many of one kind ``process`` is given at once: as many as are ready, those
+    that follow one another. ``weigh``: the bytes that an item holds between its steps; no more than ``most`` wait, as
+    far as the items before tell. What a step raises comes out here and ends it all. Ended early (an error, Ctrl-C,
+    ``close``) it decodes no more, encodes what is processed, and leaves no thread.
     """
     source = iter(items)
     decoding: deque[Future[Work]] = deque()
     encoding: deque[tuple[int, Future[Result]]] = deque()
     weight = most  # of the item at work; those still being decoded are taken for its like
+    ahead = AHEAD
     # Tasks are handed out one by one and none waits for room: at the interpreter's end there is nothing to hang on.
     decoder, encoder = ThreadPoolExecutor(THREADS, "decode"), ThreadPoolExecutor(THREADS, "encode")
 
@@ -39,7 +43,7 @@ def overlapped(
         return sum(held for held, _ in encoding)
 
     def fill(least: int) -> None:
-        while len(decoding) < AHEAD:
+        while len(decoding) < ahead:
             if len(decoding) >= least and weight * (len(decoding) + 2) + waiting() > most:
                 return
             try:
@@ -52,12 +56,16 @@ def overlapped(
             fill(1)
             if not decoding:
                 break
-            work = decoding.popleft().result()
-            weight = weigh(work)
+            some = [decoding.popleft().result()]
+            weight, (kind, count) = weigh(some[0]), alike(some[0])
+            ahead = AHEAD + count
+            while len(some) < count and decoding and decoding[0].done() and alike(decoding[0].result())[0] == kind:
+                some.append(decoding.popleft().result())
             fill(0)
-            work = process(work)
-            encoding.append((weigh(work), encoder.submit(encode, work)))
-            del work
+            process(some)
+            for work in some:
+                encoding.append((weigh(work), encoder.submit(encode, work)))
+            del some, work
             while encoding and (len(encoding) >= AHEAD or waiting() > most or encoding[0][1].done()):
                 yield encoding.popleft()[1].result()
         while encoding:

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import stylenet
-from stylenet import checkpoint, color, finishes, nets
+from stylenet import brush, checkpoint, color, nets
 from stylenet.color import Colors, Match
 from stylenet.errors import UserError
-from stylenet.finishes import Finish, masked
+from stylenet.finishes import Finish, Masked
 from stylenet.images import Picture, open_rgb
-from stylenet.stylize import stylize_files
+from stylenet.stylize import Stylizer
+from stylenet.stylize_files import stylize_files
 
 
 def noise(*shape: int, seed: int = 0, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -67,6 +68,25 @@ def test_histogram_gives_the_mean_and_covariance_of_the_photo():
     torch.testing.assert_close(made.covariance, Colors([photo]).covariance, atol=3e-5, rtol=0)
 
 
+def test_of_the_maps_that_match_it_is_the_one_that_moves_colours_least():
+    """Two colours with their spreads exchanged: each is stretched where it is. (Whitening would do as well, turned.)"""
+    spread = torch.diag(torch.tensor([0.01, 0.04, 0.02]).double())
+    from_, to = Colors(), Colors()
+    from_.count = to.count = 1
+    from_._products, to._products = spread, spread[[1, 0, 2]][:, [1, 0, 2]]
+    for most, stretched in ((None, 2.0), (1.5, 1.5)):
+        expected = torch.diag(torch.tensor([stretched, 0.5, 1.0]).double())
+        torch.testing.assert_close(Match(from_, to, most).matrix, expected, atol=2e-3, rtol=0)
+
+
+def test_colours_are_not_stretched_without_bounds(style: Path):
+    """A photo with much contrast, a result with hardly any: twice its contrast, and the photo's mean."""
+    photo, pale = noise(1, 3, 40, 40), noise(1, 3, 40, 40, seed=1, low=0.48, high=0.52)
+    made = Finish(color="histogram").tensor(photo, photo, pale)
+    torch.testing.assert_close(made.std((0, 2, 3)), 2 * pale.std((0, 2, 3)), atol=1e-3, rtol=0)
+    torch.testing.assert_close(made.mean((0, 2, 3)), photo.mean((0, 2, 3)), atol=1e-3, rtol=0)
+
+
 def test_grey_pictures_have_colours_too():
     grey = noise(1, 1, 20, 20).expand(1, 3, 20, 20)
     assert Match(Colors([grey]), Colors([noise(1, 3, 20, 20, seed=1)]))(grey).isfinite().all()
@@ -101,8 +121,8 @@ def test_strips_are_one_picture():
     photo = (noise(600, 10, 3) * 65535).to(torch.int32).numpy().astype(np.uint16)
     stylized = np.roll(photo, 50, 0)
     for finish in (Finish(strength=0.5), Finish(color="luminance"), Finish(color="histogram")):
-        whole = finish.tensor(*(torch.from_numpy(x / 65535).float().movedim(-1, 0)[None] for x in (photo, stylized)))
-        made = finish.levels(photo, stylized.copy())
+        before, after = (torch.from_numpy(x / 65535).float().movedim(-1, 0)[None] for x in (photo, stylized))
+        whole, made = finish.tensor(before, before, after), finish.levels(photo, photo, stylized.copy())
         assert made.dtype == np.uint16
         assert np.abs(made / 65535 - whole[0].movedim(0, -1).numpy()).max() < 1e-4
 
@@ -110,38 +130,105 @@ def test_strips_are_one_picture():
 # --- the brush
 
 
-def test_the_network_sees_the_photo_at_another_scale(style: Path):
-    photo, seen = (noise(40, 60, 3) * 255).byte().numpy(), []
-
-    def stylize(pixels: np.ndarray) -> np.ndarray:
-        seen.append(pixels.shape)
-        return pixels
-
-    for stroke in (0.5, 1, 2, 3):
-        assert finishes.broad(photo, stroke, stylize).shape == photo.shape
-    assert seen == [(80, 120, 3), (40, 60, 3), (20, 30, 3), (13, 20, 3)]
+def painted(photo: np.ndarray, stroke: float, paint) -> np.ndarray:
+    finish = Finish(stroke=stroke)
+    seen = finish.seen(photo)
+    return finish.levels(photo, seen, paint(seen))
 
 
-def test_a_broad_brush_keeps_half_of_an_edge_in_the_photo():
-    """A flat result: what is seen of the edge is half of what the small picture could not hold of it."""
-    photo = np.zeros((32, 32, 3), np.uint8)
-    photo[:, 16:] = 200
-    made = finishes.broad(photo, 4, lambda small: np.full_like(small, 100)).astype(int)
-    assert np.abs(made[:, :8] - 100).max() <= 3 and np.abs(made[:, 24:] - 100).max() <= 3
-    step = made[0, 16, 0] - made[0, 15, 0]
-    assert 60 <= step <= 100
+def test_the_network_sees_the_photo_at_another_scale():
+    photo = (noise(40, 60, 3) * 255).byte().numpy()
+    for stroke, shape in ((0.5, (80, 120, 3)), (1, (40, 60, 3)), (2, (20, 30, 3)), (3, (13, 20, 3))):
+        assert Finish(stroke=stroke).seen(photo).shape == shape
+        assert painted(photo, stroke, lambda small: small).shape == photo.shape
+
+
+def edge(low: int, high: int, at: int = 17) -> np.ndarray:
+    """Dark to the left, light to the right; not on a border of the small picture's pixels."""
+    photo = np.full((48, 48, 3), low, np.uint8)
+    photo[:, at:] = high
+    return photo
+
+
+def step(picture: np.ndarray, at: int = 17) -> np.ndarray:
+    return picture[24, at].astype(int) - picture[24, at - 1]
+
+
+def test_an_edge_that_the_network_painted_is_as_sharp_as_in_the_photo():
+    photo = edge(20, 220)
+    blurred = painted(photo, 0.25, lambda large: large)  # a fine brush adds nothing
+    assert np.abs(blurred.astype(int) - photo).max() <= 12
+    sharp = painted(photo, 4, lambda small: small)
+    assert step(sharp).min() > 150 and np.abs(sharp.astype(int) - photo).mean() < 3
+
+
+def test_an_edge_keeps_the_contrast_that_was_painted():
+    """Light and dark exchanged, and half the contrast: so is what comes back of the edge."""
+    photo = edge(20, 220)
+    turned = painted(photo, 4, lambda small: (170 - small / 2).astype(np.uint8))
+    assert -110 < step(turned).min() and step(turned).max() < -60
+
+
+def test_what_the_network_did_not_paint_does_not_come_back():
+    photo = edge(20, 220)
+    assert np.abs(painted(photo, 4, lambda small: np.full_like(small, 100)).astype(int) - 100).max() <= 1
+    speckled = (noise(64, 64, 1) * 255).byte().numpy().repeat(3, 2)
+    other = (noise(16, 16, 1, seed=1) * 200).byte().numpy().repeat(3, 2)
+    made = painted(speckled, 4, lambda _: other).astype(int)
+    enlarged = painted(np.full_like(speckled, 128), 4, lambda _: other).astype(int)
+    assert np.abs(made - enlarged).mean() < 10 < np.abs(speckled - made.mean()).mean()
+
+
+def test_a_broad_brush_is_the_same_in_strips():
+    """More rows of the small picture than a strip has."""
+    photo = (interpolate(noise(1, 3, 200, 4), (1100, 20), mode="bilinear") * 255).byte()[0].movedim(0, -1).numpy()
+    small = brush.smaller(photo, 2)
+    assert len(small) > 512
+    both = [torch.from_numpy(one / 255).float().movedim(-1, 0)[None] for one in (small, small[::-1].copy())]
+    whole = brush._to_unit(brush._follows(*both))[0, 0].numpy()
+    assert np.abs(brush._levels(small, small[::-1].copy())[..., 0] - whole * 255).max() < 0.51
 
 
 # --- masks
 
 
+class Flat(Stylizer):
+    """Paints everything in one grey."""
+
+    def __init__(self, grey: int):
+        super().__init__(torch.nn.Identity(), {}, run=lambda content, style: torch.full_like(content, grey / 255))
+
+
 def test_masks_of_black_white_and_grey():
-    photo, made = np.full((2, 6, 3), 100, np.uint8), np.full((2, 6, 3), 200, np.uint8)
+    photo = np.full((2, 6, 3), 100, np.uint8)
     mask = Image.fromarray(np.repeat(np.array([[0, 0, 255, 255, 51, 51]], np.uint8), 2, 0))
-    assert masked(Picture(photo), [made], [mask]).rgb[0, :, 0].tolist() == [100, 100, 200, 200, 120, 120]
-    other, white = np.full((2, 6, 3), 50, np.uint8), Image.new("L", (1, 1), 255)
-    both = masked(Picture(photo), [made, other], [mask, white]).rgb[0, :, 0].tolist()
-    assert both == [50, 50, 125, 125, 75, 75]  # where masks add up to more than white they share
+    one = Masked([Flat(200)], [mask])
+    assert one(photo)[0, :, 0].tolist() == [100, 100, 200, 200, 120, 120]
+    tensor = one(torch.full((2, 3, 2, 6), 100 / 255)) * 255
+    torch.testing.assert_close(tensor[1, 2, 1], torch.tensor([100.0, 100, 200, 200, 120, 120]), atol=1e-3, rtol=0)
+    both = Masked([Flat(200), Flat(50)], [mask, Image.new("L", (1, 1), 255)])
+    assert both(photo)[0, :, 0].tolist() == [
+        50,
+        50,
+        125,
+        125,
+        75,
+        75,
+    ]  # what adds up to more than white is shared
+    assert [*both.pictures([Picture(photo)] * 2)[1].rgb[0, :, 0]] == [50, 50, 125, 125, 75, 75]
+
+
+def test_masks_in_python(style: Path, tmp_path: Path):
+    photo = Image.fromarray((noise(40, 30, 3) * 255).byte().numpy())
+    left = Image.fromarray(np.repeat(np.array([[255] * 15 + [0] * 15], np.uint8), 40, 0))
+    left.save(tmp_path / "left.png")
+    everywhere = np.asarray(stylenet.load(style, "cpu")(photo))
+    for mask, inverted, kept in ((left, False, slice(15, 30)), (tmp_path / "left.png", True, slice(0, 15))):
+        made = np.asarray(stylenet.load(style, "cpu", mask=mask, mask_invert=inverted)(photo))
+        assert (made[:, kept] == np.asarray(photo)[:, kept]).all()
+        assert (np.delete(made, np.r_[kept], 1) == np.delete(everywhere, np.r_[kept], 1)).all()
+    with pytest.raises(UserError, match="ckpt= has 2 and mask= 1"):
+        stylenet.load([style, style], mask=left)
 
 
 def test_masks_through_files(style: Path, tmp_path: Path):

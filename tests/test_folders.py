@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -20,9 +21,10 @@ from PIL import Image
 
 from stylenet import checkpoint, images, nets, outcomes
 from stylenet.errors import UserError
-from stylenet.outcomes import Outcome, Report
+from stylenet.outcomes import Outcome, Report, SomeFailed
 from stylenet.pipeline import AHEAD, overlapped
-from stylenet.stylize import SomeFailed, load, stylize_files
+from stylenet.stylize import Stylizer, load
+from stylenet.stylize_files import stylize_files
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +52,15 @@ def lines(path="report.jsonl"):
 # --- overlapped steps
 
 
+def each(work):
+    """What is done to one, done to some in their places."""
+
+    def process(some):
+        some[:] = map(work, some)
+
+    return process
+
+
 def test_each_item_takes_the_three_steps_and_comes_out_in_order():
     main = threading.current_thread()
     places = {"decode": set(), "process": set(), "encode": set()}
@@ -64,7 +75,7 @@ def test_each_item_takes_the_three_steps_and_comes_out_in_order():
         return work
 
     items = [[number] for number in range(30)]
-    found = overlapped(items, step("decode"), step("process"), step("encode"), lambda _: 1)
+    found = overlapped(items, step("decode"), each(step("process")), step("encode"), lambda _: 1)
     assert [*found] == [[number, "decode", "process", "encode"] for number in range(30)]
     assert places == {"decode": {False}, "process": {True}, "encode": {False}}
 
@@ -91,11 +102,25 @@ def test_items_that_are_too_heavy_to_wait_go_one_at_a_time():
             time.sleep(0.02)
             change(-1)
 
-        assert len([*overlapped(range(12), decode, process, encode, lambda _: weight, most=100)]) == 12
+        assert len([*overlapped(range(12), decode, each(process), encode, lambda _: weight, most=100)]) == 12
         return most
 
     assert most_alive(101) == 1
-    assert 3 <= most_alive(1) <= 2 * AHEAD + 1
+    assert 3 <= most_alive(1) <= 2 * AHEAD + 2
+
+
+def test_what_is_alike_and_ready_is_processed_together():
+    """Kinds a a a b b a a, three at most; the first is taken alone, as nothing else is ready."""
+    together, ready = [], threading.Event()
+
+    def process(some):
+        together.append([*some])
+        ready.wait(0.05)  # the next are decoded meanwhile
+
+    items = ["a1", "a2", "a3", "a4", "b1", "b2", "a5", "a6"]
+    found = overlapped(items, str, process, str.upper, lambda _: 1, lambda item: (item[0], 3))
+    assert [*found] == [item.upper() for item in items]
+    assert together == [["a1"], ["a2", "a3", "a4"], ["b1", "b2"], ["a5", "a6"]]
 
 
 @pytest.mark.parametrize("step", ["decode", "process", "encode"])
@@ -111,7 +136,7 @@ def test_an_error_comes_out_and_no_thread_stays(step):
         return work
 
     with pytest.raises(KeyError, match="five"):
-        list(overlapped(range(99), do("decode"), do("process"), do("encode"), lambda _: 1))
+        list(overlapped(range(99), do("decode"), each(do("process")), do("encode"), lambda _: 1))
     assert threading.active_count() == before
 
 
@@ -122,10 +147,10 @@ def test_stopped_early_it_reads_no_more_and_encodes_what_is_processed():
         return lambda number: numbers.append(number) or number
 
     before = threading.active_count()
-    results: Any = overlapped(range(10**6), into(decoded), into(processed), into(encoded), lambda _: 1)
+    results: Any = overlapped(range(10**6), into(decoded), each(into(processed)), into(encoded), lambda _: 1)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     results.close()
-    assert sorted(encoded) == processed and len(decoded) <= len(processed) + AHEAD
+    assert sorted(encoded) == processed and len(decoded) <= len(processed) + AHEAD + 1
     assert threading.active_count() == before
 
 
@@ -168,6 +193,32 @@ def test_a_folder_gives_what_its_pictures_give_one_by_one(tiny, folder):
         source = Path("in", *path.parts[1:]).with_stem(path.stem.removesuffix("_tiny"))
         images.write("alone" + path.suffix, stylizer.picture(images.read(source)))
         assert path.read_bytes() == Path("alone" + path.suffix).read_bytes()
+
+
+def test_small_pictures_of_a_size_go_through_the_network_together(tiny, tmp_path, monkeypatch):
+    """One of them cannot be stylized, and costs the others nothing."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for number in range(24):
+        Image.effect_noise((40, 24), 90).convert("RGB").save(f"in/{number:02}.png")
+    Image.new("RGB", (40, 24), "red").save("in/12.png")
+    batches, passed = [], Stylizer._whole
+
+    def counted(self, image, weights):
+        batches.append(len(image))
+        if any(bool((one[1:] == 0).all()) for one in image):
+            raise ValueError("red")
+        return passed(self, image, weights)
+
+    monkeypatch.setattr(Stylizer, "_whole", counted)
+    with pytest.raises(SomeFailed, match="1 of 24 .*\n.*12.png: ValueError: red"):
+        list(stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl"))
+    assert max(batches) > 4 and len(lines()) == 24
+    alone = load(tiny, "cpu")
+    for path in Path("out").iterdir():
+        expected = np.asarray(alone(Path("in", path.name.replace("_tiny", ""))))
+        assert np.abs(np.asarray(images.open_rgb(path)).astype(int) - expected).max() <= 1
+    assert (alone.together(10, 10), alone.together(4000, 3000)) == (16, 1)
 
 
 def test_a_stopped_run_goes_on_without_reading_what_is_done(tiny, folder, capsys):

@@ -16,7 +16,9 @@ from PIL import Image
 
 from stylenet import checkpoint, images, nets, on_ray
 from stylenet.errors import UserError
-from stylenet.stylize import SomeFailed, load, stylize_files
+from stylenet.outcomes import SomeFailed
+from stylenet.stylize import load
+from stylenet.stylize_files import stylize_files
 
 with warnings.catch_warnings(action="ignore"):
     ray = pytest.importorskip("ray")
@@ -77,7 +79,7 @@ def workers():
 def stylized(start, ckpt, folder, **options):
     usual = {"size": None, "quality": 95, "existing": "refuse", "report": None, "workers": 2, "device": "cpu"}
     with warnings.catch_warnings(action="ignore"):  # Ray's own
-        yield from on_ray.stylize_files(start, ckpt, [folder], "out", **usual | options)
+        yield from on_ray.stylize_files(start, [ckpt], [], [folder], "out", **usual | options)
 
 
 def test_a_killed_worker_costs_nothing(cluster, tiny, tmp_path, monkeypatch):
@@ -130,8 +132,9 @@ def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp
     def start(file, **options):
         known: dict[str, Any] = {"device": "cpu", "backend": "torch"} | options
         stylizer: Any = load(file, **known)
-        usual = stylizer.picture
-        stylizer.picture = lambda picture: os._exit(1) if picture.rgb.shape == (13, 13, 3) else usual(picture)
+        usual = stylizer.pictures
+        deadly = (13, 13, 3)
+        stylizer.pictures = lambda some: os._exit(1) if some[0].rgb.shape == deadly else usual(some)
         return stylizer
 
     with pytest.raises(SomeFailed, match="1 of 5 .*\n.*in/deadly.png: the worker at it died"):
@@ -180,3 +183,24 @@ def test_what_the_workers_lack_ends_the_run_in_a_line(cluster, tiny, tmp_path, m
     photos(tmp_path / "in", 2)
     with warnings.catch_warnings(action="ignore"), pytest.raises(UserError, match="device=cuda:77: there is no such"):
         list(stylize_files(tiny, "in", "out", device="cuda:77", engine="ray", workers=1))
+
+
+def test_masks_and_several_styles_go_to_the_workers(cluster, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "in", 3)
+    other = checkpoint.save(tmp_path / "other.safetensors", nets.build("johnson", widths=(4, 4, 4), blocks=0), {})
+    left = Image.fromarray(np.repeat(np.array([[255] * 10 + [0] * 10], np.uint8), 16, 0))
+    left.save("left.png")
+    left.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save("right.png")
+    made = [*on_cluster([tiny, other], "in", "out", mask=["left.png", "right.png"])]
+    assert sorted(path.name for path in made) == [f"00{number}_tiny+other.png" for number in range(3)]
+    each = [np.asarray(load(style, "cpu")("in/001.png")).astype(int) for style in (tiny, other)]
+    result = np.asarray(Image.open("out/001_tiny+other.png")).astype(int)
+    assert np.abs(result[:, :10] - each[0][:, :10]).max() <= 1 and np.abs(result[:, 10:] - each[1][:, 10:]).max() <= 1
+
+
+def test_films_are_refused(cluster, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("clip.mp4").write_bytes(b"")
+    with pytest.raises(UserError, match=r"clip\.mp4 is a film: engine=ray takes pictures"):
+        list(on_cluster(tiny, "clip.mp4", "out"))

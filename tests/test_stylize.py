@@ -15,7 +15,9 @@ import stylenet
 from stylenet import checkpoint, jobs, nets
 from stylenet.errors import UserError
 from stylenet.images import Picture, open_rgb, read, write
-from stylenet.stylize import SomeFailed, Stylizer, choose_device, stylize_files
+from stylenet.outcomes import SomeFailed
+from stylenet.stylize import Stylizer, choose_device
+from stylenet.stylize_files import stylize_files
 
 
 class Negative(nn.Module):

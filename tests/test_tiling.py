@@ -23,7 +23,7 @@ from stylenet.errors import UserError
 from stylenet.features import Moments
 from stylenet.images import Picture, open_rgb, to_tensor
 from stylenet.scratch import InFile, InMemory, Scratch
-from stylenet.stylize import Stylizer
+from stylenet.stylize import Stylizer, load
 
 PHOTO = ROOT / "stylenet" / "assets" / "photos" / "val" / "castle.jpg"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -173,7 +173,7 @@ import re, sys
 from pathlib import Path
 import numpy as np
 from stylenet import nets
-from stylenet.stylize import Stylizer
+from stylenet.stylize import Stylizer, load
 
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
@@ -309,7 +309,7 @@ def test_everything_that_holds_an_image(tiny: Path):
 
 
 def test_auto_goes_by_the_free_memory(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    stylizer, plain, picture = stylenet.load(tiny, "cpu"), stylenet.load(tiny, "cpu", tile="off"), half_dark(100, 80)
+    stylizer, plain, picture = load(tiny, "cpu"), load(tiny, "cpu", tile="off"), half_dark(100, 80)
     ways: list[str] = []
     strips, passed = tiling.in_strips, stylizer._whole
     monkeypatch.setattr(tiling, "in_strips", lambda *args: (ways.append("strips"), strips(*args)))
@@ -323,7 +323,7 @@ def test_auto_goes_by_the_free_memory(tiny: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_auto_goes_in_strips_where_the_device_turns_out_too_small(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    stylizer, picture = stylenet.load(tiny, "cpu"), half_dark(60, 40)
+    stylizer, picture = load(tiny, "cpu"), half_dark(60, 40)
     expected = stylizer(picture)
 
     def full(*_: Any) -> Tensor:

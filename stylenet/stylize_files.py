@@ -1,0 +1,179 @@
+"""A trained style put to use on files: names in, paths of the results out, one picture or many, still or moving.
+
+Knows nothing about networks but how to load one; what is done to many is in :mod:`stylenet.folders`, to films in
+:mod:`stylenet.video`, on a cluster in :mod:`stylenet.on_ray`.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from stylenet import checkpoint, finishes, images, jobs
+from stylenet.errors import UserError
+from stylenet.finishes import Finish
+from stylenet.images import FORMATS, Picture
+from stylenet.kinds import OnImages
+from stylenet.stylize import Tile, check_tile, load, load_each
+
+
+def stylize_files(
+    ckpt: str | Path | Sequence[str | Path],
+    input: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
+    size: int | None = None,
+    device: str = "auto",
+    quality: int = 95,
+    overwrite: bool = False,
+    tile: Tile = "auto",
+    scratch: str | Path | None = None,
+    backend: str = "auto",
+    precision: str = "auto",
+    skip_existing: bool = False,
+    report: str | Path | None = None,
+    engine: str = "local",
+    workers: int | None = None,
+    strength: float = 1.0,
+    color: str = "style",
+    stroke: float = 1.0,
+    mask: str | Path | Sequence[str | Path] | None = None,
+    mask_invert: bool = False,
+    temporal: float | None = None,
+    flow: str = "auto",
+    fps: float | None = None,
+) -> Iterator[Any]:
+    """Stylize files as the iterator is read, and give the path of each result, in order ("-": nothing is given).
+
+    ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
+    ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
+    in pixels. ``tile``, ``scratch``, ``backend``, ``precision``, ``strength``, ``color``, ``stroke``: see
+    :func:`stylenet.stylize.load`. ``skip_existing``: what has a result is left out. ``report``: a file that gets a line
+    of JSON for each picture, see :mod:`stylenet.outcomes`. ``mask``: a grey picture, stretched to each photo, white
+    where the style goes (``mask_invert``: black); for several ``ckpt`` as many, which share a photo.
+    ``temporal``, ``flow``, ``fps``: of moving pictures, see :class:`stylenet.video.How`.
+    ``engine``: local, or ray, then ``workers`` of them and URIs too (strings then), as they are done: see
+    :mod:`stylenet.on_ray`. Raises UserError if the only picture fails; of several, SomeFailed when the others are done.
+    """
+    _check_options(size, quality, overwrite)
+    check_tile(tile)
+    existing = jobs.existing(overwrite, skip_existing)
+    _check_engine(engine, workers)
+    inputs = [input] if isinstance(input, str | Path) else list(input)
+    if not inputs or "" in inputs:  # an empty name, such as an unset variable of the shell, is not the folder here
+        raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
+    if output == "":
+        raise UserError("output= is empty: give a file, a folder or -, or leave it out.")
+    Finish(strength, color, stroke)  # mistakes are told before anything is read
+    styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
+    how = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
+    start = partial(load, **how, strength=strength, color=color, stroke=stroke)
+    films = {"size": size, "quality": quality, "overwrite": overwrite, "temporal": temporal, "flow": flow, "fps": fps}
+    if (temporal, flow, fps) != (None, "auto", None):
+        _how(films)
+    if engine == "ray":
+        from stylenet import on_ray
+
+        yield from on_ray.stylize_files(
+            start, styles, masks, inputs, output, size, quality, existing, report, workers, str(device)
+        )
+        return
+    jobs.plan(inputs, output, "style")  # what is not there is told before the network is loaded
+    stylizer = load_each(styles, masks, start=start)
+    todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
+    moving = {job for job in todo if jobs.moves(job.source)}
+    for job in todo:
+        if job not in moving and job.target != jobs.STREAM:
+            images.format_of(job.target)
+    if len(todo) == 1 and not (moving or skip_existing or report):
+        picture = _read(todo[0], size, overwrite)
+        (made,) = _stylized(stylizer, todo, [picture])
+        yield from _write(todo[0], made, quality)
+        return
+    from stylenet import folders  # what one picture does not need
+
+    steps = folders.Steps(
+        read=lambda job: _read(job, size, overwrite),
+        stylize=lambda some, pictures: _stylized(stylizer, some, pictures),
+        write=lambda job, picture: [*_write(job, picture, quality)],
+        together=stylizer.together,
+    )
+    ways: list[folders.Way] = [partial(folders.here, steps)]
+    if moving:
+        from stylenet import video
+
+        for job in moving:
+            video.check_target(job)
+        ways.append(video.way(stylizer.picture, _how(films | {"device": stylizer.device.type})))
+
+    def way(rest: Sequence[jobs.Job], tell: folders.Tell) -> Iterator[Any]:
+        parts = [job for job in rest if job not in moving], [job for job in rest if job in moving]
+        for one, part in zip(ways, parts, strict=False):
+            yield from one(part, tell)
+
+    yield from folders.run(todo, way, existing, report, stylizer.name)
+
+
+def _how(films: dict[str, Any]) -> Any:
+    from stylenet import video  # what a picture does not need
+
+    return video.How(**films)
+
+
+def _check_options(size: Any, quality: Any, overwrite: Any) -> None:
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise UserError(f"size={size}: give the longer side at most, in whole pixels, such as size=1024.")
+    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise UserError(f"quality={quality}: give a whole number from 1 to 100.")
+    if not isinstance(overwrite, bool):
+        raise UserError(f"overwrite={overwrite}: give true or false.")
+
+
+def _check_engine(engine: Any, workers: Any) -> None:
+    if engine not in ("local", "ray"):
+        raise UserError(f"engine={engine}: give local or ray.")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise UserError(f"workers={workers}: give how many there shall be, such as workers=4, or leave it out.")
+    if workers is not None and engine != "ray":
+        raise UserError(f"workers={workers} is for engine=ray: add that, or leave workers= out.")
+
+
+def _read(job: jobs.Job, size: int | None, overwrite: bool) -> Picture:
+    to_stream = job.target == jobs.STREAM
+    if not to_stream and os.path.lexists(job.target) and not overwrite:
+        raise UserError(jobs.exists(job.target))
+    if to_stream and sys.stdout.isatty():
+        raise UserError("The picture would go to the terminal: add output=picture.png, or > picture.png.")
+    picture = images.read(_stdin() if job.source == jobs.STREAM else job.source)
+    return picture if size is None else images.fit_picture(picture, size)
+
+
+def _stylized(stylizer: OnImages, some: Sequence[jobs.Job], pictures: Sequence[Picture]) -> list[Picture]:
+    with _bar(some[0].source.name) as bar:
+        return stylizer.pictures(pictures, progress=lambda part: bar.update(part - bar.n))
+
+
+def _write(job: jobs.Job, picture: Picture, quality: int) -> Iterator[Path]:
+    if job.target == jobs.STREAM:
+        format = picture.format if picture.format in FORMATS.values() and picture.format != "GIF" else "PNG"
+        images.write(sys.stdout.buffer, picture, quality, format)
+        sys.stdout.buffer.flush()
+    else:
+        images.write(job.target, picture, quality)
+        yield job.target
+
+
+def _bar(name: str) -> tqdm:
+    """How far a pass in strips is: in a terminal only, and only where it takes long."""
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    return tqdm(total=1, desc=name, file=sys.stderr, disable=None, delay=2, leave=False, bar_format=shape)
+
+
+def _stdin() -> io.BytesIO:
+    if sys.stdin.isatty():
+        raise UserError("input=- reads a picture from stdin, but nothing is piped in: add < photo.jpg.")
+    return io.BytesIO(sys.stdin.buffer.read())
