@@ -21,6 +21,7 @@ from stylenet import graphs
 from stylenet.errors import UserError, one_line
 from stylenet.files import replacing
 from stylenet.nets.fast import fast, halves, takes_halves
+from stylenet.replay import Replay, Run, cuda_graph
 from stylenet.weights import home
 
 log = logging.getLogger("stylenet.backends")
@@ -28,19 +29,20 @@ log = logging.getLogger("stylenet.backends")
 KEPT = 20  # graphs in the cache, of 7 MB each: those used last
 TRIAL = (1, 3, 49, 71)  # the picture on which a new graph is compared with its network
 DIFFERENCES = {"fp32": (1e-3, 1e-3), "bf16": (0.3, 0.02)}  # allowed there: at most, and on average
-
-Run = Callable[[Tensor, Tensor | None], Tensor]
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def start(net: nn.Module, device: torch.device, backend: str = "auto", precision: str = "auto") -> Run:
     """``run(content, style) -> image``: the pass of ``net``, which is in eval mode on ``device``. For inference only.
 
-    ``backend``: torch, openvino, onnx, or auto: the fastest that is installed. ``precision``: fp32, bf16, or auto:
-    bf16 on GPUs that have it, else fp32. Raises UserError for other values, and for what is not installed.
+    ``backend``: torch, openvino, onnx, or auto: the fastest that is installed. ``precision``: fp32, bf16, fp16 (torch
+    on a GPU), or auto: bf16 on GPUs that have it, else fp32. On a GPU, passes of a size that comes again are replayed,
+    see :mod:`stylenet.replay`. Raises UserError for other values, and for what is not installed.
     """
     name, precision = choose(device, backend, precision)
     if name == "torch":
-        return Torch(net, device, precision)
+        run = Torch(net, device, precision)
+        return Replay(run, cuda_graph) if device.type == "cuda" else run
     try:
         return InGraph(net, RUNTIMES[name], precision)
     except Exception as error:  # a runtime can fail in any way
@@ -52,12 +54,14 @@ def start(net: nn.Module, device: torch.device, backend: str = "auto", precision
 
 def choose(device: torch.device, backend: str = "auto", precision: str = "auto") -> tuple[str, str]:
     """What auto means here. Raises UserError for what there is not."""
-    for option, given, known in (("backend", backend, BACKENDS), ("precision", precision, DIFFERENCES)):
+    for option, given, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
         if given not in ("auto", *known):
             raise UserError(f"{option}={given}: allowed are auto, {', '.join(known)}.")
     on_cpu = device.type == "cpu"
     if backend not in ("auto", "torch") and not on_cpu:
         raise UserError(f"backend={backend} computes on the CPU: give device=cpu with it, or backend=torch.")
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError("precision=fp16 is for GPUs: give precision=bf16, or fp32.")
     if backend == "onnx" and precision == "bf16":
         raise UserError("backend=onnx has no bf16 on a CPU: give precision=fp32, or backend=openvino or torch.")
     if backend == "auto":
@@ -71,14 +75,14 @@ class Torch:
     """The rearranged network in channels-last layout; norms take their statistics in float32 whatever the precision."""
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str):
-        self.device, self.half = device, precision == "bf16"
-        self.halved = self.half and takes_halves(net)
+        self.device, self.half = device, HALVES.get(precision)
+        self.halved = precision == "bf16" and takes_halves(net)
         self.net = fast(net, self.halved).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         content = halves(content) if self.halved else content
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
             image = self.net(content.contiguous(memory_format=torch.channels_last), style)
         return image.float().contiguous()
 
@@ -173,6 +177,7 @@ RUNTIMES = {
     "onnx": Runtime(_onnx_made, _onnx_opened, ("onnxscript", "torch"), "onnx"),
 }
 BACKENDS = ("torch", *RUNTIMES)
+PRECISIONS = ("fp32", *HALVES)
 
 
 # --- the cache

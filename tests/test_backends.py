@@ -204,7 +204,8 @@ def test_auto(monkeypatch):
     ("device", "backend", "precision", "message"),
     [
         ("cpu", "tensorrt", "auto", "backend=tensorrt: allowed are auto, torch, openvino, onnx."),
-        ("cpu", "auto", "fp16", "precision=fp16: allowed are auto, fp32, bf16."),
+        ("cpu", "auto", "fp16", "precision=fp16 is for GPUs: give precision=bf16, or fp32."),
+        ("cpu", "auto", "int8", "precision=int8: allowed are auto, fp32, bf16, fp16."),
         ("cuda", "onnx", "auto", "device=cpu with it, or backend=torch"),
         ("cpu", "onnx", "bf16", "backend=onnx has no bf16"),
     ],

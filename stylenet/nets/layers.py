@@ -111,7 +111,8 @@ class Residual(nn.Module):
 
 def _filter(x: Tensor, taps: list[float]) -> Tensor:
     reach = len(taps) // 2
-    row = torch.tensor(taps, dtype=x.dtype, device=x.device) / sum(taps)
+    # Made where x is: numbers that come from the host make a GPU wait, and cannot be in a CUDA graph.
+    row = torch.stack([torch.full((), tap / sum(taps), dtype=x.dtype, device=x.device) for tap in taps])
     kernel = (row[:, None] * row).expand(x.shape[1], 1, -1, -1)
     known = torch.amp.is_autocast_available(x.device.type)  # not on "meta", where sizes are worked out
     with torch.autocast(x.device.type, enabled=False) if known else nullcontext():  # it would pad in float32
