@@ -8,7 +8,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from stylenet.nets.layers import EPS, InstanceNorm
 
 OPSET = 18  # of ONNX: the first in which all that the networks do has an operator; onnxruntime-web has them all
 NAMES = ("content", "style")
+STEPS_KEPT = 256  # that OpenVINO has made ready for sizes it met: about ten of them. Its own 5,000 take some 200 MB
 TRIAL = (2, 66, 83)  # batch, height and width of the picture by which a graph is made: nothing of them stays in it
 
 
@@ -40,7 +41,10 @@ def openvino_core() -> Any:
     A Core moves the stack that signals are handled on. Of two, the first to go takes the stack along that the second
     then goes back to, and the next signal (the end of a child, with a DataLoader in use) kills the process.
     """
-    return require("openvino", "openvino").Core()
+    core = require("openvino", "openvino").Core()
+    with suppress(RuntimeError):  # a version that has it no more
+        core.set_property("CPU", {"CPU_RUNTIME_CACHE_CAPACITY": str(STEPS_KEPT)})
+    return core
 
 
 def script(net: nn.Module, example: tuple[Tensor, ...]) -> Any:

@@ -11,6 +11,7 @@ from stylenet.errors import UserError
 from stylenet.images import fit, open_rgb, to_pil, to_tensor
 
 BUNDLED = Path(__file__).parent / "assets" / "styles"
+STRETCH = 1.5  # with more, a painting of little contrast, such as The Scream, would be learned as a harsh one
 SMALLEST = 32  # pixels a side: the deepest Gram would otherwise rest on a handful of places
 
 
@@ -39,8 +40,9 @@ def open_painting(image: str | Path, size: int) -> Image.Image:
 
 
 def in_colors(picture: Image.Image, colors: Colors) -> Image.Image:
-    """The picture with the mean and covariance of other ``colors`` (Gatys et al. 2016, "Preserving color in neural
-    artistic style transfer", eq. 4 and 5): a network that learns it paints its strokes in the photos' colours.
+    """The picture with the mean and covariance of other ``colors``, as far as no colour is stretched more than STRETCH
+    times (after Gatys et al. 2016, "Preserving color in neural artistic style transfer", section 3.1): a network that
+    learns it paints its strokes in the photos' colours.
     """
     image = to_tensor(picture)
-    return to_pil(Match(Colors([image]), colors)(image))
+    return to_pil(Match(Colors([image]), colors, STRETCH)(image))

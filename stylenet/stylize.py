@@ -28,7 +28,7 @@ WHOLE, KEPT = 1 / 2, 1 / 8
 MOST_KEPT = 2**30  # bytes: more goes to files, so that a picture of any size needs no more than this
 
 # Pixels of pictures that are quicker together than one by one: what starting each step of a pass costs is shared.
-TOGETHER = {"cpu": 2**15, "cuda": 2**21}
+TOGETHER = {"cpu": 2**16, "cuda": 2**21}
 MOST_TOGETHER = 16
 
 Device = str | torch.device

@@ -15,6 +15,7 @@ from stylenet.backends import choose, start
 from stylenet.errors import UserError
 from stylenet.evaluate import PHOTOS
 from stylenet.images import fit, open_rgb, to_tensor
+from stylenet.memory import give_back
 from stylenet.nets.fast import fast, halves
 
 CPU = torch.device("cpu")
@@ -251,3 +252,19 @@ def test_a_child_that_ends_after_openvino_was_used_does_no_harm(tmp_path: Path):
     env = os.environ | {"STYLENET_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", OPENED_IN_TURN], capture_output=True, text=True, env=env)
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from Linux's /proc")
+def test_ever_new_sizes_take_no_ever_more_memory():
+    """OpenVINO keeps what it made ready for each size: for the last ones only, or 120 more would take 100 MB."""
+    net, _ = checkpoint.load("the_scream_lite")
+    run = start(net, CPU, "openvino")
+
+    def held_after(sizes):
+        for size in sizes:
+            run(torch.rand(1, 3, 40 + size, 64 + size % 7), None)
+        give_back()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    before = held_after(range(120))
+    assert held_after(range(120, 240)) - before < 30
