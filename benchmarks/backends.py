@@ -1,10 +1,12 @@
 """How fast a style stylizes: our backends against the common network in eager float32, and what bf16 changes.
 
-    python benchmarks/backends.py [repeats=7] [sizes=512,1024] [photo=castle.jpg] [output=backends.json]
+    python benchmarks/backends.py [repeats=7] [sizes=512,1024] [photo=castle.jpg] [output=backends.json] [sheet=a.jpg]
+    python benchmarks/backends.py sizes=256,512,1024,2048,4096 batch=1 output=backends_gpu.json    # with a GPU
 
 The networks hold the same weights and see the same picture, in turns in one process; a time is a median, a ratio is the
 common network's time over ours. The common network runs with glibc's usual treatment of freed memory, ours with that of
 scripts/stylize.py. ``start_up`` is a process of its own: from the command to the picture, for a photo of 512 px.
+``batch``: so many of the picture at once; seconds are for all of them. ``sheet``: a picture of what bf16 changes.
 """
 
 import statistics
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
@@ -27,15 +30,30 @@ from benchmarks.measuring import Clock, Switches, Work, as_at_home, versions
 from benchmarks.trainings import answering, options, write_results
 from stylenet import backends, checkpoint
 from stylenet.evaluate import PHOTOS
+from stylenet.files import replacing
 from stylenet.foreign import from_pytorch_examples
 from stylenet.images import open_rgb, to_pil, to_tensor
 from stylenet.memory import keep_freed_memory
 from stylenet.nets import build
+from stylenet.stylize import choose_device
 
-OPTIONS: dict[str, Any] = {"repeats": 7, "sizes": "512,1024", "photo": str(PHOTOS / "castle.jpg"), "output": ""}
-OURS = [("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"), ("torch", "bf16"), ("openvino", "bf16")]
+OPTIONS: dict[str, Any] = {
+    "repeats": 7,
+    "sizes": "512,1024",
+    "batch": 1,
+    "device": "auto",
+    "photo": str(PHOTOS / "castle.jpg"),
+    "output": "",
+    "sheet": "",
+}
+OURS = {
+    "cpu": [("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32"), ("torch", "bf16"), ("openvino", "bf16")],
+    "cuda": [("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16")],
+}
 STYLE = "starry_night"
-CPU = torch.device("cpu")
+WARM_UPS = 4  # passes of each before the clock runs: on a GPU the third is recorded
+IN_A_ROW = {"cpu": 1, "cuda": 10}
+TIMES_DARKER = 32  # how much the sheet enlarges differences
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "stylize.py"
 
 
@@ -56,32 +74,32 @@ def common_net() -> CommonNet:
     return common
 
 
-def passes(common: CommonNet) -> dict[str, Callable[[Tensor], Tensor]]:
+def passes(common: CommonNet, device: torch.device) -> dict[str, Callable[[Tensor], Tensor]]:
     """Each way to compute the same picture in [0, 1]."""
     spec, state = from_pytorch_examples(common.state_dict())
     net = build(spec["name"], **spec["args"]).eval()
     net.load_state_dict(state)
-    style = checkpoint.load(STYLE)[0]
+    net, style, kinds = net.to(device), checkpoint.load(STYLE, device)[0], OURS[device.type]
 
     def runs(net: Any, name: str, precision: str) -> Callable[[Tensor], Tensor]:
-        run = backends.start(net, CPU, name, precision)
+        run = backends.start(net, device, name, precision)
         return lambda picture: run(picture, None)
 
-    ours = {f"{name} {precision}": runs(net, name, precision) for name, precision in OURS}
-    blurred = {f"{STYLE}, {name} {precision}": runs(style, name, precision) for name, precision in OURS}
+    ours = {f"{name} {precision}": runs(net, name, precision) for name, precision in kinds}
+    blurred = {f"{STYLE}, {name} {precision}": runs(style, name, precision) for name, precision in kinds}
     return ours | blurred | {f"{STYLE}, the network itself": lambda picture: style(picture)}
 
 
 def measured(picture: Tensor, common: CommonNet, ways: dict[str, Callable[[Tensor], Tensor]], repeats: int) -> Any:
     """Seconds, ratios and differences on one picture."""
-    home, clock = Switches(), Clock(CPU)
-    theirs = Work(lambda: common(picture * 255), clock, 1)
-    works = {name: Work(lambda way=way: way(picture), clock, 1) for name, way in ways.items()}
+    home, clock, count = Switches(), Clock(picture.device), IN_A_ROW[picture.device.type]
+    theirs = Work(lambda: common(picture * 255), clock, count)
+    works = {name: Work(lambda way=way: way(picture), clock, count) for name, way in ways.items()}
     with as_at_home(home):
         expected = (common(picture * 255) / 255).clamp(0, 1)
     keep_freed_memory()
     style = ways[f"{STYLE}, the network itself"](picture)
-    outputs = {name: way(picture) for name, way in ways.items()}  # also the first pass, which nobody times
+    outputs = {name: [way(picture) for _ in range(WARM_UPS)][-1] for name, way in ways.items()}
     for turn in range(repeats):
         with as_at_home(home):
             theirs.measure()
@@ -102,8 +120,9 @@ def measured(picture: Tensor, common: CommonNet, ways: dict[str, Callable[[Tenso
 
 def new_size(side: int) -> dict[str, Any]:
     """OpenVINO with open sizes: the first pass of a size it has not seen, and the ones after it."""
-    run = backends.start(checkpoint.load(STYLE)[0], CPU, "openvino", "fp32")
-    clock, firsts, laters = Clock(CPU), [], []
+    cpu = torch.device("cpu")
+    run = backends.start(checkpoint.load(STYLE)[0], cpu, "openvino", "fp32")
+    clock, firsts, laters = Clock(cpu), [], []
     for more in range(5):
         picture = torch.rand(1, 3, side + 8 * more, side)
         firsts.append(clock.time(lambda: run(picture, None)))  # noqa: B023
@@ -129,24 +148,40 @@ def start_up(photo: Tensor, repeats: int) -> dict[str, float]:
 
 
 @torch.inference_mode()
+def save_sheet(path: Path, photo: Image.Image, side: int = 420) -> None:
+    """The middle of a picture in float32 and in bf16, each pixel one, and what is between them, enlarged."""
+    net, cpu, picture = checkpoint.load(STYLE)[0], torch.device("cpu"), to_tensor(photo.resize((1024, 1024)))
+    plain, half = (backends.start(net, cpu, "openvino", precision)(picture, None) for precision in ("fp32", "bf16"))
+    between = ((half - plain).abs() * TIMES_DARKER).clamp(0, 1)
+    parts = [one[..., 300 : 300 + side, 300 : 300 + side] for one in (plain, half, between)]
+    with replacing(path) as temp:
+        to_pil(torch.cat(parts, 3)).save(temp, "JPEG", quality=90)
+
+
+@torch.inference_mode()
 def main() -> None:
     chosen = options(OPTIONS)
+    device = choose_device(chosen["device"])
     sizes = [int(size) for size in str(chosen["sizes"]).split(",")]
-    common = common_net()
-    ways = passes(common)
+    if chosen["sheet"]:
+        save_sheet(Path(chosen["sheet"]), open_rgb(chosen["photo"]))
+    common = common_net().to(device)
+    ways = passes(common, device)
     figures: dict[str, Any] = {"style": STYLE, "sizes": {}}
     for size in sizes:
         print(f"{size} px", file=sys.stderr, flush=True)
-        picture = to_tensor(open_rgb(chosen["photo"]).resize((size, size)))
+        picture = to_tensor(open_rgb(chosen["photo"]).resize((size, size))).to(device).repeat(chosen["batch"], 1, 1, 1)
         figures["sizes"][str(size)] = found = measured(picture, common, ways, chosen["repeats"])
         for name, row in found.items():
             ratio = f"x {row['ratio']:.2f}  mean {row['mean_difference_levels']:.3f} levels" if "ratio" in row else ""
             print(f"{name:32} {row['seconds']['median']:7.3f} s  {ratio}")
-    figures["openvino_new_size_512"] = new_size(512)
-    figures["start_up_512_s"] = start_up(to_tensor(open_rgb(chosen["photo"]).resize((512, 512))), chosen["repeats"])
-    print(figures["openvino_new_size_512"], figures["start_up_512_s"])
+    made_by = versions()
+    if device.type == "cpu":
+        figures["openvino_new_size_512"] = new_size(512)
+        figures["start_up_512_s"] = start_up(to_tensor(open_rgb(chosen["photo"]).resize((512, 512))), chosen["repeats"])
+        print(figures["openvino_new_size_512"], figures["start_up_512_s"])
+        made_by |= {name: version(name) for name in ("openvino", "onnxruntime")}
     if chosen["output"]:
-        made_by = versions() | {name: version(name) for name in ("openvino", "onnxruntime")}
         write_results(Path(chosen["output"]), chosen, **figures, versions=made_by)
 
 

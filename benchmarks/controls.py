@@ -1,6 +1,11 @@
 """The sheets of docs/controls.md: what each control of scripts/stylize.py does to real photos.
 
-python benchmarks/controls.py out=docs/controls
+    python benchmarks/controls.py out=docs/controls match=scream_match.safetensors
+
+``match``: what this made of The Scream, for the sheet of style.color=match; without it that sheet stays as it is:
+
+    python scripts/train.py style=the_scream style.the_scream.image=the_scream.jpg style.color=match init=the_scream \\
+      steps=500 data=folder data.root=/path/to/photos data.size=160 name=scream_match
 """
 
 import sys
@@ -23,6 +28,7 @@ OPTIONS: dict[str, Any] = {
     "out": "controls",  # folder for the sheets
     "photos": ["castle", "astronaut"],  # of the bundled ones, one a row
     "size": 384,  # their longer side in pixels
+    "match": "",  # a style that was trained with style.color=match
 }
 # Of each sheet, the style and the options of load() of each column.
 SHEETS: dict[str, tuple[str, list[dict[str, Any]]]] = {
@@ -40,6 +46,9 @@ def main() -> None:
     for name, (style, columns) in SHEETS.items():
         stylizers = [load(style, **options) for options in columns]
         save(out / f"{name}.jpg", [[photo, *(stylize(photo) for stylize in stylizers)] for photo in photos])
+    if chosen["match"]:
+        styles = [load("the_scream"), load(chosen["match"])]
+        save(out / "match.jpg", [[photo, *(style(photo) for style in styles)] for photo in photos])
     save(out / "mask.jpg", [masks(photo) for photo in photos])
 
 

@@ -5,6 +5,11 @@
 The flicker is the occlusion-masked warping error (Lai et al. 2018, "Learning blind video temporal consistency", eq. 7,
 as a root of mean squares, in parts of the range): each result against the one before it, carried along by the flow of
 the photographed frames, where that frame is still to be seen. Changes of shot are left out. Flow: OpenCV's DIS.
+
+    python benchmarks/video.py clip=clip.mp4 ckpt=the_scream_lite width=3840 frames=120 flicker=false output=4k.json
+
+``width``: the clip is enlarged to it first. ``from_file_to_file_s``: seconds a frame of the whole way, as the script
+does it: decoding, the network, steadying and encoding beside each other.
 """
 
 import json
@@ -17,21 +22,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
 
 from benchmarks.measuring import short
 from benchmarks.trainings import answering, options, write_json
-from stylenet import films, stylize, temporal
+from stylenet import films, stylize, temporal, video
 from stylenet.errors import UserError
 from stylenet.images import Picture
+from stylenet.jobs import Job
 from stylenet.timing import hardware, versions
 
 OPTIONS: dict[str, Any] = {
     "clip": None,
     "ckpt": "the_scream",
     "frames": 60,
+    "width": None,
+    "device": "auto",
+    "flicker": True,
     "temporal": [0.3, 0.6, 0.8, 0.9],
     "output": None,  # a file for the figures, as JSON; the clip's are added to those of others
 }
@@ -42,22 +51,37 @@ def main() -> None:
     if not chosen["clip"]:
         raise UserError("clip= is missing: give a film, such as clip=clip.mp4.")
     clip = Path(chosen["clip"])
-    stylizer = stylize.load(chosen["ckpt"], "cpu")
+    stylizer = stylize.load(chosen["ckpt"], chosen["device"])
+    with tempfile.TemporaryDirectory() as folder:
+        if chosen["width"]:
+            clip = enlarged(clip, Path(folder) / clip.with_suffix(".mp4").name, chosen["width"], chosen["frames"])
+        figures = measured(clip, stylizer, chosen)
+        figures |= {"from_file_to_file_s": from_file_to_file(clip, stylizer, chosen["frames"])}
+    print(json.dumps({clip.name: figures}, indent=2))
+    if chosen["output"]:
+        output = Path(chosen["output"])
+        before = json.loads(output.read_text())["clips"] if output.exists() else {}
+        about = {"ckpt": chosen["ckpt"], "hardware": hardware(stylizer.device), "versions": versions()}
+        write_json(output, about | {"clips": before | {clip.name: figures}})
+
+
+def measured(clip: Path, stylizer: stylize.Stylizer, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Each step by itself, and the flicker."""
     begin = time.perf_counter()
-    source = films.Reader(clip)
-    photos = list(islice((item for item in source if isinstance(item, films.Frame)), chosen["frames"]))
+    source, photos = first_frames(clip, chosen["frames"])
     read = (time.perf_counter() - begin) / len(photos)
     net, made = timed(lambda frame: stylizer.picture(Picture(frame.rgb)).rgb, photos)
+    write = written(photos, made, source.look)
+    steps = {"size": list(source.size), "frames": len(photos), "read_s": short(read), "net_s": short(net)}
+    steps |= {"write_s": short(write)}
+    if not chosen["flicker"]:
+        return steps
     flow = temporal.dis()
     pairs = [temporal.trusted(after.rgb, before.rgb, flow) for before, after in zip(photos, photos[1:], strict=False)]
-    figures: dict[str, Any] = {
-        "size": list(source.size),
-        "frames": len(photos),
+    figures: dict[str, Any] = steps | {
         "changes_of_shot": sum(not same_shot(kept) for _, kept in pairs),
         "flicker_photos": short(flicker([one.rgb for one in photos], pairs)),
         "flicker": {"0": short(flicker(made, pairs))},
-        "read_s": short(read),
-        "net_s": short(net),
     }
     for part in chosen["temporal"]:
         steady = temporal.Steady(part)
@@ -66,13 +90,42 @@ def main() -> None:
         )
         figures["flicker"][str(part)] = short(flicker(held, pairs))
         figures["steady_s"] = short(spent)
-    figures["write_s"] = short(written(photos, made, source.look))
-    print(json.dumps({clip.name: figures}, indent=2))
-    if chosen["output"]:
-        output = Path(chosen["output"])
-        before = json.loads(output.read_text())["clips"] if output.exists() else {}
-        about = {"ckpt": chosen["ckpt"], "hardware": hardware(torch.device("cpu")), "versions": versions()}
-        write_json(output, about | {"clips": before | {clip.name: figures}})
+    return figures
+
+
+def first_frames(clip: Path, count: int) -> tuple[films.Reader, list[films.Frame]]:
+    source = films.Reader(clip)
+    return source, list(islice((item for item in source if isinstance(item, films.Frame)), count))
+
+
+def enlarged(clip: Path, target: Path, width: int, count: int) -> Path:
+    source, frames = first_frames(clip, count)
+    height = round(width * source.size[1] / source.size[0] / 2) * 2
+    sink = films.Writer(target, source.look)
+    for frame in frames:
+        rgb = np.asarray(Image.fromarray(frame.rgb).resize((width, height), Image.Resampling.BICUBIC))
+        sink.add(films.Frame(rgb, frame.time, frame.duration))
+    sink.close()
+    return target
+
+
+def from_file_to_file(clip: Path, stylizer: stylize.Stylizer, count: int) -> dict[str, float]:
+    """Seconds a frame, steadied as by itself and not at all."""
+    spent = {}
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
+        read, frames = first_frames(clip, count)
+        sink = films.Writer(source, read.look)
+        for frame in frames:
+            sink.add(frame)
+        sink.close()
+        for part in (video.STEADY, 0.0):
+            how = video.How(overwrite=True, temporal=part, device=stylizer.device.type)
+            outcome = video.stylized(Job(source, target), stylizer.picture, how)
+            if outcome.reason:
+                raise UserError(outcome.reason)
+            spent[f"temporal={part:g}"] = short(outcome.seconds / len(frames))
+    return spent
 
 
 def timed(work: Any, items: list[Any]) -> tuple[float, list[np.ndarray]]:
