@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stylenet import graphs
 from stylenet.errors import UserError, one_line
 from stylenet.files import replacing
-from stylenet.nets.fast import fast, halves, takes_halves
+from stylenet.nets.fast import fast
 from stylenet.replay import Replay, Run, cuda_graph
 from stylenet.weights import home
 
@@ -72,54 +72,83 @@ def choose(device: torch.device, backend: str = "auto", precision: str = "auto")
 
 
 class Torch:
-    """The rearranged network in channels-last layout; norms take their statistics in float32 whatever the precision."""
+    """The rearranged network in channels-last layout; norms take their statistics in float32 whatever the precision.
+
+    In bf16 what sees the picture is in float32: there bf16 costs the most, and float32 little.
+    """
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str):
         self.device, self.half = device, HALVES.get(precision)
-        self.halved = precision == "bf16" and takes_halves(net)
-        self.net = fast(net, self.halved).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.apart = precision == "bf16" and len(graphs.parts(net)) > 1
+        self.net: Any = fast(net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
-        content = halves(content) if self.halved else content
+        content = content.contiguous(memory_format=torch.channels_last)
+        seen = self.net.see(content, style) if self.apart else content
         with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
-            image = self.net(content.contiguous(memory_format=torch.channels_last), style)
-        return image.float().contiguous()
+            image = self.net.paint(seen, style) if self.apart else self.net(seen, style)
+        return image[..., : content.shape[2], : content.shape[3]].float().contiguous()
 
 
 class InGraph:
-    """The network as a graph in another program: pictures go there and come back as arrays."""
+    """The network as a graph in another program: pictures go there and come back as arrays.
+
+    In bf16 as two, the first in float32, as :class:`Torch` has it.
+    """
 
     def __init__(self, net: nn.Module, runtime: "Runtime", precision: str):
-        self.halved = precision == "bf16" and takes_halves(net)
         self.n_styles = getattr(net, "n_styles", 1)
         self.lock = threading.Lock()  # a runtime does one thing at a time
-        self.infer = self._kept(net, runtime, precision)
+        quick = fast(net)
+        parts = graphs.parts(quick) if precision == "bf16" else [quick]
+        self.precisions = ["fp32", precision][-len(parts) :]
+        kept = home() / "graphs" / _key(net, runtime, precision)
+        self.files = [kept.with_name(f"{kept.name}_{number}.{runtime.suffix}") for number in range(len(parts))]
+        self.steps = self._kept(runtime) or self._made(net, parts, runtime, precision)
 
     @torch.inference_mode()
     def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
-        arrays = [halves(content) if self.halved else content]
+        weights = []
         if self.n_styles > 1:
             first = torch.eye(self.n_styles)[:1].expand(len(content), -1)
-            arrays.append(first if style is None else style)
+            weights = [(first if style is None else style).float().contiguous().numpy()]
+        array = content.float().contiguous().numpy()
         with self.lock:
-            return torch.from_numpy(self.infer([array.float().contiguous().numpy() for array in arrays]))
+            for step in self.steps:
+                array = step([array, *weights])
+            return torch.from_numpy(array[..., : content.shape[2], : content.shape[3]].copy())  # else a runtime's own
 
-    def _kept(self, net: nn.Module, runtime: "Runtime", precision: str) -> "Infer":
-        """What runs the graph: from the cache, or made now and put there."""
-        path = home() / "graphs" / f"{_key(net, runtime, precision)}.{runtime.suffix}"
-        if path.is_file():
-            try:
-                infer = runtime.opened(path.read_bytes(), precision)
-                path.touch()
-                return infer
-            except Exception as error:  # a damaged file can make a runtime fail in any way
-                log.info("%s is made anew: %s", path, one_line(error)[:200])
-        data = runtime.made(fast(net, self.halved), graphs.inputs(net, 6 if self.halved else 3), precision)
-        self.infer = runtime.opened(data, precision)
+    def _kept(self, runtime: "Runtime") -> list["Infer"]:
+        """What runs the graphs of the cache; nothing where there are none, or none that can be used."""
+        if not all(file.is_file() for file in self.files):
+            return []
+        try:
+            steps = [
+                runtime.opened(file.read_bytes(), precision)
+                for file, precision in zip(self.files, self.precisions, strict=True)
+            ]
+            for file in self.files:
+                file.touch()
+            return steps
+        except Exception as error:  # a damaged file can make a runtime fail in any way
+            log.info("%s is made anew: %s", self.files[0], one_line(error)[:200])
+            return []
+
+    def _made(self, net: nn.Module, parts: list[nn.Module], runtime: "Runtime", precision: str) -> list["Infer"]:
+        """What runs the graphs, made now, compared with the network and put into the cache."""
+        content, *weights = graphs.inputs(net)
+        made: list[bytes] = []
+        for part, its in zip(parts, self.precisions, strict=True):
+            made.append(runtime.made(part, (content, *weights), its))
+            if len(made) < len(parts):
+                with torch.no_grad():
+                    content = part(content, *weights)
+        self.steps = [runtime.opened(*one) for one in zip(made, self.precisions, strict=True)]
         self._compare(net, precision)
-        _keep(path, data)
-        return self.infer
+        for file, data in zip(self.files, made, strict=True):
+            _keep(file, data)
+        return self.steps
 
     def _compare(self, net: nn.Module, precision: str) -> None:
         content = torch.rand(TRIAL, generator=torch.Generator().manual_seed(0))
@@ -151,7 +180,7 @@ def _openvino_made(net: nn.Module, example: tuple[Tensor, ...], precision: str) 
 def _openvino_opened(data: bytes, precision: str) -> Infer:
     core = graphs.openvino_core()
     request = core.import_model(io.BytesIO(data), "CPU", _openvino_options(precision)).create_infer_request()
-    return lambda arrays: request.infer(arrays, share_inputs=True)[0].copy()
+    return lambda arrays: request.infer(arrays, share_inputs=True, share_outputs=True)[0]
 
 
 def _openvino_options(precision: str) -> dict[str, Any]:

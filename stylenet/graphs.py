@@ -47,14 +47,22 @@ def openvino_core() -> Any:
     return core
 
 
+def parts(net: nn.Module) -> list[nn.Module]:
+    """A network that sees first and then paints (see :class:`stylenet.nets.johnson.Johnson`) as these two, for
+    :func:`script` and :func:`openvino`; any other as itself. What the last gives is to be cut to the picture's size.
+    """
+    return [Seeing(net), Painting(net)] if hasattr(net, "see") and hasattr(net, "paint") else [net]
+
+
 def script(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
-    """The network in TorchScript."""
+    """The network, or one of its ``parts``, in TorchScript."""
+    traced = net if isinstance(net, _WithNorms) else AnySize(net)
     with torch.no_grad(), _quiet():
-        return torch.jit.trace(AnySize(net), example, check_trace=False)
+        return torch.jit.trace(traced, example, check_trace=False)
 
 
 def openvino(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
-    """The network as an ``openvino.Model``. Raises UserError without that package."""
+    """The network, or one of its ``parts``, as an ``openvino.Model``. Raises UserError without that package."""
     convert_model = require("openvino", "openvino").convert_model
     with _quiet():
         model = convert_model(script(net, example))
@@ -137,10 +145,28 @@ class AnySize(_WithNorms):
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         sides = torch.ops.aten._shape_as_tensor(content)[2:]
-        for axis, side in zip((2, 3), sides, strict=True):
-            places = torch.arange(side.clamp(min=SMALLEST))  # type: ignore[arg-type]  # a number would not stay open
-            content = content.index_select(axis, places.minimum(side - 1))
-        return self.net(content, style)[..., : sides[0], : sides[1]]
+        return self.net(_large_enough(content), style)[..., : sides[0], : sides[1]]
+
+
+class Seeing(_WithNorms):
+    """The first part of a network, at any size."""
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net.see(_large_enough(content), style)  # type: ignore[operator]
+
+
+class Painting(_WithNorms):
+    """The second part of a network."""
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net.paint(content, style)  # type: ignore[operator]
+
+
+def _large_enough(content: Tensor) -> Tensor:
+    for axis, side in zip((2, 3), torch.ops.aten._shape_as_tensor(content)[2:], strict=True):
+        places = torch.arange(side.clamp(min=SMALLEST))  # type: ignore[arg-type]  # a number would not stay open
+        content = content.index_select(axis, places.minimum(side - 1))
+    return content
 
 
 class _Norm(nn.Module):

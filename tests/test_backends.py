@@ -16,7 +16,7 @@ from stylenet.errors import UserError
 from stylenet.evaluate import PHOTOS
 from stylenet.images import fit, open_rgb, to_tensor
 from stylenet.memory import give_back
-from stylenet.nets.fast import fast, halves
+from stylenet.nets.fast import fast
 
 CPU = torch.device("cpu")
 SIZES = [(1, 1), (3, 40), (16, 16), (97, 131), (120, 64)]
@@ -80,20 +80,9 @@ def test_rearranged_is_the_same_function_at_any_size(kind):
 def test_rearranging_leaves_the_network_as_it_is():
     net = small(upsample="nearest")
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    fast(net, halved=True)
+    fast(net)
     assert net.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
-
-
-def test_halves_lose_nothing_that_a_norm_would_keep():
-    content = photo(40, 50, batch=2)
-    pair = halves(content)
-    first, second = pair[:, :3], pair[:, 3:]
-    assert torch.equal(first, first.bfloat16().float())
-    assert far(first + second, content - content.mean((2, 3), keepdim=True)) < 1e-7
-    assert second.abs().max() < first.abs().max() / 200
-    net = small()
-    assert far(pass_of(fast(net, halved=True), pair), pass_of(net, content)) < 1e-3
 
 
 # --- backends
@@ -128,8 +117,8 @@ def test_bf16_is_not_to_be_seen(backend):
     net, _ = checkpoint.load("starry_night")
     content = to_tensor(fit(open_rgb(PHOTOS / "castle.jpg"), 384))
     difference = (start(net, CPU, backend, "bf16")(content, None) - pass_of(net, content)).abs() * 255
-    assert 0.01 < difference.mean() < 0.5  # it is another arithmetic
-    assert difference.flatten().quantile(0.999) < 8
+    assert 0.01 < difference.mean() < 0.35  # it is another arithmetic
+    assert difference.flatten().quantile(0.999) < 4
 
 
 def test_a_real_style_on_a_real_photo():

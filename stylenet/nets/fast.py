@@ -6,9 +6,6 @@ Knows the layers that networks are made of, and nothing of the networks. Two lay
   at once. One with a stride of 2 that gives four pixels at a time has twelve, and needs a third of the time.
 - A convolution after doubling by nearest neighbour multiplies each number by several weights and adds up. Their sum
   can be taken beforehand: a transposed convolution with 4 weights where there were 9.
-
-In bfloat16 what a picture loses by being rounded shows in its flat parts, and nowhere else does a network lose as much.
-:func:`halves` and ``fast(net, halved=True)`` keep it.
 """
 
 import copy
@@ -22,36 +19,9 @@ from stylenet.nets.layers import Conv, Down, Residual, Up, upsample_nearest
 COLOURS = 3
 
 
-def fast(net: nn.Module, halved: bool = False) -> nn.Module:
-    """A rearranged copy of ``net`` in eval mode. ``halved``: it takes ``halves(content)`` in place of ``content``.
-
-    Layers that are not known stay as they are; so does a network without a first layer that can take halves, see
-    :func:`takes_halves`.
-    """
-    return _rearranged(copy.deepcopy(net).eval().requires_grad_(False), halved and takes_halves(net))
-
-
-def takes_halves(net: nn.Module) -> bool:
-    """Whether the network begins with one :class:`Down`: its norm takes off again what is added to a colour."""
-    return len(_firsts(net)) == 1
-
-
-def halves(content: Tensor) -> Tensor:
-    """``(b, 3, h, w)`` without the mean of each colour, as bfloat16 has it, and beside it what bfloat16 rounds off:
-    ``(b, 6, h, w)``, float32.
-    """
-    centred = content.float() - content.float().mean((2, 3), keepdim=True)
-    rounded = centred.bfloat16().float()
-    return torch.cat([rounded, centred - rounded], 1)
-
-
-def _firsts(net: nn.Module) -> list[Down]:
-    return [layer for layer in net.modules() if isinstance(layer, Down) and layer.conv.in_channels == COLOURS]
-
-
-def _rearranged(net: nn.Module, halved: bool) -> nn.Module:
-    for first in _firsts(net) if halved else []:
-        first.conv = _doubled(first.conv)
+def fast(net: nn.Module) -> nn.Module:
+    """A rearranged copy of ``net`` in eval mode. Layers that are not known stay as they are."""
+    net = copy.deepcopy(net).eval().requires_grad_(False)
     for parent in list(net.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, Up) and layer.upsample is upsample_nearest:
@@ -63,15 +33,6 @@ def _rearranged(net: nn.Module, halved: bool) -> nn.Module:
 
 def _gives_pixels(conv: Conv) -> bool:
     return conv.out_channels == COLOURS and conv.stride == (1, 1)
-
-
-def _doubled(conv: Conv) -> Conv:
-    """The convolution with the same weights for both halves of its input."""
-    same = (conv.kernel_size[0], conv.stride[0], conv.bias is not None)
-    new = Conv(2 * conv.in_channels, conv.out_channels, *same).to(conv.weight)
-    new.weight.data = torch.cat([conv.weight.data] * 2, 1)
-    new.bias = conv.bias
-    return new.requires_grad_(False)
 
 
 class FourPixels(nn.Module):

@@ -62,13 +62,28 @@ class Johnson(nn.Module):
         if style is not None and style.shape[-1] != self.n_styles:
             raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}) weights.")
         h, w = content.shape[-2:]
+        return self.paint(self.see(content, style), style)[..., :h, :w]  # a stride of 2 rounds up: that is cut off
+
+    def see(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        """The picture's features at a quarter of its size, ``(b, widths[2], ceil(h / 4), ceil(w / 4))``, 4x4 at least.
+
+        What half precision costs in a whole pass, it costs here: it rounds what the norms then enlarge in flat places.
+        """
+        h, w = content.shape[-2:]
         x = F.pad(content, (0, max(0, SMALLEST - w), 0, max(0, SMALLEST - h)), mode="replicate")
-        for block in [*self.down, *self.trunk]:
+        for block in self.down:
+            x = block(x, style)
+        return x
+
+    def paint(self, features: Tensor, style: Tensor | None = None) -> Tensor:
+        """The stylized picture of such features, four times their size: a multiple of 4."""
+        x = features
+        for block in self.trunk:
             x = block(x, style)
         x = without_nyquist(x) if self.config["upsample"] == "blur" else x
         for block in self.up:
             x = block(x, style)
-        x = self.last(x)[..., :h, :w].float()  # a stride of 2 rounds sizes up: what is over is cut off
+        x = self.last(x).float()
         if self.config["output"] == "sigmoid":
             return torch.sigmoid(x)
         return x if self.training else x.clamp(0, 1)
