@@ -136,11 +136,8 @@ def _in_silence() -> Iterator[None]:
         yield
 
 
-def stylizer(net: dict[str, Any], folder: Path, device: torch.device, compiled: bool) -> Stylizer:
+def stylizer(net: dict[str, Any], folder: Path, device: torch.device) -> Stylizer:
     """A style of the network ``net`` with random weights, written and loaded as a user loads one."""
     arguments = {key: value for key, value in net.items() if key != "name"}
     path = checkpoint.save(folder / "random.safetensors", build(net["name"], **arguments), {})
-    loaded = load(path, device)
-    if compiled:
-        loaded.net.compile()
-    return loaded
+    return load(path, device)

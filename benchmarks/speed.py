@@ -140,7 +140,7 @@ def _stylizing(plan: Plan, size: int, home: Switches) -> dict[str, Any]:
     """One picture of ``size`` x ``size`` at a time, from and to the device's memory."""
     picture = torch.rand(1, 3, size, size, device=plan.device)
     with tempfile.TemporaryDirectory() as folder:
-        stylizer = ours.stylizer(plan.train["net"], Path(folder), plan.device, plan.compiled)
+        stylizer = ours.stylizer(plan.train["net"], Path(folder), plan.device)
     net, scaled = CommonNet().to(plan.device).eval(), picture * 255
     with as_at_home(home), torch.no_grad():
         theirs = _pictures(lambda: net(scaled), plan)

@@ -1,5 +1,5 @@
 // Runs an exported style under Node: node node_export.mjs <onnxruntime-node or -web, where it is> style.onnx [uint8]
-// Prints, for several sizes, the mean of the result as JSON; the test holds it against the network's.
+// Prints, for several sizes, the result as JSON; the test holds it against the network's.
 import { createRequire } from "node:module";
 
 const [place, file, type] = process.argv.slice(2);

@@ -142,3 +142,15 @@ def test_the_help_names_every_default_as_it_is():
         actual = OmegaConf.select(config, key)
         if actual is not None and key not in ("out", "name"):
             assert OmegaConf.from_dotlist([f"it={value}"]).it == actual, key
+
+
+@pytest.mark.parametrize("script", ["stylize", "export"])
+def test_every_option_is_in_the_help_and_the_readme(script: str):
+    config = OmegaConf.load(CONFIGS / f"{script}.yaml")
+    assert isinstance(config, DictConfig)
+    options = {str(key) for key in config} - {"defaults", "hydra"}
+    helped = set(re.findall(r"^(\w+)=", config.hydra.help.template, re.MULTILINE))
+    assert helped == options
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)=[^`]*` \|", readme, re.MULTILINE)
+    assert len(rows) == len(set(rows)) and options <= set(rows)
