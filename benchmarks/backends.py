@@ -53,7 +53,7 @@ OURS = {
 STYLE = "starry_night"
 WARM_UPS = 4  # passes of each before the clock runs: on a GPU the third is recorded
 IN_A_ROW = {"cpu": 1, "cuda": 10}
-TIMES_DARKER = 32  # how much the sheet enlarges differences
+BRIGHTER = 32  # how much the sheet enlarges differences
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "stylize.py"
 
 
@@ -152,7 +152,7 @@ def save_sheet(path: Path, photo: Image.Image, side: int = 420) -> None:
     """The middle of a picture in float32 and in bf16, each pixel one, and what is between them, enlarged."""
     net, cpu, picture = checkpoint.load(STYLE)[0], torch.device("cpu"), to_tensor(photo.resize((1024, 1024)))
     plain, half = (backends.start(net, cpu, "openvino", precision)(picture, None) for precision in ("fp32", "bf16"))
-    between = ((half - plain).abs() * TIMES_DARKER).clamp(0, 1)
+    between = ((half - plain).abs() * BRIGHTER).clamp(0, 1)
     parts = [one[..., 300 : 300 + side, 300 : 300 + side] for one in (plain, half, between)]
     with replacing(path) as temp:
         to_pil(torch.cat(parts, 3)).save(temp, "JPEG", quality=90)

@@ -120,7 +120,7 @@ def from_file_to_file(clip: Path, stylizer: stylize.Stylizer, count: int) -> dic
             sink.add(frame)
         sink.close()
         for part in (video.STEADY, 0.0):
-            how = video.How(overwrite=True, temporal=part, device=stylizer.device.type)
+            how = video.How(existing="replace", temporal=part, device=stylizer.device.type)
             outcome = video.stylized(Job(source, target), stylizer.picture, how)
             if outcome.reason:
                 raise UserError(outcome.reason)

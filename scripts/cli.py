@@ -193,6 +193,12 @@ def explain(error: Exception, config_name: str) -> str:
         if "=" not in word:
             return f"What is {word!r}? Options are written as name=value; --help lists them."
         return f"Cannot understand {word!r}: put quotes around a value with special characters: {_quoted_example(word)}"
+    if found := re.search(r"Ambiguous value for argument '([^'=]+)=([^']*)'", text):
+        key, value = found.groups()
+        return (
+            f"{key}={value}: a comma separates values. Give one number with a point, a list as {key}=[{value}], "
+            f"a text in quotes as \"{key}='{value}'\", or -m before it for a run with each."
+        )
     if found := re.search(r"You must specify '([^']+)'", text):
         options = ", ".join(line.strip() for line in text.splitlines()[2:] if line.strip())
         return f"Please choose {found[1]}=... There are: {options}."

@@ -1,5 +1,7 @@
 """Stylize pictures with a trained style and print the paths written: ``--help`` explains the options."""
 
+import os
+import signal
 import sys
 from typing import Any
 
@@ -16,6 +18,7 @@ def main(config: DictConfig) -> None:
     from stylenet.stylize_files import stylize_files  # torch costs seconds: mistakes in the options come first
 
     keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing half-written stays behind
     options: Any = OmegaConf.to_container(config, resolve=True)
     opening.allow(options.pop("megapixels"))
     try:
@@ -24,6 +27,9 @@ def main(config: DictConfig) -> None:
             sys.stdout.flush()
     except SomeFailed as error:
         print(error, file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # who reads the paths, or the picture, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 

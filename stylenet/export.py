@@ -72,6 +72,8 @@ def export(
     and where what was exported does not give the network's pictures.
     """
     _check_options(format, pixels, half, overwrite)
+    if not isinstance(ckpt, str | Path):
+        raise UserError(f"ckpt={ckpt!r:.80}: give one style, its name or its file.")
     made = FORMATS[format]
     for package in made.needs:
         graphs.require(package, made.extra)

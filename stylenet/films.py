@@ -1,4 +1,4 @@
-"""Films read and written by way of PyAV: frames as arrays; all else in the file goes from one to the other as it is.
+"""Films read and written by way of PyAV: frames as arrays of 8 bits; sound, subtitles, chapters and tags go along.
 
 Knows files and frames; nothing about networks. Needs pip install 'stylenet[video]'.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stylenet.along import Along, failures
 from stylenet.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ HIGH = 720  # pixels of height: where a film does not say its matrix, players ta
 BT709, BT601 = 1, 5  # H.273 matrix coefficients
 UNSAID = 2
 LIMITED, FULL = 1, 2  # FFmpeg's numbers of the range
+LATE = Fraction(1, 4)  # seconds that a file may end before the length it claims, and be whole
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Reader:
         self.path = Path(path)
         try:
             self._file = self._av.open(str(path), metadata_errors="replace")
-        except (OSError, ValueError) as error:  # PyAV's own errors are both
+        except failures() as error:
             raise UserError(f"Cannot read {path} as a film: {_reason(error)}.") from error
         with ExitStack() as stack:
             stack.callback(self._file.close)
@@ -96,7 +98,8 @@ class Reader:
             self._film.thread_type = "AUTO"
             self.others = [one for one in self._file.streams if one.type in ("audio", "subtitle")]
             self._packets = self._read = self._broken = 0
-            self._end: Fraction = Fraction(0)
+            self._end: Fraction = Fraction(0)  # of the frames
+            self._reached: Fraction = Fraction(0)  # by the packets of any stream
             self._cut: str | None = None
             self._early: list[Any] = []  # read before the first frame, which the look is taken from
             self._frames = self._decoded()
@@ -122,25 +125,28 @@ class Reader:
         return {key: value for key, value in self._file.metadata.items() if key.lower() not in own}
 
     @property
+    def chapters(self) -> list[Any]:
+        return self._file.chapters()
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright frames, in pixels."""
         return self._size[:: -1 if self.look.turns % 2 else 1]
 
     @property
     def expected(self) -> int | None:
-        if self._film.frames:
-            return self._film.frames
+        if self._claimed:
+            return self._claimed
         seconds = self._seconds()
         return None if seconds is None else max(1, round(seconds * self.look.rate))
 
     @property
     def missing(self) -> str | None:
         """What could not be read, once all is read; None where nothing is missing."""
-        claimed = self._film.frames
+        claimed, seconds = self._claimed, self._seconds()
         if claimed and self._packets < claimed:
             return f"only {self._read} of {claimed} frames can be read"
-        seconds = self._seconds()
-        if self._cut or (not claimed and seconds and self._end < seconds * 9 / 10 - 1):
+        if self._cut or (not claimed and seconds and self._reached < seconds - self._vague * seconds - LATE):
             of = f" of {float(seconds):.1f}" if seconds else ""
             return f"it breaks off after {float(self._end):.1f}{of} seconds"
         if self._broken:
@@ -156,9 +162,19 @@ class Reader:
         for item in self._frames:
             yield self._frame(item) if isinstance(item, self._av.VideoFrame) else item
 
+    @property
+    def _claimed(self) -> int:
+        """How many frames the file says it has, 0 where it does not; an AVI counts gaps as frames."""
+        return 0 if self._file.format.name == "avi" else self._film.frames
+
+    @property
+    def _vague(self) -> Fraction:
+        """The part by which the length that a file claims may be wrong: Matroska writes it down, others are guessed."""
+        return Fraction(0) if "matroska" in self._file.format.name else Fraction(1, 10)
+
     def _decoded(self) -> Iterator[Any]:
         """Frames of the film and packets of the others."""
-        errors = (OSError, ValueError)
+        errors = failures()
         packets = self._file.demux(self._film, *self.others)
         while True:
             try:
@@ -167,6 +183,8 @@ class Reader:
                 self._cut, packet = _reason(error), None
             if packet is None:
                 return
+            if packet.pts is not None:
+                self._reached = max(self._reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
             if packet.stream is not self._film:
                 if packet.dts is not None:
                     yield packet
@@ -209,30 +227,34 @@ class Writer:
     """A film file: ``add`` takes frames in their order, and packets of the ``others`` that are copied. Then ``close``.
 
     ``path``: its suffix, one of WRITABLE, says the container. ``quality``: 1 to 100, as of JPEG. ``look``: how to store
-    the frames. ``left_out``: names the kinds of the others that this container cannot hold.
+    the frames. ``said``: what of the others is not in it, once it is closed.
     """
 
-    def __init__(self, path: str | Path, look: Look, quality: int = 95, others: Sequence[Any] = (), tags: Any = None):
+    def __init__(
+        self,
+        path: str | Path,
+        look: Look,
+        quality: int = 95,
+        others: Sequence[Any] = (),
+        tags: Any = None,
+        chapters: Sequence[Any] = (),
+    ):
         self._av = require()
         self._container, self._encoder = WRITABLE[Path(path).suffix.lower()]
         self._file = self._av.open(str(path), "w", format=self._container)
         self._file.metadata.update(tags or {})
         self._look, self._quality = look, quality
         self._film: Any = None
-        self._others: dict[Any, Any] = {}
-        self.left_out: list[str] = []
-        self._streams = others
+        self._along: Along | None = None
+        self._streams, self._chapters = others, chapters
         self._base = Fraction(1)
         self._last: int | None = None
 
     def add(self, item: "Frame | av.Packet") -> None:
         if not isinstance(item, Frame):
-            if self._film is None:
+            if self._along is None:
                 raise ValueError("a film begins with a frame")
-            if item.stream in self._others:
-                item.stream = self._others[item.stream]
-                self._file.mux(item)
-            return
+            return self._along.add(item)
         film = self._film or self._begin(item)
         self._file.mux(film.encode(self._stored(item)))
 
@@ -242,7 +264,17 @@ class Writer:
             self.drop()
             raise UserError("There are no frames to write.")
         self._file.mux(self._film.encode())
+        if self._along is not None:
+            self._along.close()
         self._file.close()
+
+    @property
+    def said(self) -> list[str]:
+        if self._along is None:
+            return []
+        said = [f"left out is the {kind}, which {self._container} does not hold" for kind in self._along.left_out]
+        damaged = self._along.damaged
+        return [*said, f"{damaged} pieces of its sound or subtitles are damaged and left out"] if damaged else said
 
     def drop(self) -> None:
         """Close the file as it is."""
@@ -270,16 +302,9 @@ class Writer:
         if self._look.matrix:
             film.set_display_matrix(self._look.matrix)
         self._film, self._base = film, base
-        for stream in self._streams:
-            copied = None
-            if stream.codec_context is not None and stream.codec_context.name in self._file.supported_codecs:
-                with suppress(ValueError, OSError):
-                    copied = self._file.add_stream_from_template(stream)
-            if copied is None:
-                self.left_out.append(f"{stream.type} ({getattr(stream.codec_context, 'name', 'unknown')})")
-            else:
-                copied.metadata.update(stream.metadata)
-                self._others[stream] = copied
+        self._along = Along(self._av, self._file, self._container, self._streams)
+        with suppress(*failures()):
+            self._file.set_chapters(list(self._chapters))
         return film
 
     def _stored(self, frame: Frame) -> Any:

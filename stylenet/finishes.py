@@ -6,6 +6,7 @@ Whole pictures are worked through in strips of rows, as levels, so that huge one
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,11 @@ class Finish:
             stylized = moved(stylized)
         elif self.color == "luminance":
             stylized = luminance(photo, stylized)
-        return photo.lerp(stylized, self.strength)
+        return photo.lerp(stylized, float(self.strength))
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
 # --- masks
@@ -153,6 +154,10 @@ def _mixed(photo: Tensor, *layers: Tensor) -> Tensor:
     return photo + sum((one - photo) * share / total for one, share in zip(made, shares, strict=True))
 
 
+def _several(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
 def styles_and_masks(ckpt: Any, mask: Any = None, inverted: Any = False) -> tuple[list[Any], list[Image.Image]]:
     """``ckpt`` and ``mask``, each one or a list, as lists of the same length; no mask, for a single style, as none.
 
@@ -160,8 +165,12 @@ def styles_and_masks(ckpt: Any, mask: Any = None, inverted: Any = False) -> tupl
 
     Raises UserError where they do not go together, or a mask cannot be read.
     """
-    styles = [ckpt] if isinstance(ckpt, str | Path) else list(ckpt)
-    masks = [] if mask is None or mask == [] else [mask] if isinstance(mask, str | Path | Image.Image) else list(mask)
+    styles, masks = _several(ckpt), _several(mask)
+    if not all(isinstance(style, str | Path) for style in styles):
+        raise UserError(f"ckpt={ckpt!r:.80}: give the name or the file of a style, or a list of them.")
+    if not all(isinstance(one, str | Path | Image.Image) and one != "" for one in masks):
+        seen = repr(mask)[:80] if isinstance(mask, str | list | tuple) else f"a {type(mask).__name__}"
+        raise UserError(f"mask={seen}: give a picture: its file, or a Pillow image; or a list of them.")
     if not isinstance(inverted, bool):
         raise UserError(f"mask_invert={inverted}: give true or false.")
     if inverted and not masks:

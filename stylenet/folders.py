@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from stylenet import jobs
 from stylenet.errors import UserError
 from stylenet.images import Picture
 from stylenet.jobs import STREAM, Job
@@ -57,7 +58,7 @@ def run(
         left = set(rest)
         for job in todo:
             if job not in left:
-                lines.add(Outcome(place(job.source), place(job.target), SKIPPED, "the result is there"))
+                lines.add(Outcome(place(job.source), place(job.target), SKIPPED, jobs.SKIPPED))
         reasons: dict[Place, str] = {}
         failed = False
         shown = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
@@ -66,9 +67,9 @@ def run(
             for outcome in way(rest, lines.add):
                 bar.update()
                 failed |= outcome.status == FAILED
-                if outcome.reason is not None or outcome.status == FAILED:
+                if outcome.status == FAILED or (outcome.status == WRITTEN and outcome.reason is not None):
                     reasons[outcome.input] = outcome.reason or ""
-                if outcome.status != FAILED and outcome.output != STREAM:
+                if outcome.status == WRITTEN and outcome.output != STREAM:
                     yield outcome.output
     if failed and len(todo) == 1:
         raise UserError(*reasons.values())

@@ -3,25 +3,29 @@
 Knows files and frames; nothing about networks.
 """
 
+import io
 import os
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from stylenet import images
+from stylenet import images, srgb
 from stylenet.errors import UserError, one_line
 from stylenet.films import Frame, Look
-from stylenet.images import Picture
+from stylenet.images import IMAGE_SUFFIXES, Picture
 
 FASTEST = Fraction(1, 50)  # of a second: browsers show GIF frames that claim to be shorter for a tenth
 SLOW = Fraction(1, 10)
+SHORTEST = 2  # hundredths of a second that a written GIF frame is shown for at least
+CLEAR = 255
 _NUMBER = re.compile(r"%(0?)(\d*)d")
 
 
@@ -37,7 +41,7 @@ def is_animated(path: str | Path) -> bool:
 class Gif:
     """An animated GIF's frames, over white where they are transparent. Attributes as of :class:`films.Reader`."""
 
-    others = ()
+    others = chapters = ()
     tags: Any = None
 
     def __init__(self, path: str | Path):
@@ -80,61 +84,100 @@ def _lasts(image: Image.Image) -> Fraction:
 
 
 class GifWriter:
-    """Writes a GIF, each frame with 256 colours of its own. ``loop``: how often, 0 for ever, None once."""
+    """Writes a GIF, each frame with 256 colours of its own, as the frames come. ``loop``: how often, 0 for ever, None
+    once. Frames that are shown for less than the format can say are left out: it would slow the others down.
+    """
 
-    left_out: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     def __init__(self, path: str | Path, look: Look, loop: int | None = 0):
-        self._path, self._loop = path, loop
-        self._frames: list[Image.Image] = []  # a byte a pixel: the format's writer asks for all at once
-        self._times: list[Fraction] = []
-        self._last = 1 / look.rate
+        self._file: BinaryIO = open(path, "wb")
+        self._loop, self._last = loop, 1 / look.rate
+        self._begin: Fraction | None = None
+        self._held: tuple[Image.Image, int] | None = None  # the frame that waits to know when the next one comes
+        self._end = Fraction(0)
 
     def add(self, item: Any) -> None:
-        if isinstance(item, Frame):
-            image = Image.fromarray(item.rgb)
-            see_through = None if item.alpha is None else np.asarray(item.alpha) < 128
-            made = image.quantize(255, Image.Quantize.MEDIANCUT)
-            if see_through is not None and see_through.any():
-                levels = np.asarray(made).copy()
-                levels[see_through] = 255
-                palette = made.getpalette() or []
-                made = Image.fromarray(levels, "P")
-                made.putpalette(palette[: 3 * 255] + [0] * (768 - len(palette[: 3 * 255])))
-                made.info["transparency"] = 255
-            self._frames.append(made)
-            self._times.append(item.time)
-            self._last = item.duration or self._last
+        if not isinstance(item, Frame):
+            return
+        self._begin = item.time if self._begin is None else self._begin
+        # Whole hundredths of a second are what the format knows: rounded at the frame's moment, no error adds up.
+        moment = round((item.time - self._begin) * 100)
+        self._end = item.time - self._begin + (item.duration or self._last)
+        if self._held is None:
+            height, width = item.rgb.shape[:2]
+            self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0))
+            if self._loop is not None:
+                self._file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", self._loop, 0))
+        elif moment - self._held[1] < SHORTEST:
+            return
+        else:
+            self._write(moment)
+        self._held = _in_256_colours(item), moment
 
     def close(self) -> None:
-        if not self._frames:
+        if self._held is None:
+            self.drop()
             raise UserError("There are no frames to write.")
-        ends = [*self._times[1:], self._times[-1] + self._last]
-        # Whole hundredths of a second are what the format knows: rounded at the frame's moment, no error adds up.
-        moments = [round((end - self._times[0]) * 100) for end in ends]
-        lasting = [10 * max(2, after - before) for before, after in zip([0, *moments], moments, strict=False)]
-        clear = any("transparency" in frame.info for frame in self._frames)
-        more: dict[str, Any] = {"transparency": 255, "disposal": 2} if clear else {}
-        if self._loop is not None:
-            more["loop"] = self._loop
-        self._frames[0].save(self._path, "GIF", save_all=True, append_images=self._frames[1:], duration=lasting, **more)
+        self._write(round(self._end * 100))
+        self._file.write(b"\x3b")
+        self._file.close()
 
     def drop(self) -> None:
-        self._frames.clear()
+        self._file.close()
+
+    def _write(self, until: int) -> None:
+        """The frame that waits, shown until a moment in hundredths of a second; see the format's own description."""
+        assert self._held is not None
+        image, moment = self._held
+        whole = io.BytesIO()
+        image.save(whole, "GIF")
+        data = whole.getvalue()
+        colours = data[10] & 7  # the exponent of their number, less one
+        start = 13 + 3 * 2 ** (colours + 1)
+        palette, place = data[13:start], start
+        clear = None
+        while data[place] == 0x21:  # an extension: a kind, then blocks up to an empty one
+            if data[place + 1] == 0xF9 and data[place + 3] & 1:
+                clear = data[place + 6]  # of the palette as it was written: without colours that do not occur
+            place += 2
+            while data[place]:
+                place += data[place] + 1
+            place += 1
+        # Disposal 2: cleared before the next one, which may be transparent where this one is not.
+        control = (0x09 if clear is not None else 0x04, min(65535, max(SHORTEST, until - moment)), clear or 0)
+        self._file.write(b"\x21\xf9\x04" + struct.pack("<BHBB", *control, 0))
+        self._file.write(data[place : place + 9] + bytes([data[place + 9] | 0x80 | colours]) + palette)
+        self._file.write(data[place + 10 : -1])
+
+
+def _in_256_colours(frame: Frame) -> Image.Image:
+    """The 256th stands for what is transparent, if anything is."""
+    made = Image.fromarray(frame.rgb).quantize(255, Image.Quantize.MEDIANCUT)
+    if frame.alpha is not None and (frame.alpha < 128).any():
+        levels = np.asarray(made).copy()
+        levels[frame.alpha < 128] = CLEAR
+        palette = (made.getpalette() or [])[: 3 * CLEAR]
+        made = Image.fromarray(levels)
+        made.putpalette(palette + [0] * (768 - len(palette)))
+        made.info["transparency"] = CLEAR
+    return made
 
 
 # --- numbered pictures
 
 
 def is_numbered(path: str | Path) -> bool:
-    """Whether a name stands for numbered pictures: ``frames/%04d.png``."""
-    return _NUMBER.search(Path(path).name) is not None
+    """Whether a name stands for numbered pictures: ``frames/%04d.png``. A file of that very name is itself."""
+    path = Path(path)
+    named = path.suffix.lower() in IMAGE_SUFFIXES and _NUMBER.search(path.name) is not None
+    return named and not os.path.lexists(path)
 
 
 class Numbered:
     """Pictures with a number in their name, in its order, as the frames of a film with ``fps`` frames a second."""
 
-    others = ()
+    others = chapters = ()
     tags: Any = None
     loop = 0
 
@@ -145,8 +188,18 @@ class Numbered:
             raise UserError(f"input={pattern}: there are no such pictures. Such as {numbered(pattern, 1)} is meant.")
         self.expected: int | None = len(self.numbers)
         self.look = Look(fps)
-        self._first = images.read(numbered(pattern, self.numbers[0]))
-        self.size = self._first.rgb.shape[1::-1]
+        self.size = self._first().rgb.shape[1::-1]
+
+    def _first(self) -> Picture:
+        """The first that can be read. Raises UserError where none can."""
+        failure: UserError | None = None
+        for number in self.numbers:
+            try:
+                return images.read(numbered(self.path, number))
+            except UserError as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure
 
     def __iter__(self) -> Iterator[Frame]:
         failed: list[str] = []
@@ -158,26 +211,30 @@ class Numbered:
                 failed.append(path.name)
                 self.missing = f"{len(failed)} of {self.expected} pictures cannot be read: {', '.join(failed[:3])}"
                 continue
-            pixels = picture.rgb if picture.rgb.dtype == np.uint8 else (picture.rgb // 257).astype(np.uint8)
-            yield Frame(pixels, place / self.look.rate, 1 / self.look.rate, picture.alpha, number)
+            alpha = None if picture.alpha is None else srgb.eight_bit(picture.alpha)
+            yield Frame(srgb.eight_bit(picture.rgb), place / self.look.rate, 1 / self.look.rate, alpha, number)
 
     def close(self) -> None:
         pass
 
 
 class NumberedWriter:
-    """Writes each frame as a picture of its own: with the number it had, or from 1 on."""
+    """Writes each frame as a picture of its own: with the number it had, or from 1 on. ``keep``: those that are there
+    stay as they are.
+    """
 
-    left_out: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
-    def __init__(self, pattern: str | Path, quality: int):
-        self._pattern, self._quality, self._count = Path(pattern), quality, 0
+    def __init__(self, pattern: str | Path, quality: int, keep: bool = False):
+        self._pattern, self._quality, self._keep, self._count = Path(pattern), quality, keep, 0
 
     def add(self, item: Any) -> None:
         if isinstance(item, Frame):
             self._count += 1
             number = self._count if item.number is None else item.number
-            images.write(numbered(self._pattern, number), Picture(item.rgb, item.alpha), self._quality)
+            path = numbered(self._pattern, number)
+            if not (self._keep and os.path.lexists(path)):
+                images.write(path, Picture(item.rgb, item.alpha), self._quality)
 
     def close(self) -> None:
         pass
@@ -214,7 +271,7 @@ def camera(path: str | Path) -> int | None:
 class Camera:
     """A camera's frames with the time they came, until Ctrl-C ends it. Raises UserError where there is none."""
 
-    others = ()
+    others = chapters = ()
     tags: Any = None
     loop = 0
     expected = missing = None

@@ -2,6 +2,7 @@
 
 import difflib
 import glob
+import itertools
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -42,6 +43,9 @@ def existing(overwrite: object, skip_existing: object) -> str:
     return "replace" if overwrite else "skip" if skip_existing else "refuse"
 
 
+SKIPPED = "the result is there"  # why
+
+
 def exists(target: str | Path) -> str:
     """What a user is told of a result that is there."""
     return f"{target} exists: give overwrite=true to replace it, skip_existing=true to keep it, or another output=."
@@ -71,7 +75,8 @@ def plan(
     if output is None:
         targets = [one.path if one.path == STREAM else _named(one.path, one.path.parent, style) for one in found]
     elif _is_folder(output) or (many and str(output) != "-"):
-        if Path(output).is_file() or (many and Path(output).suffix.lower() in FORMATS and not Path(output).is_dir()):
+        one = Path(output).suffix.lower() in FORMATS.keys() | films.WRITABLE.keys()
+        if Path(output).is_file() or (many and one and not Path(output).is_dir()):
             raise UserError(f"output={output} names one file, but there are {len(found)} pictures: give a folder.")
         targets = [_named(one.path, _mirrored(one, Path(output)), style) for one in found]
     elif many:
@@ -134,18 +139,21 @@ def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
 
 
 def _matching(pattern: str) -> list[Found]:
-    names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
-    files = [Path(name) for name in names if os.path.isfile(name)]
-    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    """Pictures and films, of the folder that the pattern is about: the part before its first sign."""
+    pattern = os.path.expanduser(pattern)
+    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(name)]
+    known = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | films.READABLE]
     if not files:
         raise UserError(f"input={pattern}: there is no such file, and as a pattern it matches none.")
-    return [Found(file) for file in pictures or files]
+    root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    return [Found(file, root) for file in known or files]
 
 
 def _without_results(found: list[Found], styles: set[str]) -> list[Found]:
     """Leave out ``name_style.ext`` where ``name.*`` of the same folder is there too: an earlier run made it."""
     names = {(one.path.parent, one.path.stem) for one in found}
-    result = re.compile(f"(.+)_(?:{'|'.join(map(re.escape, sorted(styles)))})(?:_[0-9]+)?")
+    style = f"(?:{'|'.join(map(re.escape, sorted(styles)))})"
+    result = re.compile(rf"(.+?)_{style}(?:\+{style})*(?:_[0-9]+)?")
 
     def is_result(path: Path) -> bool:
         made = result.fullmatch(path.stem)
@@ -164,6 +172,11 @@ def moves(path: Path) -> bool:
         return frames.is_animated(path)
     named = path.suffix.lower() in films.READABLE or frames.camera(path) is not None
     return named or (frames.is_numbered(path) and not path.is_file())
+
+
+def has_times(path: Path) -> bool:
+    """Whether moving pictures at ``path`` say when each is shown."""
+    return frames.camera(path) is None and not frames.is_numbered(path)
 
 
 # --- outputs
@@ -201,12 +214,13 @@ def _named(source: Path, folder: Path, style: str) -> Path:
 def _apart(targets: Iterable[Path]) -> list[Path]:
     """Number those that would fall on another's place, also where the file system takes a and A for the same."""
     taken: set[str] = set()
+    last: dict[str, int] = {}  # of the numbers given to a name
     apart = []
     for target in targets:
-        free, number = target, 1
+        free, name = target, _identity(target).casefold()
         while _identity(free).casefold() in taken:
-            number += 1
-            free = target.with_stem(f"{target.stem}_{number}")
+            last[name] = last.get(name, 1) + 1
+            free = target.with_stem(f"{target.stem}_{last[name]}")
         taken.add(_identity(free).casefold())
         apart.append(free)
     return apart

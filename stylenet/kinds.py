@@ -58,7 +58,8 @@ class OnImages:
             _check(image.ndim == 4 and image.shape[1] == 3 and image.numel() > 0, image, "(b, 3, h, w) of floats")
             _check(image.is_floating_point(), image, "float, in [0, 1]")
             _check_range(image)
-            return self.tensor(image, style).to(image, copy=True)  # a copy may take part in training, unlike this
+            made = self.tensor(image.detach(), style)
+            return made.to(image, copy=True)  # a copy may take part in training, unlike this
         allowed = "a Pillow image, a path, a numpy array or a tensor"
         raise UserError(f"Cannot stylize a {type(image).__name__}: give {allowed}.")
 

@@ -35,7 +35,7 @@ class Replay:
 
     def __init__(self, run: Run, record: Callable[[Run, Tensor, Tensor | None], Run]):
         self.run, self.record = run, record
-        self._lock = threading.Lock()  # what is replayed has but one place for its picture
+        self._lock = threading.RLock()  # what is replayed has but one place for its picture
         self._seen: OrderedDict[Any, int] = OrderedDict()
         self._recorded: OrderedDict[Any, Run] = OrderedDict()
 
@@ -65,8 +65,9 @@ class Replay:
         except torch.OutOfMemoryError:
             if not self._recorded:
                 raise
-        self._recorded.clear()
-        self._seen.clear()
+        with self._lock:
+            self._recorded.clear()
+            self._seen.clear()
         return self.run(content, style)
 
     def _try_to_record(self, content: Tensor, style: Tensor | None) -> Run:
@@ -74,7 +75,7 @@ class Replay:
             return self.record(self.run, content, style)
         except Exception as error:  # a driver can fail in any way
             log.info("Passes of %s are not recorded: %s", tuple(content.shape), one_line(error)[:200])
-            return self.run
+            return self._run
 
 
 def cuda_graph(run: Run, content: Tensor, style: Tensor | None) -> Run:
@@ -91,7 +92,7 @@ def cuda_graph(run: Run, content: Tensor, style: Tensor | None) -> Run:
                 run(first, second)
         here.wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # others use the GPU too, such as a flow's
             made = run(first, second)
     finally:
         torch.backends.cudnn.benchmark = search

@@ -5,6 +5,7 @@ Knows nothing about training, losses or VGG, and of Lightning, Hydra and W&B not
 
 import re
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,8 @@ class Stylizer(OnImages):
             weights = torch.as_tensor(style, dtype=torch.float32, device=self.device)
         except (TypeError, ValueError):
             raise UserError(f"style={style!r:.80}: give {n_styles} weights, as numbers.") from None
+        if not weights.isfinite().all():
+            raise UserError(f"style={style!r:.80}: give {n_styles} weights, as numbers.")
         if tuple(weights.shape) not in [(n_styles,), (1, n_styles), (count, n_styles)]:
             raise UserError(f"style has shape {tuple(weights.shape)}; give {n_styles} weights, or that for each image.")
         return weights.expand(count, n_styles)
@@ -233,7 +236,7 @@ def choose_device(device: Device) -> torch.device:
 
 def check_tile(tile: Tile) -> None:
     """Raises UserError for what ``tile`` cannot be."""
-    whole = isinstance(tile, int) and not isinstance(tile, bool)
+    whole = isinstance(tile, Integral) and not isinstance(tile, bool)
     if tile not in ("auto", "off") and not (whole and int(tile) >= 1):
         raise UserError(f"tile={tile}: give auto, off, or the height of the strips in whole pixels, such as tile=256.")
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def stylize_files(
     flow: str = "auto",
     fps: float | None = None,
 ) -> Iterator[Any]:
-    """Stylize files as the iterator is read, and give the path of each result, in order ("-": nothing is given).
+    """Stylize files as the iterator is read, and give the path of each result ("-": nothing is given): pictures in
+    order, then films.
 
     ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
     ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
@@ -63,26 +65,27 @@ def stylize_files(
     check_tile(tile)
     existing = jobs.existing(overwrite, skip_existing)
     _check_engine(engine, workers)
-    inputs = [input] if isinstance(input, str | Path) else list(input)
-    if not inputs or "" in inputs:  # an empty name, such as an unset variable of the shell, is not the folder here
-        raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
-    if output == "":
-        raise UserError("output= is empty: give a file, a folder or -, or leave it out.")
+    inputs = _listed(input)
+    _check_places(inputs, output=output, report=report)
     Finish(strength, color, stroke)  # mistakes are told before anything is read
     styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
-    how = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
-    start = partial(load, **how, strength=strength, color=color, stroke=stroke)
-    films = {"size": size, "quality": quality, "overwrite": overwrite, "temporal": temporal, "flow": flow, "fps": fps}
-    if (temporal, flow, fps) != (None, "auto", None):
-        _how(films)
+    place: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
+    start = partial(load, **place, strength=strength, color=color, stroke=stroke)
+    films = {"temporal": (temporal, None), "flow": (flow, "auto"), "fps": (fps, None)}
+    given: dict[str, Any] = {name: value for name, (value, usual) in films.items() if value != usual}
+    if given:
+        from stylenet import video
+
+        video.How(**given)
     if engine == "ray":
         from stylenet import on_ray
 
+        _check_moving([], given)
         yield from on_ray.stylize_files(
             start, styles, masks, inputs, output, size, quality, existing, report, workers, str(device)
         )
         return
-    jobs.plan(inputs, output, "style")  # what is not there is told before the network is loaded
+    _check_moving(jobs.plan(inputs, output, "style"), given)  # what is not there is told before the network is loaded
     stylizer = load_each(styles, masks, start=start)
     todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
     moving = {job for job in todo if jobs.moves(job.source)}
@@ -108,7 +111,8 @@ def stylize_files(
 
         for job in moving:
             video.check_target(job)
-        ways.append(video.way(stylizer.picture, _how(films | {"device": stylizer.device.type})))
+        how = video.How(size, quality, existing, temporal, flow, fps, stylizer.device.type)
+        ways.append(video.way(stylizer.picture, how))
 
     def way(rest: Sequence[jobs.Job], tell: folders.Tell) -> Iterator[Any]:
         parts = [job for job in rest if job not in moving], [job for job in rest if job in moving]
@@ -118,16 +122,10 @@ def stylize_files(
     yield from folders.run(todo, way, existing, report, stylizer.name)
 
 
-def _how(films: dict[str, Any]) -> Any:
-    from stylenet import video  # what a picture does not need
-
-    return video.How(**films)
-
-
 def _check_options(size: Any, quality: Any, overwrite: Any) -> None:
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+    if size is not None and not (_whole(size) and size >= 1):
         raise UserError(f"size={size}: give the longer side at most, in whole pixels, such as size=1024.")
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+    if not (_whole(quality) and 1 <= quality <= 100):
         raise UserError(f"quality={quality}: give a whole number from 1 to 100.")
     if not isinstance(overwrite, bool):
         raise UserError(f"overwrite={overwrite}: give true or false.")
@@ -136,10 +134,42 @@ def _check_options(size: Any, quality: Any, overwrite: Any) -> None:
 def _check_engine(engine: Any, workers: Any) -> None:
     if engine not in ("local", "ray"):
         raise UserError(f"engine={engine}: give local or ray.")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+    if workers is not None and not (_whole(workers) and workers >= 1):
         raise UserError(f"workers={workers}: give how many there shall be, such as workers=4, or leave it out.")
     if workers is not None and engine != "ray":
         raise UserError(f"workers={workers} is for engine=ray: add that, or leave workers= out.")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _check_places(inputs: Sequence[Any], **places: Any) -> None:
+    """``inputs`` are files or folders; of the ``places``, each is one or None."""
+    # An empty name, such as an unset variable of the shell, is not the folder here.
+    if not inputs or any(one is None or one == "" for one in inputs):
+        raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
+    for name, place in [*(("input", one) for one in inputs), *places.items()]:
+        if place is not None and not isinstance(place, str | Path):
+            raise UserError(f"{name}={place!r:.80}: give the name of a file or a folder.")
+        if place == "":
+            raise UserError(f"{name}= is empty: give a name, or leave it out.")
+
+
+def _check_moving(todo: Sequence[jobs.Job], given: dict[str, Any]) -> None:
+    """Raises UserError for options of films where there is none, and for fps= where all have times of their own."""
+    if not given:
+        return
+    moving = [job.source for job in todo if jobs.moves(job.source)]
+    if not moving:
+        name, value = next(iter(given.items()))
+        raise UserError(f"{name}={value} is for films, and none is among the inputs: leave it out.")
+    if "fps" in given and all(map(jobs.has_times, moving)):
+        raise UserError(f"fps={given['fps']} is for numbered pictures and cameras: films have times of their own.")
 
 
 def _read(job: jobs.Job, size: int | None, overwrite: bool) -> Picture:
@@ -160,8 +190,13 @@ def _stylized(stylizer: OnImages, some: Sequence[jobs.Job], pictures: Sequence[P
 def _write(job: jobs.Job, picture: Picture, quality: int) -> Iterator[Path]:
     if job.target == jobs.STREAM:
         format = picture.format if picture.format in FORMATS.values() and picture.format != "GIF" else "PNG"
-        images.write(sys.stdout.buffer, picture, quality, format)
-        sys.stdout.buffer.flush()
+        try:
+            images.write(sys.stdout.buffer, picture, quality, format)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UserError(f"Cannot write the picture to the output: {error.strerror or error}.") from error
     else:
         images.write(job.target, picture, quality)
         yield job.target

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.util import find_spec
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from stylenet import files, films, frames, images, jobs, temporal
-from stylenet.errors import UserError
+from stylenet.errors import UserError, shown
 from stylenet.films import Frame
 from stylenet.folders import Tell
 from stylenet.images import Picture
 from stylenet.jobs import Job
-from stylenet.outcomes import FAILED, WRITTEN, Outcome, reason
+from stylenet.outcomes import FAILED, SKIPPED, WRITTEN, Outcome, reason
 from stylenet.pipeline import in_order
 
 STEADY = 0.6  # of the frame before: flicker falls to less than half, and strokes stay as sharp
@@ -39,12 +40,12 @@ class How:
 
     ``size``: longer side at most, in pixels. ``temporal``: 0 to 0.95, see :class:`stylenet.temporal.Steady`; None for
     STEADY where OpenCV is installed. ``flow``: see :func:`stylenet.temporal.flow_of`, on ``device``. ``fps``: frames a
-    second of numbered pictures and cameras.
+    second of numbered pictures and cameras. ``existing``: see :func:`stylenet.jobs.existing`.
     """
 
     size: int | None = None
     quality: int = 95
-    overwrite: bool = False
+    existing: str = "refuse"
     temporal: float | None = None
     flow: str = "auto"
     fps: float | None = None
@@ -55,13 +56,13 @@ class How:
             temporal.check(self.temporal)
         if self.flow not in temporal.FLOWS:
             raise UserError(f"flow={self.flow}: give {', '.join(temporal.FLOWS[:-1])} or {temporal.FLOWS[-1]}.")
-        right = isinstance(self.fps, int | float) and not isinstance(self.fps, bool) and 0 < self.fps <= 1000
+        right = isinstance(self.fps, Real) and not isinstance(self.fps, bool) and 0.01 <= float(self.fps) <= 1000
         if self.fps is not None and not right:
-            raise UserError(f"fps={self.fps}: give frames a second, up to 1000, such as fps=25.")
+            raise UserError(f"fps={self.fps}: give frames a second, 0.01 to 1000, such as fps=25.")
 
     @property
     def rate(self) -> Fraction:
-        return FPS if self.fps is None else Fraction(self.fps).limit_denominator(1001)
+        return FPS if self.fps is None else Fraction(float(self.fps)).limit_denominator(1001)
 
     @property
     def steadiness(self) -> float:
@@ -98,21 +99,26 @@ def stylized(job: Job, stylize: Stylize, how: How) -> Outcome:
     """One film, done; what became of it. A film of which some can be read is written, with ``reason``."""
     begin = time.perf_counter()
     try:
-        said, (width, height) = _film(job, stylize, how)
+        said, size = _film(job, stylize, how)
     except Exception as error:  # whatever one film brings must not cost the others
         return Outcome(job.source, job.target, FAILED, reason(error), seconds=time.perf_counter() - begin)
-    return Outcome(job.source, job.target, WRITTEN, said, width, height, time.perf_counter() - begin)
+    if size is None:
+        return Outcome(job.source, job.target, SKIPPED, jobs.SKIPPED)
+    return Outcome(job.source, job.target, WRITTEN, said, *size, time.perf_counter() - begin)
 
 
-def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, int]]:
+def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, int] | None]:
+    """What is to be said of a film that is written, and its size; no size where there is nothing to be done."""
     check_target(job)
-    _require_free(job, how.overwrite)
+    _require_free(job, how.existing)
     steady = temporal.Steady(how.steadiness, temporal.flow_of(how.flow, how.device) if how.steadiness else None)
     source = _source(job.source, how.rate)
     try:
+        if frames.is_numbered(job.target) and how.existing == "skip" and _complete(job.target, source):
+            return None, None
         size = _fitted(source.size, how.size)
-        shown = {"desc": job.source.name, "unit": "frame", "file": sys.stderr, "mininterval": 0.5, "leave": False}
-        with tqdm(total=source.expected, **shown) as bar, _sink(job.target, source, how) as sink:
+        bar_as = {"desc": job.source.name, "unit": "frame", "file": sys.stderr, "mininterval": 0.5, "leave": False}
+        with tqdm(total=source.expected, **bar_as) as bar, _sink(job.target, source, how) as sink:
 
             def process(item: Any) -> Any:
                 if not isinstance(item, Frame):
@@ -128,8 +134,8 @@ def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, 
                 sink.add(item)
 
             _until_stopped(source, process, take)
-        for kind in sink.left_out:
-            tqdm.write(f"{job.target}: left out is the {kind}, which {job.target.suffix} does not hold.", sys.stderr)
+        for note in sink.said:
+            tqdm.write(f"{shown(job.target)}: {note}.", sys.stderr)
         said = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
         return said, size
     finally:
@@ -158,13 +164,13 @@ def _sink(target: Path, source: Any, how: How) -> Iterator[Any]:
     """Where frames go; a file takes its place when all went well, numbered pictures do one by one."""
     with ExitStack() as stack:
         if frames.is_numbered(target):
-            sink: Any = frames.NumberedWriter(target, how.quality)
+            sink: Any = frames.NumberedWriter(target, how.quality, how.existing == "skip")
         else:
             temp = stack.enter_context(files.replacing(target))
             if target.suffix.lower() == ".gif":
                 sink = frames.GifWriter(temp, source.look, getattr(source, "loop", 0))
             else:
-                sink = films.Writer(temp, source.look, how.quality, source.others, source.tags)
+                sink = films.Writer(temp, source.look, how.quality, source.others, source.tags, source.chapters)
         try:
             yield sink
             sink.close()
@@ -173,14 +179,21 @@ def _sink(target: Path, source: Any, how: How) -> Iterator[Any]:
             raise
 
 
-def _require_free(job: Job, overwrite: bool) -> None:
+def _require_free(job: Job, existing: str) -> None:
     target = job.target
     if frames.is_numbered(target):
         there = frames.numbers(target)
-        if there and not overwrite:
+        if there and existing == "refuse":
             raise UserError(jobs.exists(frames.numbered(target, there[0])))
-    elif os.path.lexists(target) and not overwrite:
+    elif os.path.lexists(target) and existing != "replace":
         raise UserError(jobs.exists(target))
+
+
+def _complete(target: Path, source: Any) -> bool:
+    """Whether there are as many numbered pictures as the source says it has frames."""
+    there = frames.numbers(target)
+    wanted = getattr(source, "numbers", range(1, (source.expected or 0) + 1))
+    return bool(wanted) and set(wanted) <= set(there)
 
 
 def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:

@@ -189,6 +189,7 @@ def test_the_check_is_on_odd_sizes_and_several_pictures(tiny):
         ({"format": ["onnx", "openvino"]}, "format=['onnx', 'openvino']: allowed are onnx, torchscript"),
         ({"format": "onnx", "pixels": "int8"}, "pixels=int8: allowed are float, uint8."),
         ({"format": "onnx", "half": 1}, "half=1: give true or false."),
+        ({"format": "onnx", "ckpt": ["a", "b"]}, "ckpt=['a', 'b']: give one style, its name or its file."),
         ({"format": "onnx", "output": "x.pt"}, "output=x.pt: the name must end in .onnx."),
         ({"format": "torchscript", "output": "there.pt"}, "there.pt exists: give overwrite=true"),
         ({"format": "openvino", "output": "there.xml"}, "there.bin exists: give overwrite=true"),
@@ -199,7 +200,7 @@ def test_mistakes(tiny, tmp_path, monkeypatch, options, message):
     Path("there.pt").touch()
     Path("there.bin").touch()
     with pytest.raises(UserError) as error:
-        export(tiny[0], **options)
+        export(**{"ckpt": tiny[0], **options})
     assert message in str(error.value)
 
 

@@ -1,6 +1,7 @@
 """What is done to stylized pictures: how much, in which colours, where, and how broad."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,22 @@ def test_strength_goes_from_the_photo_to_the_style(style: Path):
     assert (stylenet.load(style, "cpu", strength=0)(photo) == photo).all()
     half = stylenet.load(style, "cpu", strength=0.5)(photo)
     assert np.abs(half - (full.astype(float) + photo) / 2).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"strength": 0.5}, {"color": "luminance"}, {"color": "histogram"}, {"stroke": 2}]
+)
+def test_a_photo_that_takes_part_in_training_gives_a_picture_that_does_not(style: Path, options: dict):
+    photo = noise(1, 3, 20, 20).requires_grad_()
+    made = stylenet.load(style, "cpu", **options)(photo)
+    assert not made.requires_grad and (made * torch.ones(1, requires_grad=True)).sum().requires_grad
+
+
+def test_numbers_of_numpy_are_numbers(style: Path):
+    photo = (noise(20, 30, 3) * 255).byte().numpy()
+    plain = stylenet.load(style, "cpu", tile=16, strength=0.5)(photo)
+    numbers: Any = {"tile": np.int64(16), "strength": np.float32(0.5)}
+    assert (stylenet.load(style, "cpu", **numbers)(photo) == plain).all()
 
 
 @pytest.mark.parametrize("options", [{"strength": 0.3}, {"color": "luminance"}, {"color": "histogram"}, {"stroke": 2}])
@@ -255,6 +272,13 @@ def test_masks_through_files(style: Path, tmp_path: Path):
         ({"stroke": 0}, "stroke=0: give the scale of the brush, 0.25 to 8"),
         ({"mask": "nowhere.png"}, "nowhere.png"),
         ({"mask_invert": True}, "give mask=, too"),
+        ({"mask": ""}, "mask='': give a picture"),
+        ({"mask": np.zeros((4, 4))}, "mask=a ndarray: give a picture: its file, or a Pillow image"),
+        ({"ckpt": None}, "ckpt= is empty"),
+        ({"ckpt": [5]}, "ckpt=.5.: give the name or the file of a style"),
+        ({"report": ""}, "report= is empty: give a name, or leave it out"),
+        ({"output": 5}, "output=5: give the name of a file or a folder"),
+        ({"input": None}, "input= is empty"),
         ({"ckpt": ["a", "b"]}, "ckpt= has 2 and mask= 0: give a mask for each style"),
     ],
 )

@@ -338,7 +338,7 @@ def test_a_report_without_room_says_so():
 # --- the script, stopped
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_script_that_is_stopped_leaves_whole_files_and_goes_on(tiny, tmp_path, monkeypatch, by):
     count = 60
     monkeypatch.chdir(tmp_path)
@@ -354,7 +354,7 @@ def test_a_script_that_is_stopped_leaves_whole_files_and_goes_on(tiny, tmp_path,
             process.stdout.readline()
         process.send_signal(by)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == (130 if by == signal.SIGINT else -by)
+    assert process.returncode == (-by if by == signal.SIGKILL else 130)
     made = [*(tmp_path / "out").glob("[!.]*")]
     assert 3 <= len(made) < count
     for path in made:

@@ -200,6 +200,9 @@ def test_patterns_and_several(folder):
     assert [*targets(["in/*"])] == ["in/a.jpg"]
     assert [*targets(["in/**/*.[gj]*"])] == ["in/a.jpg", "in/sub/c.gif"]
     assert [*targets(["in/sub/c.gif", "in/*.jpg", "in/a.jpg"])] == ["in/sub/c.gif", "in/a.jpg"]
+    assert targets(["in/**/*.[gj]*"], "out") == {"in/a.jpg": "out/a_s.jpg", "in/sub/c.gif": "out/sub/c_s.png"}
+    (folder / "in" / "clip.mp4").touch()
+    assert [*targets(["in/*"])] == ["in/a.jpg", "in/clip.mp4"]
     photo(folder / "in" / "[a].jpg")
     assert [*targets(["in/[a].jpg"])] == ["in/[a].jpg"]  # the file, not the pattern
 
@@ -207,6 +210,7 @@ def test_patterns_and_several(folder):
 def test_earlier_results_are_not_stylized_again(folder):
     for name in ("in/a_s.jpg", "in/a_s_2.jpg", "in/a_other.jpg", "in/lonely_s.jpg", "in/out/a_s.jpg"):
         photo(folder / name)
+    photo(folder / "in/a_other+s.jpg")  # of two styles
     names = [Path(name).name for name in targets(["in"], "in/out", {"other"})]
     assert names == ["a.jpg", "lonely_s.jpg", "b.PNG", "c.gif"]
     assert targets(["in/a_s.jpg"]) == {"in/a_s.jpg": "in/a_s_s.jpg"}  # asked for by name
@@ -217,6 +221,18 @@ def test_no_two_results_in_one_place(folder):
         photo(folder / name)
     found = targets(["one/x.jpg", "two"], "out")
     assert len(found) == 5 and len({target.lower() for target in found.values()}) == 5
+
+
+def test_a_picture_keeps_its_place_when_others_come(folder):
+    photo(folder / "in" / "b" / "x.jpg")
+    before = targets(["in/**/*.jpg"], "out")
+    photo(folder / "in" / "a" / "x.jpg")
+    assert before.items() <= targets(["in/**/*.jpg"], "out").items()
+
+
+def test_many_of_one_name_are_numbered(tmp_path):
+    made = jobs._apart([tmp_path / "x.png"] * 20_000)
+    assert [path.name for path in made[:3]] == ["x.png", "x_2.png", "x_3.png"] and len(set(made)) == 20_000
 
 
 def test_a_folder_that_links_to_itself_ends(folder):

@@ -187,6 +187,7 @@ def test_each_file_name_also_where_nothing_exists_yet(probe, name):
         (["style=three"], "There is no style 'three'. There are: one, two."),
         (["style=3"], "needs a name"),
         (["steps=3)"], "Cannot understand 'steps=3)': put quotes"),
+        (["steps=0,5"], "steps=0,5: a comma separates values. Give one number with a point"),
         (["photo.jpg"], "What is 'photo.jpg'? Options are written as name=value"),
         (["--steps", "3"], "Options are written without dashes: steps=..., not --steps."),
         ([], "Please give must=..."),
@@ -220,3 +221,17 @@ def test_help_explains_every_option():
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     options = set(OmegaConf.load(ROOT / "configs" / "stylize.yaml")) - {"defaults", "hydra"}
     assert {line.split("=")[0].strip() for line in told.splitlines() if "= " in line} >= options
+
+
+def test_who_reads_no_further_gets_no_traceback(tmp_path):
+    for number in range(12):
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
+    script = f"{sys.executable} {ROOT / 'scripts' / 'stylize.py'} ckpt=the_scream_lite device=cpu backend=torch"
+    shell = f"({script} input={tmp_path} output={tmp_path / 'out'} 2>{tmp_path / 'said'}) | head -1"
+    assert subprocess.run(shell, shell=True, capture_output=True, text=True).stdout.count("\n") == 1
+    assert "Traceback" not in (tmp_path / "said").read_text() and "Exception" not in (tmp_path / "said").read_text()
+    if os.path.exists("/dev/full"):
+        shell = f"{script} input={tmp_path / '00.png'} output=- >/dev/full"
+        full = subprocess.run(shell, shell=True, capture_output=True)
+        assert full.returncode == 2
+        assert full.stderr.decode() == "Cannot write the picture to the output: No space left on device.\n"

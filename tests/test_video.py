@@ -7,13 +7,15 @@ from typing import Any, cast
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
-from stylenet import films, frames, temporal, video
+from stylenet import films, frames, images, temporal, video
 from stylenet.errors import UserError
 from stylenet.images import Picture
 from stylenet.jobs import Job, plan
-from stylenet.outcomes import FAILED, WRITTEN
+from stylenet.outcomes import FAILED, SKIPPED, WRITTEN
+from stylenet.stylize_files import stylize_files
 
 TICK = Fraction(1, 12800)
 MOMENTS = [0, 512, 2048, 2560, 5000, 5512]  # of a film whose frames do not come evenly
@@ -140,6 +142,93 @@ def test_a_film_cut_short_gives_what_can_be_read_and_says_so(tmp_path):
     assert 20 < len(times(tmp_path / "out.mp4")) < 100
 
 
+def with_sound(path: Path, codec: str, seconds: float = 1.0, mark: Any = lambda out, voice: None) -> Path:
+    """A film of as many seconds, and a tone of 440 Hz."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        voice: Any = out.add_stream(codec, rate=48000)
+        voice.codec_context.layout = "stereo"
+        mark(out, voice)
+        for number in range(round(25 * seconds)):
+            grey = np.full((48, 64, 3), 5 * number % 256, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        out.mux(stream.encode())
+        tone = np.sin(np.arange(round(48000 * seconds)) * 2 * np.pi * 440 / 48000) * 0.5
+        tones = (tone.repeat(2)[None] * 32767).astype(np.int16)
+        heard = av.AudioFrame.from_ndarray(tones, format="s16", layout="stereo")
+        heard.sample_rate = 48000
+        out.mux(voice.encode(heard))
+        out.mux(voice.encode())
+    return path
+
+
+def sound(path: Path) -> tuple[str, np.ndarray]:
+    """The codec, and what is heard to the left."""
+    with av.open(str(path)) as file:
+        plain = av.AudioResampler("fltp", "stereo", 48000)
+        parts = [part.to_ndarray()[0] for frame in file.decode(audio=0) for part in plain.resample(frame)]
+        return file.streams.audio[0].codec_context.name, np.concatenate(parts)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "suffix", "becomes"),
+    [
+        (".avi", "pcm_s16le", ".mp4", "aac"),  # what this format cannot hold is encoded anew
+        (".mkv", "pcm_s16le", ".webm", "opus"),
+        (".mkv", "libopus", ".mov", "aac"),
+        (".mkv", "pcm_s16le", ".mkv", "pcm_s16le"),  # what it can hold is copied
+        (".mp4", "aac", ".mkv", "aac"),
+    ],
+)
+def test_sound_goes_along_in_every_container(tmp_path, source, codec, suffix, becomes):
+    made = tmp_path / f"out{suffix}"
+    assert done(with_sound(tmp_path / f"in{source}", codec), made).reason is None
+    name, heard = sound(made)
+    assert name == becomes and abs(len(heard) / 48000 - 1) < 0.1
+    spectrum = np.abs(np.fft.rfft(heard[4800:43200]))
+    assert abs(np.argmax(spectrum) * 48000 / 38400 - 440) < 3
+    if codec != "libopus":
+        assert len(times(made)) == 25
+
+
+def test_damaged_sound_costs_no_film(tmp_path, capsys):
+    """In a transport stream, packets of sound that begin with nonsense."""
+    source = with_sound(tmp_path / "in.ts", "aac", 2.0)
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as file:
+        voice = file.streams.audio[0].index
+        places = [packet.pos for packet in file.demux() if packet.stream.index == voice and packet.pos]
+    for place in places[len(places) // 2 :][:6]:
+        head = data.index(b"\xff\xf1", place)
+        data[head : head + 2] = b"\x00\x00"
+    source.write_bytes(data)
+    done(source, tmp_path / "out.mp4")
+    assert len(times(tmp_path / "out.mp4")) == 50 and len(sound(tmp_path / "out.mp4")[1]) > 48000
+
+
+def test_chapters_and_the_tracks_marks_go_along(tmp_path):
+    marks: Any = [{"id": n, "start": n, "end": n + 1, "time_base": Fraction(1)} for n in (0, 1)]
+
+    def mark(out: Any, voice: Any) -> None:
+        voice.disposition = Disposition.comment
+        out.set_chapters([one | {"metadata": {"title": f"part {one['id']}"}} for one in marks])
+
+    done(with_sound(tmp_path / "in.mkv", "aac", 2.0, mark), tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as made:
+        assert [chapter["metadata"]["title"] for chapter in made.chapters()] == ["part 0", "part 1"]
+        assert made.streams.audio[0].disposition & Disposition.comment
+
+
+@pytest.mark.parametrize("part", [0.5, 0.8, 0.93])
+def test_a_matroska_film_that_misses_its_end_is_told_of(tmp_path, part):
+    whole = with_sound(tmp_path / "whole.mkv", "aac", 8.0)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: round(whole.stat().st_size * part)])
+    assert "breaks off after" in (done(cut, tmp_path / "out.mp4").reason or "")
+    assert done(whole, tmp_path / "all.mp4").reason is None
+
+
 def test_what_is_no_film_is_refused_and_leaves_nothing(tmp_path):
     (tmp_path / "in.mp4").write_bytes(b"no film" * 100)
     outcome = video.stylized(Job(tmp_path / "in.mp4", tmp_path / "out.mp4"), inverted, video.How(temporal=0.0))
@@ -163,7 +252,7 @@ def test_what_exists_is_kept_unless_asked(tmp_path):
     (tmp_path / "out.mp4").write_bytes(b"mine")
     kept = video.stylized(Job(source, tmp_path / "out.mp4"), inverted, video.How(temporal=0.0))
     assert kept.status == FAILED and (tmp_path / "out.mp4").read_bytes() == b"mine"
-    done(source, tmp_path / "out.mp4", overwrite=True)
+    done(source, tmp_path / "out.mp4", existing="replace")
     assert len(times(tmp_path / "out.mp4")) == len(MOMENTS)
 
 
@@ -185,6 +274,99 @@ def test_a_gif_keeps_its_times_and_what_is_transparent(tmp_path):
             pixels = np.asarray(made.convert("RGBA"))
             assert pixels[5, 2, 3] == 0 and pixels[5, 12, 3] == 255
             assert np.abs(pixels[5, 12, :3].astype(int) - (255 - 40 * number, 255, 255)).max() <= 8
+
+
+def test_a_gif_of_a_quick_film_is_not_slower(tmp_path):
+    """60 frames a second: more than the format can say, so that some are left out."""
+    source = film(tmp_path / "in.mp4", moments=[round(12800 * number / 60) for number in range(60)])
+    done(source, tmp_path / "out.gif")
+    with Image.open(tmp_path / "out.gif") as made:
+        lasting = []
+        for number in range(cast(Any, made).n_frames):
+            made.seek(number)
+            lasting.append(made.info["duration"])
+    assert abs(sum(lasting) - 1000) <= 20 and min(lasting) >= 20 and 25 <= len(lasting) <= 50
+
+
+def test_a_gif_is_written_as_its_frames_come(tmp_path):
+    sink = frames.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)), None)
+    held = []
+    for number in range(30):
+        sink.add(films.Frame(noise(number, (40, 50)), Fraction(number, 10)))
+        held.append((tmp_path / "out.gif").stat().st_size)
+    assert held[20] > 10 * 1500
+    sink.close()
+    with Image.open(tmp_path / "out.gif") as made:
+        assert (cast(Any, made).n_frames, made.info["duration"], made.info.get("loop")) == (30, 100, None)
+        made.seek(29)
+        assert np.abs(np.asarray(made.convert("RGB")).astype(int) - noise(29, (40, 50))).mean() < 15
+    with pytest.raises(UserError, match="no frames to write"):
+        frames.GifWriter(tmp_path / "none.gif", films.Look()).close()
+
+
+def test_numbered_pictures_of_16_bits_with_alpha(tmp_path):
+    deep = np.zeros((12, 10, 4), np.uint16)
+    deep[..., :3], deep[:, 5:, 3] = 40000, 65535
+    images.write(tmp_path / "1.png", Picture(deep[..., :3], deep[..., 3]))
+    done(tmp_path / "%d.png", tmp_path / "out" / "%d.tif")
+    made = images.read(tmp_path / "out" / "1.tif")
+    assert made.rgb[0, 0].tolist() == [255 - 156] * 3 and made.alpha is not None
+    assert made.alpha[0].tolist() == [0] * 5 + [255] * 5
+
+
+def test_of_numbered_pictures_the_broken_ones_are_passed_over(tmp_path):
+    for number in (1, 2, 3, 4):
+        Image.new("RGB", (16, 16), (9, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_bytes(b"broken")
+    (tmp_path / "3.png").write_bytes(b"broken")
+    outcome = done(tmp_path / "%d.png", tmp_path / "out" / "%d.png")
+    assert "2 of 4 pictures cannot be read: 1.png, 3.png" in (outcome.reason or "")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["2.png", "4.png"]
+
+
+def test_numbered_results_go_on_and_are_skipped_when_complete(tmp_path):
+    source, target = film(tmp_path / "in.mp4"), tmp_path / "out" / "%03d.png"
+    done(source, target)
+    (tmp_path / "out" / "004.png").unlink()
+    (tmp_path / "out" / "002.png").write_bytes(b"mine")
+    done(source, target, existing="skip")
+    assert (tmp_path / "out" / "002.png").read_bytes() == b"mine" and (tmp_path / "out" / "004.png").stat().st_size > 50
+    again = video.stylized(Job(source, target), inverted, video.How(temporal=0.0, existing="skip"))
+    assert again.status == SKIPPED
+
+
+def test_a_percent_sign_in_a_films_name_is_one(tmp_path):
+    source = film(tmp_path / "20%discount.mp4")
+    done(source, tmp_path / "30%down.mp4")
+    assert len(times(tmp_path / "30%down.mp4")) == len(MOMENTS)
+    shades = [Image.new("RGB", (20, 10), (40 * number, 0, 0)) for number in range(3)]
+    shades[0].save(tmp_path / "100%dance.gif", save_all=True, append_images=shades[1:])
+    done(tmp_path / "100%dance.gif", tmp_path / "out.gif")
+    assert [job.target.name for job in plan([tmp_path / "100%dance.gif", source], None, "wave")] == [
+        "100%dance_wave.gif",
+        "20%discount_wave.mp4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"input": "photo.png", "temporal": 0.5}, "temporal=0.5 is for films, and none is among the inputs"),
+        ({"input": "photo.png", "fps": 25}, "fps=25 is for films, and none is among the inputs"),
+        ({"input": "in.mp4", "fps": 25}, "fps=25 is for numbered pictures and cameras: films have times of their own"),
+        ({"input": "in.mp4", "temporal": 2}, "temporal=2: give a number from 0"),
+        ({"input": ["in.mp4", "b.mp4"], "output": "all.mp4"}, "output=all.mp4 names one file, but there are 2"),
+    ],
+)
+def test_options_of_films_without_effect_are_told_of(tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("photo.png")
+    film(Path("in.mp4"))
+    film(Path("b.mp4"))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=said):
+        list(stylize_files("the_scream_lite", device="cpu", **options))
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_numbered_pictures_keep_their_numbers_or_become_a_film(tmp_path):
@@ -212,7 +394,9 @@ def test_a_camera_that_is_not_there(tmp_path):
         frames.Camera("camera:99", Fraction(25))
 
 
-@pytest.mark.parametrize("wrong", [{"temporal": 1.0}, {"temporal": -0.1}, {"flow": "farneback"}, {"fps": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temporal": 1.0}, {"temporal": -0.1}, {"flow": "farneback"}, {"fps": 0}, {"fps": 0.001}]
+)
 def test_mistakes_in_the_options(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong))}="):
         video.How(**wrong)

@@ -1,0 +1,118 @@
+"""What goes along with a film's frames: its sound and subtitles, copied as they are; sound that the new container
+cannot hold is encoded anew. Knows PyAV's streams and packets; nothing about frames.
+"""
+
+import errno
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+ENCODERS = {"webm": "libopus"}  # of sound, by container; elsewhere:
+ENCODER = "aac"
+RATES = {"libopus": 48_000}  # of samples, where an encoder knows but one
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk's errors; all others are a stream's own
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What PyAV raises where a file is not as it should be."""
+    from av.error import FFmpegError
+
+    return ValueError, OSError, FFmpegError  # its own are of the last, and many of one of the others
+
+
+class Along:
+    """The ``streams`` of a film that is read, in a ``file`` that is written, whose format is called ``container``.
+
+    ``add`` takes their packets. ``left_out`` names those that the container cannot hold, ``damaged`` counts the packets
+    that could not be used.
+    """
+
+    def __init__(self, av: Any, file: Any, container: str, streams: Sequence[Any]):
+        self._file = file
+        self.left_out: list[str] = []
+        self.damaged = 0
+        self._ways: dict[Any, _Copied | _Recoded] = {}
+        for stream in streams:
+            way = _way(av, file, container, stream)
+            if way is None:
+                self.left_out.append(f"{stream.type} ({getattr(stream.codec_context, 'name', 'unknown')})")
+                continue
+            self._ways[stream] = way
+            way.stream.metadata.update(stream.metadata)
+            with suppress(*failures(), AttributeError):
+                way.stream.disposition = stream.disposition
+
+    def add(self, packet: Any) -> None:
+        if packet.stream in self._ways:
+            self._mux(lambda: self._ways[packet.stream].packets(packet))
+
+    def close(self) -> None:
+        for way in self._ways.values():
+            self._mux(way.rest)
+
+    def _mux(self, packets: Any) -> None:
+        try:
+            for packet in packets():
+                self._file.mux(packet)
+        except failures() as error:
+            if getattr(error, "errno", None) in FULL:
+                raise
+            self.damaged += 1
+
+
+class _Copied:
+    def __init__(self, file: Any, stream: Any):
+        self.stream = file.add_stream_from_template(stream)
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        packet.stream = self.stream
+        yield packet
+
+    def rest(self) -> Iterator[Any]:
+        yield from ()
+
+
+class _Recoded:
+    def __init__(self, file: Any, stream: Any, encoder: str):
+        context = stream.codec_context
+        self.stream = file.add_stream(encoder, rate=RATES.get(encoder, context.sample_rate))
+        self.stream.codec_context.layout = LAYOUTS[context.channels]
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        for frame in packet.decode():
+            yield from self.stream.encode(frame)
+
+    def rest(self) -> Iterator[Any]:
+        yield from self.stream.encode(None)
+
+
+def _way(av: Any, file: Any, container: str, stream: Any) -> "_Copied | _Recoded | None":
+    if _holds(av, container, stream):
+        return _Copied(file, stream)
+    if stream.type != "audio" or stream.codec_context is None:
+        return None
+    with suppress(*failures(), KeyError):
+        return _Recoded(file, stream, ENCODERS.get(container, ENCODER))
+    return None
+
+
+def _holds(av: Any, container: str, stream: Any) -> bool:
+    """Whether a file of this format takes the stream: tried, as what a format lists is not what its writer accepts."""
+    if stream.codec_context is None:
+        return False
+    if container == "mp4" and stream.codec_context.name.startswith("pcm_"):
+        return False  # found out by its writer only at the very end, and few players play it
+    trial = av.open(io.BytesIO(), "w", format=container)
+    try:
+        if stream.codec_context.name not in trial.supported_codecs:
+            return False
+        trial.add_stream_from_template(stream)
+        trial.start_encoding()
+        return True
+    except failures():
+        return False
+    finally:
+        with suppress(*failures()):
+            trial.close()
