@@ -30,16 +30,18 @@ def load(
     stroke: float = 1.0,
     mask: "str | Path | Image | Sequence[str | Path | Image] | None" = None,
     mask_invert: bool = False,
+    mix: str | Sequence[float] | None = None,
 ) -> "Stylizer | Masked":
     """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`).
 
     ``mask``: a grey picture, a file or a Pillow image, white where the style goes (``mask_invert``: black), stretched
-    to each photo. Of several styles, each needs one: ``load(["starry_night", "udnie"], mask=["sky.png", "sea.png"])``.
+    to each photo; of several checkpoints each needs one, as in ``load(["starry_night", "udnie"], mask=["sky.png",
+    "sea.png"])``. ``mix``: of a checkpoint with several styles the name of one, or weights.
     """
     from functools import partial
 
     from stylenet import stylize  # torch costs seconds: not paid by `import stylenet`
 
     options: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
-    options |= {"strength": strength, "color": color, "stroke": stroke}
+    options |= {"strength": strength, "color": color, "stroke": stroke, "mix": mix}
     return stylize.load_each(ckpt, mask, mask_invert, partial(stylize.load, **options))

@@ -14,7 +14,7 @@ from stylenet import images
 from stylenet.errors import UserError
 from stylenet.images import Picture
 
-Style = Tensor | Sequence[float] | None
+Style = Tensor | Sequence[float] | str | None
 Progress = Callable[[float], object]
 
 
@@ -22,8 +22,8 @@ class OnImages:
     """What stylizes whatever holds an image: the result is of the same kind and size.
 
     ``it(image)`` takes a Pillow image or a path (result: Pillow, upright, sRGB, alpha kept), a numpy array (h, w, 3) of
-    uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: weights
-    (n_styles) or (b, n_styles) where the network holds several styles.
+    uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: where
+    the network holds several styles, the name of one, or weights (n_styles) or (b, n_styles); None for its own choice.
 
     ``levels`` and ``tensor`` are what it does; ``name`` is how results are called.
     """

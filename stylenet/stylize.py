@@ -46,18 +46,20 @@ def load(
     strength: float = 1.0,
     color: str = "style",
     stroke: float = 1.0,
+    mix: Style = None,
 ) -> "Stylizer":
     """A style by its name or its file, ready to use. ``device``: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
 
-    ``tile``, ``scratch``: see :class:`Stylizer`. ``backend``, ``precision``: see :func:`stylenet.backends.start`.
-    ``strength``, ``color``, ``stroke``: see :class:`stylenet.finishes.Finish`. Raises UserError where there is no such
-    style, the file cannot be used or there is no such device or backend.
+    ``tile``, ``scratch``, ``mix``: see :class:`Stylizer`. ``strength``, ``color``, ``stroke``: see
+    :class:`stylenet.finishes.Finish`. ``backend``, ``precision``: see :func:`stylenet.backends.start`. Raises UserError
+    where there is no such style, the file cannot be used or there is no such device or backend.
     """
     finish, place = Finish(strength, color, stroke), choose_device(device)
     backends.choose(place, backend, precision)  # what there is not is told before anything is read
     net, info = checkpoint.load(ckpt, place)
     run = backends.start(net, place, backend, precision)
-    return Stylizer(net, info, place, name=Path(ckpt).stem, tile=tile, scratch=scratch, run=run, finish=finish)
+    options: Any = {"tile": tile, "scratch": scratch, "run": run, "finish": finish, "mix": mix}
+    return Stylizer(net, info, place, name=Path(ckpt).stem, **options)
 
 
 def load_each(
@@ -79,6 +81,8 @@ class Stylizer(OnImages):
     rows high: the result is the same. ``scratch``: the folder for what does not fit; None for :func:`scratch.place`.
     ``run``: what computes the pass of whole pictures, see :mod:`stylenet.backends`; None for ``net`` itself.
     ``finish``: what is done to the results, see :class:`stylenet.finishes.Finish`; None for nothing.
+    ``mix``: which of several styles is painted where nothing else is asked for: the name of one, or weights
+    (n_styles); None for the first.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Stylizer(OnImages):
         scratch: str | Path | None = None,
         run: backends.Run | None = None,
         finish: Finish | None = None,
+        mix: Style = None,
     ):
         check_tile(tile)
         self.finish = finish or Finish()
@@ -99,8 +104,11 @@ class Stylizer(OnImages):
         self.net = net.to(self.device).eval()
         self.run = run or self.net
         self.info = info
-        names = [style.get("name") for style in info.get("styles") or []]
-        self.name = _plain(names[0] if len(names) == 1 and names[0] else name)
+        self.styles = [one.get("name") for one in info.get("styles") or []]
+        chosen = mix if isinstance(mix, str) else self.styles[0] if len(self.styles) == 1 else None
+        self.name = _plain(chosen or name)
+        self.mix: Style = None
+        self.mix = self._weights(mix, 1)
 
     def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None) -> list[np.ndarray]:
         seen = [self.finish.seen(photo) for photo in photos]
@@ -207,9 +215,15 @@ class Stylizer(OnImages):
             tiling.in_strips(self.net, (height, width), read, write, scratch, weights, rows, progress)
 
     def _weights(self, style: Style, count: int) -> Tensor | None:
+        style = self.mix if style is None else style
         if style is None:
             return None
         n_styles = getattr(self.net, "n_styles", 1)
+        if isinstance(style, str):
+            if style not in self.styles[:n_styles]:
+                there = ", ".join(str(name) for name in self.styles[:n_styles]) or "none with a name"
+                raise UserError(f"style={style}: this checkpoint has {there}; give a name, or {n_styles} weights.")
+            style = [float(place == self.styles.index(style)) for place in range(n_styles)]
         try:
             weights = torch.as_tensor(style, dtype=torch.float32, device=self.device)
         except (TypeError, ValueError):

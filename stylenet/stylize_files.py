@@ -44,6 +44,7 @@ def stylize_files(
     stroke: float = 1.0,
     mask: str | Path | Sequence[str | Path] | None = None,
     mask_invert: bool = False,
+    mix: str | Sequence[float] | None = None,
     temporal: float | None = None,
     flow: str = "auto",
     fps: float | None = None,
@@ -53,10 +54,10 @@ def stylize_files(
 
     ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
     ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
-    in pixels. ``tile``, ``scratch``, ``backend``, ``precision``, ``strength``, ``color``, ``stroke``: see
-    :func:`stylenet.stylize.load`. ``skip_existing``: what has a result is left out. ``report``: a file that gets a line
-    of JSON for each picture, see :mod:`stylenet.outcomes`. ``mask``: a grey picture, stretched to each photo, white
-    where the style goes (``mask_invert``: black); for several ``ckpt`` as many, which share a photo.
+    in pixels. ``tile``, ``scratch``, ``backend``, ``precision``, ``strength``, ``color``, ``stroke``, ``mix``:
+    see :func:`stylenet.stylize.load`. ``skip_existing``: what has a result is left out. ``report``: a file that gets a
+    line of JSON for each picture, see :mod:`stylenet.outcomes`. ``mask``: a grey picture, stretched to each photo,
+    white where the style goes (``mask_invert``: black); for several ``ckpt`` as many, which share a photo.
     ``temporal``, ``flow``, ``fps``: of moving pictures, see :class:`stylenet.video.How`.
     ``engine``: local, or ray, then ``workers`` of them and URIs too (strings then), as they are done: see
     :mod:`stylenet.on_ray`. Raises UserError if the only picture fails; of several, SomeFailed when the others are done.
@@ -70,7 +71,7 @@ def stylize_files(
     Finish(strength, color, stroke)  # mistakes are told before anything is read
     styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
     place: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
-    start = partial(load, **place, strength=strength, color=color, stroke=stroke)
+    start = partial(load, **place, strength=strength, color=color, stroke=stroke, mix=mix)
     films = {"temporal": (temporal, None), "flow": (flow, "auto"), "fps": (fps, None)}
     given: dict[str, Any] = {name: value for name, (value, usual) in films.items() if value != usual}
     if given:

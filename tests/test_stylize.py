@@ -16,7 +16,7 @@ from stylenet import checkpoint, jobs, nets
 from stylenet.errors import UserError
 from stylenet.images import Picture, open_rgb, read, write
 from stylenet.outcomes import SomeFailed
-from stylenet.stylize import Stylizer, choose_device
+from stylenet.stylize import Stylizer, choose_device, load
 from stylenet.stylize_files import stylize_files
 
 
@@ -124,8 +124,35 @@ def test_style_weights(tiny):
     assert torch.allclose(each, torch.stack([first[0], second[1]]), atol=1e-5)
     with pytest.raises(UserError, match=r"shape \(3,\); give 2 weights"):
         stylizer(image, [1, 0, 0])
-    with pytest.raises(UserError, match="style='waves': give 2 weights"):
-        stylizer(image, "waves")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="style=waves: this checkpoint has none with a name; give a name, or 2 weights"):
+        stylizer(image, "waves")
+    with pytest.raises(UserError, match="give 2 weights, as numbers"):
+        stylizer(image, [float("nan"), 1.0])
+    named = {"styles": [{"name": "wave"}, {"name": "scream"}]}
+    assert torch.allclose(Stylizer(net, named)(image, "scream"), second)
+    for mix, made, name in (("scream", second, "scream"), ([0.0, 1.0], second, "both"), (None, first, "both")):
+        chosen = Stylizer(net, named, name="both", mix=mix)
+        assert torch.allclose(chosen(image), made) and chosen.name == name
+        assert torch.allclose(chosen(image, [1, 0]), first)
+    with pytest.raises(UserError, match="style=waves: this checkpoint has wave, scream; give a name"):
+        Stylizer(net, named, mix="waves")
+
+
+def test_one_of_several_styles_from_file_to_file(tmp_path, run_script):
+    torch.manual_seed(0)
+    net = nets.build("johnson", widths=(4, 4, 4), blocks=1, n_styles=2)
+    nn.init.normal_(net.up[1].norm.weight)  # type: ignore[union-attr]
+    ckpt = checkpoint.save(tmp_path / "both.safetensors", net, {"styles": [{"name": "wave"}, {"name": "scream"}]})
+    photo(tmp_path / "x.png")
+    words = [f"ckpt={ckpt}", f"input={tmp_path / 'x.png'}", "device=cpu", "backend=torch"]
+    for mix, weights, name in (("scream", [0, 1], "x_scream.png"), ("[0.25,0.75]", [0.25, 0.75], "x_both.png")):
+        done = run_script("stylize.py", *words, f"mix={mix}")
+        assert (done.returncode, Path(done.stdout.strip()).name) == (0, name), done.stderr
+        made = np.asarray(Image.open(tmp_path / name)).astype(int)
+        expected = np.asarray(load(ckpt, "cpu", backend="torch")(tmp_path / "x.png", weights))
+        assert np.abs(made - expected).max() <= 1
+    done = run_script("stylize.py", *words, "mix=waves")
+    assert done.returncode == 2 and "this checkpoint has wave, scream" in done.stderr
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (2, 3), (17, 33)])
