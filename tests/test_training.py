@@ -362,7 +362,8 @@ def test_a_wrong_setting_is_answered_in_a_line(wrong: dict[str, Any], told: str,
 
 
 def test_color_match_gives_the_painting_the_colours_of_the_photos():
-    photos = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.3
+    noise = torch.rand(4, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    photos = noise[:, 3:] * 0.3 + noise[:, :3] * 0.05 + 0.3  # grey for the most part, as photos are
     style = {"name": "starry_night", "image": "starry_night.jpg", "size": 64, "title": None}
     matched = StyleTransfer(NET, LOSS, [style | {"color": "match"}], OPTIMIZER, 4, lambda: Colors([photos]))
     painting = to_tensor(matched.pictures[0])
@@ -371,3 +372,7 @@ def test_color_match_gives_the_painting_the_colours_of_the_photos():
     plain = StyleTransfer(NET, LOSS, [style], OPTIMIZER, 4, lambda: Colors([photos]))
     assert plain.pictures[0].tobytes() == open_painting("starry_night.jpg", 64).tobytes()
     assert matched.info()["styles"][0]["color"] == "match"
+    harsh = StyleTransfer(NET, LOSS, [style | {"color": "match"}], OPTIMIZER, 4, lambda: Colors([noise[:, :3].round()]))
+    plain = StyleTransfer(NET, LOSS, [style], OPTIMIZER, 4)
+    contrasts = [to_tensor(net.pictures[0]).std((0, 2, 3)) for net in (harsh, plain)]
+    assert (contrasts[0] < 1.55 * contrasts[1]).all()  # a painting is not made harsh
