@@ -49,6 +49,9 @@ def main() -> None:
     if chosen["match"]:
         styles = [load("the_scream"), load(chosen["match"])]
         save(out / "match.jpg", [[photo, *(style(photo) for style in styles)] for photo in photos])
+    style, large = load("udnie"), [images.open_rgb(PHOTOS / f"{name}.jpg") for name in chosen["photos"]]
+    sizes = [round(chosen["size"] * part) for part in (0.5, 0.75, 1)]
+    save(out / "size.jpg", [[images.fit(one, sizes[-1]), *(style(images.fit(one, n)) for n in sizes)] for one in large])
     save(out / "mask.jpg", [masks(photo) for photo in photos])
 
 
