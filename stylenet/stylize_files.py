@@ -112,7 +112,7 @@ def stylize_files(
 
         for job in moving:
             video.check_target(job)
-        how = video.How(size, quality, existing, temporal, flow, fps, stylizer.device.type)
+        how = video.How(size, quality, existing, temporal, flow, fps, stylizer.device.type, len(todo) == 1)
         ways.append(video.way(stylizer.picture, how))
 
     def way(rest: Sequence[jobs.Job], tell: folders.Tell) -> Iterator[Any]:

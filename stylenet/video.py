@@ -40,7 +40,8 @@ class How:
 
     ``size``: longer side at most, in pixels. ``temporal``: 0 to 0.95, see :class:`stylenet.temporal.Steady`; None for
     STEADY where OpenCV is installed. ``flow``: see :func:`stylenet.temporal.flow_of`, on ``device``. ``fps``: frames a
-    second of numbered pictures and cameras. ``existing``: see :func:`stylenet.jobs.existing`.
+    second of numbered pictures and cameras. ``existing``: see :func:`stylenet.jobs.existing`. ``alone``: of several
+    films each has a bar in a terminal only.
     """
 
     size: int | None = None
@@ -50,6 +51,7 @@ class How:
     flow: str = "auto"
     fps: float | None = None
     device: str = "cpu"
+    alone: bool = True
 
     def __post_init__(self) -> None:
         if self.temporal is not None:
@@ -118,6 +120,7 @@ def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, 
             return None, None
         size = _fitted(source.size, how.size)
         bar_as = {"desc": job.source.name, "unit": "frame", "file": sys.stderr, "mininterval": 0.5, "leave": False}
+        bar_as["disable"] = False if how.alone else None
         with tqdm(total=source.expected, **bar_as) as bar, _sink(job.target, source, how) as sink:
 
             def process(item: Any) -> Any:
