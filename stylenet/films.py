@@ -51,16 +51,37 @@ class Frame:
 class Look:
     """How a film's frames are stored: what a writer needs to store others in the same way.
 
-    ``turns``: quarter turns to the left that make a stored frame upright. ``colors``: H.273 numbers of the primaries,
-    the transfer and the matrix, and FFmpeg's of the range. ``aspect``: of a pixel, width to height.
+    ``matrix``: FFmpeg's display matrix, which turns and mirrors stored frames. ``colors``: H.273 numbers of the
+    primaries, the transfer and the matrix, and FFmpeg's of the range. ``aspect``: of a pixel, width to height.
     """
 
     rate: Fraction = Fraction(25)
     time_base: Fraction | None = None
-    turns: int = 0
     matrix: tuple[int, ...] | None = None
     colors: tuple[int, int, int, int] = (UNSAID, UNSAID, UNSAID, 0)
     aspect: Fraction | None = None
+
+    @property
+    def swaps(self) -> bool:
+        """Whether the rows of a stored frame are the columns of what is seen."""
+        return self.matrix is not None and abs(self.matrix[1]) > abs(self.matrix[0])
+
+    def upright(self, stored: np.ndarray) -> np.ndarray:
+        """A stored frame (h, w, c) as it is seen: turned by quarters and mirrored, whatever more its matrix says."""
+        seen = stored.swapaxes(0, 1) if self.swaps else stored
+        return np.ascontiguousarray(seen[self._ways])
+
+    def stored(self, upright: np.ndarray) -> np.ndarray:
+        """The inverse of :meth:`upright`."""
+        back = upright[self._ways]
+        return np.ascontiguousarray(back.swapaxes(0, 1) if self.swaps else back)
+
+    @property
+    def _ways(self) -> tuple[slice, slice]:
+        """Down and across what is seen: a place (x, y) of the stored frame goes to (a x + c y, b x + d y)."""
+        a, b, _, c, d = (self.matrix or (1, 0, 0, 0, 1))[:5]
+        across, down = (c, b) if self.swaps else (a, d)
+        return slice(None, None, -1 if down < 0 else 1), slice(None, None, -1 if across < 0 else 1)
 
 
 def require() -> Any:
@@ -131,7 +152,7 @@ class Reader:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright frames, in pixels."""
-        return self._size[:: -1 if self.look.turns % 2 else 1]
+        return self._size[:: -1 if self.look.swaps else 1]
 
     @property
     def expected(self) -> int | None:
@@ -215,7 +236,7 @@ class Reader:
         time = self._end if frame.pts is None else frame.pts * base
         duration = frame.duration * base if frame.duration else None
         self._end = max(self._end, time + (duration or 1 / self.look.rate))
-        return Frame(np.ascontiguousarray(np.rot90(rgb, self.look.turns)), time, duration)
+        return Frame(self.look.upright(rgb), time, duration)
 
     def _seconds(self) -> Fraction | None:
         if self._film.duration:
@@ -282,7 +303,7 @@ class Writer:
             self._file.close()
 
     def _begin(self, frame: Frame) -> Any:
-        height, width = np.rot90(frame.rgb, -self._look.turns).shape[:2]
+        height, width = self._look.stored(frame.rgb).shape[:2]
         film = self._file.add_stream(self._encoder, rate=self._look.rate)
         film.width, film.height = width, height
         even = width % 2 == height % 2 == 0 or self._encoder != "libx264"
@@ -308,7 +329,7 @@ class Writer:
         return film
 
     def _stored(self, frame: Frame) -> Any:
-        pixels = np.ascontiguousarray(np.rot90(frame.rgb, -self._look.turns))
+        pixels = self._look.stored(frame.rgb)
         *_, matrix, range_ = self._look.colors
         stored = self._av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
             format=self._film.pix_fmt,
@@ -339,8 +360,7 @@ def _look(film: Any, first: Any) -> Look:
     if "DISPLAYMATRIX" in first.side_data:
         matrix = tuple(int(one) for one in np.frombuffer(bytes(first.side_data["DISPLAYMATRIX"]), np.int32))
     aspect = film.codec_context.sample_aspect_ratio or film.sample_aspect_ratio
-    turns = round(first.rotation / 90) % 4
-    return Look(Fraction(rate), film.time_base, turns, matrix, tags, aspect if aspect and aspect > 0 else None)
+    return Look(Fraction(rate), film.time_base, matrix, tags, aspect if aspect and aspect > 0 else None)
 
 
 def _matrix(named: int, height: int) -> int:

@@ -126,6 +126,35 @@ def test_a_turned_film_is_painted_upright_and_stays_turned(tmp_path):
     assert upright[8, 24, 0] < 60 and upright[56, 24, 0] > 150  # what was left is on top
 
 
+# Of the display matrix; and where what is stored at the top left is seen.
+PLACES = [
+    *(
+        (1, 0, 0, 1, "top left"),
+        (-1, 0, 0, 1, "top right"),
+        (1, 0, 0, -1, "bottom left"),
+        (-1, 0, 0, -1, "bottom right"),
+    ),
+    *(
+        (0, 1, 1, 0, "top left"),
+        (0, 1, -1, 0, "top right"),
+        (0, -1, 1, 0, "bottom left"),
+        (0, -1, -1, 0, "bottom right"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "c", "d", "corner"), PLACES)
+def test_turned_and_mirrored_films_are_seen_as_players_show_them(a, b, c, d, corner):
+    one = 2**16
+    look = films.Look(matrix=(a * one, b * one, 0, c * one, d * one, 0, 0, 0, 2**30))
+    stored = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    seen = look.upright(stored)
+    assert seen.shape == ((3, 2, 3) if a == 0 else (2, 3, 3))
+    down, across = corner.split()
+    assert (seen[0 if down == "top" else -1, 0 if across == "left" else -1] == stored[0, 0]).all()
+    assert (look.stored(seen) == stored).all()
+
+
 def test_odd_sides_stay_and_size_gives_even_ones(tmp_path):
     source = film(tmp_path / "in.mp4", size=(63, 41))
     assert (done(source, tmp_path / "same.mp4").width, films.Reader(tmp_path / "same.mp4").size) == (63, (63, 41))
