@@ -10,7 +10,7 @@ from typing import Any
 
 ENCODERS = {"webm": "libopus"}  # of sound, by container; elsewhere:
 ENCODER = "aac"
-RATES = {"libopus": 48_000}  # of samples, where an encoder knows but one
+PLAIN = (48_000, "stereo")  # samples a second and layout that every encoder knows
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk's errors; all others are a stream's own
 
@@ -75,10 +75,9 @@ class _Copied:
 
 
 class _Recoded:
-    def __init__(self, file: Any, stream: Any, encoder: str):
-        context = stream.codec_context
-        self.stream = file.add_stream(encoder, rate=RATES.get(encoder, context.sample_rate))
-        self.stream.codec_context.layout = LAYOUTS[context.channels]
+    def __init__(self, file: Any, stream: Any, encoder: str, rate: int, layout: str):
+        self.stream = file.add_stream(encoder, rate=rate)
+        self.stream.codec_context.layout = layout
 
     def packets(self, packet: Any) -> Iterator[Any]:
         for frame in packet.decode():
@@ -93,9 +92,23 @@ def _way(av: Any, file: Any, container: str, stream: Any) -> "_Copied | _Recoded
         return _Copied(file, stream)
     if stream.type != "audio" or stream.codec_context is None:
         return None
-    with suppress(*failures(), KeyError):
-        return _Recoded(file, stream, ENCODERS.get(container, ENCODER))
+    encoder, context = ENCODERS.get(container, ENCODER), stream.codec_context
+    as_it_is = context.sample_rate, LAYOUTS.get(context.channels, PLAIN[1])
+    for rate, layout in (as_it_is, (PLAIN[0], as_it_is[1]), PLAIN):
+        if _opens(av, encoder, rate, layout):
+            return _Recoded(file, stream, encoder, rate, layout)
     return None
+
+
+def _opens(av: Any, encoder: str, rate: int, layout: str) -> bool:
+    """Whether an encoder takes sound of so many samples a second in this layout."""
+    with suppress(*failures(), AttributeError):
+        context = av.CodecContext.create(encoder, "w")
+        context.sample_rate, context.layout = rate, layout
+        context.format = context.codec.audio_formats[0]
+        context.open()
+        return True
+    return False
 
 
 def _holds(av: Any, container: str, stream: Any) -> bool:

@@ -1,6 +1,6 @@
-"""What computes a network's pass: torch, OpenVINO or ONNX Runtime, in float32 or bfloat16. Knows no files of pictures.
+"""What computes a network's pass: torch, OpenVINO or ONNX Runtime, in float32 or less. Knows no files of pictures.
 
-All give the network's own result: float32 up to rounding, bfloat16 up to differences of half a level of 8 bits on
+All give the network's own result: float32 up to rounding, bfloat16 up to differences of a third of a level of 8 bits on
 average. What a runtime makes of a network takes a second or more, and is kept in the cache folder.
 """
 
@@ -79,7 +79,7 @@ class Torch:
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str):
         self.device, self.half = device, HALVES.get(precision)
-        self.apart = precision == "bf16" and len(graphs.parts(net)) > 1
+        self.apart = precision == "bf16" and graphs.has_parts(net)
         self.net: Any = fast(net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()

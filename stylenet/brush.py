@@ -26,7 +26,7 @@ _LIGHT = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # of R'G'B' (ITU-R 
 def smaller(photo: np.ndarray, stroke: float) -> np.ndarray:
     """``photo``, (h, w, 3) of uint8 or uint16, ``stroke`` times smaller; itself where that is 1."""
     height, width = photo.shape[:2]
-    return photo if stroke == 1 else images.resized(photo, (_part(width, stroke), _part(height, stroke)))
+    return photo if stroke == 1 else images.resized(photo, (part(width, stroke), part(height, stroke)))
 
 
 def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float) -> np.ndarray:
@@ -42,7 +42,7 @@ def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float
 
 def smaller_tensor(photo: Tensor, stroke: float) -> Tensor:
     """As :func:`smaller`, of (b, 3, h, w) in [0, 1]."""
-    return photo if stroke == 1 else _sized(photo, [_part(side, stroke) for side in photo.shape[2:]])
+    return photo if stroke == 1 else _sized(photo, [part(side, stroke) for side in photo.shape[2:]])
 
 
 def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float) -> Tensor:
@@ -57,7 +57,8 @@ def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float) -> 
     return result
 
 
-def _part(side: int, stroke: float) -> int:
+def part(side: int, stroke: float) -> int:
+    """A side of what :func:`smaller` gives, in pixels."""
     return max(1, round(side / stroke))
 
 

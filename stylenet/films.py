@@ -98,7 +98,7 @@ def require() -> Any:
 class Reader:
     """A film's frames and the packets of its other streams, in the order of the file but a frame first.
 
-    ``look``: see :class:`Look`; ``others``: the streams that can be copied; ``expected``: how many frames the file
+    ``look``: see :class:`Look`; ``others``: its sound and subtitles; ``expected``: how many frames the file
     claims, None where it does not. What cannot be read is passed over: ``missing`` says so afterwards. Raises UserError
     where the file cannot be opened or holds no film.
     """
@@ -185,8 +185,12 @@ class Reader:
 
     @property
     def _claimed(self) -> int:
-        """How many frames the file says it has, 0 where it does not; an AVI counts gaps as frames."""
-        return 0 if self._file.format.name == "avi" else self._film.frames
+        """How many frames the file says it has, 0 where that says nothing: an AVI counts gaps as frames, and a film
+        that was trimmed without being encoded anew those that are not shown.
+        """
+        frames, seconds = self._film.frames, self._seconds()
+        trimmed = seconds is not None and frames / self.look.rate > seconds * 11 / 10 + 1
+        return 0 if self._file.format.name == "avi" or trimmed else frames
 
     @property
     def _vague(self) -> Fraction:
@@ -245,7 +249,7 @@ class Reader:
 
 
 class Writer:
-    """A film file: ``add`` takes frames in their order, and packets of the ``others`` that are copied. Then ``close``.
+    """A film file: ``add`` takes frames in their order, and packets of the ``others``. Then ``close``.
 
     ``path``: its suffix, one of WRITABLE, says the container. ``quality``: 1 to 100, as of JPEG. ``look``: how to store
     the frames. ``said``: what of the others is not in it, once it is closed.

@@ -52,6 +52,10 @@ class Finish:
         """What the network is to see of a photo (h, w, 3) of uint8 or uint16: the photo itself, but for ``stroke``."""
         return brush.smaller(photo, self.stroke)
 
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what the network sees of a photo."""
+        return brush.part(height, self.stroke), brush.part(width, self.stroke)
+
     def seen_tensor(self, photo: Tensor) -> Tensor:
         """The same for (b, 3, h, w) in [0, 1]."""
         return brush.smaller_tensor(photo, self.stroke)
@@ -130,7 +134,7 @@ class Masked(OnImages):
                     progress((number + part) / len(self.each))
 
             layers.append(stylizer.levels(photos, style, told))
-        masks = [np.repeat(weight[..., None], 3, 2) for weight in self._stretched(*photos[0].shape[:2])]
+        masks = [weight[..., None] for weight in self._stretched(*photos[0].shape[:2])]
         return [self._shared(photo, [layer[place] for layer in layers], masks) for place, photo in enumerate(photos)]
 
     def tensor(self, photos: Tensor, style: Style) -> Tensor:

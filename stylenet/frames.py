@@ -85,12 +85,14 @@ def _lasts(image: Image.Image) -> Fraction:
 
 class GifWriter:
     """Writes a GIF, each frame with 256 colours of its own, as the frames come. ``loop``: how often, 0 for ever, None
-    once. Frames that are shown for less than the format can say are left out: it would slow the others down.
+    once. ``clear``: whether some of the frames may be transparent. Frames that are shown for less than the format can
+    say are left out: it would slow the others down.
     """
 
     said: tuple[str, ...] = ()
 
-    def __init__(self, path: str | Path, look: Look, loop: int | None = 0):
+    def __init__(self, path: str | Path, look: Look, loop: int | None = 0, clear: bool = True):
+        self._clear = clear
         self._file: BinaryIO = open(path, "wb")
         self._loop, self._last = loop, 1 / look.rate
         self._begin: Fraction | None = None
@@ -131,36 +133,34 @@ class GifWriter:
         assert self._held is not None
         image, moment = self._held
         whole = io.BytesIO()
-        image.save(whole, "GIF")
+        image.save(whole, "GIF", optimize=False)  # or it would leave out colours that do not occur
         data = whole.getvalue()
-        colours = data[10] & 7  # the exponent of their number, less one
-        start = 13 + 3 * 2 ** (colours + 1)
+        start = 13 + 3 * 256
         palette, place = data[13:start], start
-        clear = None
         while data[place] == 0x21:  # an extension: a kind, then blocks up to an empty one
-            if data[place + 1] == 0xF9 and data[place + 3] & 1:
-                clear = data[place + 6]  # of the palette as it was written: without colours that do not occur
             place += 2
             while data[place]:
                 place += data[place] + 1
             place += 1
-        # Disposal 2: cleared before the next one, which may be transparent where this one is not.
-        control = (0x09 if clear is not None else 0x04, min(65535, max(SHORTEST, until - moment)), clear or 0)
-        self._file.write(b"\x21\xf9\x04" + struct.pack("<BHBB", *control, 0))
-        self._file.write(data[place : place + 9] + bytes([data[place + 9] | 0x80 | colours]) + palette)
+        # Disposal 2: each frame is cleared before the next one, which may be transparent where it is not.
+        kind = 0x09 if self._clear else 0x04
+        self._file.write(b"\x21\xf9\x04" + struct.pack("<BHBB", kind, self._lasting(until - moment), CLEAR, 0))
+        self._file.write(data[place : place + 9] + bytes([data[place + 9] | 0x87]) + palette)
         self._file.write(data[place + 10 : -1])
+
+    @staticmethod
+    def _lasting(hundredths: int) -> int:
+        return min(65535, max(SHORTEST, hundredths))
 
 
 def _in_256_colours(frame: Frame) -> Image.Image:
-    """The 256th stands for what is transparent, if anything is."""
-    made = Image.fromarray(frame.rgb).quantize(255, Image.Quantize.MEDIANCUT)
-    if frame.alpha is not None and (frame.alpha < 128).any():
-        levels = np.asarray(made).copy()
-        levels[frame.alpha < 128] = CLEAR
-        palette = (made.getpalette() or [])[: 3 * CLEAR]
-        made = Image.fromarray(levels)
-        made.putpalette(palette + [0] * (768 - len(palette)))
-        made.info["transparency"] = CLEAR
+    """The last of them stands for what is transparent."""
+    made = Image.fromarray(frame.rgb).quantize(CLEAR, Image.Quantize.MEDIANCUT)
+    levels, palette = np.asarray(made), (made.getpalette() or [])[: 3 * CLEAR]
+    if frame.alpha is not None:
+        levels = np.where(frame.alpha < 128, np.uint8(CLEAR), levels)
+    made = Image.fromarray(levels)
+    made.putpalette(palette + [0] * (768 - len(palette)))
     return made
 
 
@@ -232,9 +232,12 @@ class NumberedWriter:
         if isinstance(item, Frame):
             self._count += 1
             number = self._count if item.number is None else item.number
-            path = numbered(self._pattern, number)
-            if not (self._keep and os.path.lexists(path)):
-                images.write(path, Picture(item.rgb, item.alpha), self._quality)
+            if not self.has(number):
+                images.write(numbered(self._pattern, number), Picture(item.rgb, item.alpha), self._quality)
+
+    def has(self, number: int) -> bool:
+        """Whether this picture is there, and is kept."""
+        return self._keep and os.path.lexists(numbered(self._pattern, number))
 
     def close(self) -> None:
         pass

@@ -47,11 +47,16 @@ def openvino_core() -> Any:
     return core
 
 
+def has_parts(net: nn.Module) -> bool:
+    """Whether a network sees first and then paints, as :class:`stylenet.nets.johnson.Johnson` does."""
+    return hasattr(net, "see") and hasattr(net, "paint")
+
+
 def parts(net: nn.Module) -> list[nn.Module]:
-    """A network that sees first and then paints (see :class:`stylenet.nets.johnson.Johnson`) as these two, for
-    :func:`script` and :func:`openvino`; any other as itself. What the last gives is to be cut to the picture's size.
+    """A network that :func:`has_parts` as these two, for :func:`script` and :func:`openvino`; any other as itself. What
+    the last gives is to be cut to the picture's size.
     """
-    return [Seeing(net), Painting(net)] if hasattr(net, "see") and hasattr(net, "paint") else [net]
+    return [Seeing(net), Painting(net)] if has_parts(net) else [net]
 
 
 def script(net: nn.Module, example: tuple[Tensor, ...]) -> Any:

@@ -1,8 +1,10 @@
 """Three steps of many items overlapped: decode, process, encode. Knows nothing about pictures."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -32,7 +34,8 @@ def overlapped(
     ``close``) it decodes no more, encodes what is processed, and leaves no thread.
     """
     source = iter(items)
-    decoding: deque[Future[Work]] = deque()
+    decoding: deque[Future[Work | _Later]] = deque()
+    held = _Held(decode, weigh, most)
     encoding: deque[tuple[int, Future[Result]]] = deque()
     weight = most  # of the item at work; those still being decoded are taken for its like
     ahead = AHEAD
@@ -47,20 +50,31 @@ def overlapped(
             if len(decoding) >= least and weight * (len(decoding) + 2) + waiting() > most:
                 return
             try:
-                decoding.append(decoder.submit(decode, next(source)))
+                decoding.append(decoder.submit(held.decoded, next(source)))
             except StopIteration:
                 return
+
+    def taken() -> Work:
+        work = decoding.popleft().result()
+        if isinstance(work, _Later):
+            return decoder.submit(decode, work.item).result()
+        held.give_up(work)
+        return work
+
+    def ready(kind: Any) -> bool:
+        work = decoding[0].result() if decoding and decoding[0].done() else _Later(None)
+        return not isinstance(work, _Later) and alike(work)[0] == kind
 
     try:
         while True:
             fill(1)
             if not decoding:
                 break
-            some = [decoding.popleft().result()]
+            some = [taken()]
             weight, (kind, count) = weigh(some[0]), alike(some[0])
             ahead = AHEAD + count
-            while len(some) < count and decoding and decoding[0].done() and alike(decoding[0].result())[0] == kind:
-                some.append(decoding.popleft().result())
+            while len(some) < count and ready(kind):
+                some.append(taken())
             fill(0)
             process(some)
             for work in some:
@@ -73,6 +87,36 @@ def overlapped(
     finally:
         decoder.shutdown(cancel_futures=True)
         encoder.shutdown()
+
+
+@dataclass
+class _Later:
+    """An item that was not decoded, as there was no room."""
+
+    item: Any
+
+
+class _Held:
+    """What is decoded and not yet taken: when items turn out heavier than those before, no more are decoded at once."""
+
+    def __init__(self, decode: Callable[[Any], Any], weigh: Callable[[Any], int], most: int):
+        self._decode, self._weigh, self._most = decode, weigh, most
+        self._lock, self._bytes, self._last = threading.Lock(), 0, 0
+
+    def decoded(self, item: Any) -> Any:
+        """The item decoded, or put off."""
+        with self._lock:
+            if self._bytes and self._bytes + self._last > self._most:
+                return _Later(item)
+        work = self._decode(item)
+        with self._lock:
+            self._last = self._weigh(work)
+            self._bytes += self._last
+        return work
+
+    def give_up(self, work: Any) -> None:
+        with self._lock:
+            self._bytes -= self._weigh(work)
 
 
 def in_order(items: Iterable[Work], process: Callable[[Work], Result], take: Callable[[Result], object]) -> None:

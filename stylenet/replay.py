@@ -21,6 +21,9 @@ AFTER = 2  # passes of a size as they are; the next ones are replayed
 KEPT = 4  # sizes, those used last: each holds the memory of its pass
 LARGEST = 2**20  # pixels, all pictures together: with more, there is nothing to be gained
 WARM_UPS = 2
+FAR = 0.02  # that a replay may be from its pass, on average
+
+_recording = threading.Lock()  # a process records one graph at a time
 
 Run = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -79,29 +82,37 @@ class Replay:
 
 
 def cuda_graph(run: Run, content: Tensor, style: Tensor | None) -> Run:
-    """A pass as a CUDA graph; cuDNN looks for its fastest convolutions of this size before."""
+    """A pass as a CUDA graph; cuDNN looks for its fastest convolutions of this size before. Raises RuntimeError where
+    what is replayed is not the pass.
+    """
     given = [None if one is None else one.clone() for one in (content, style)]
     first, second = given
     assert first is not None
     aside, here = torch.cuda.Stream(content.device), torch.cuda.current_stream(content.device)
     aside.wait_stream(here)
-    search, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
-    try:
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):
-                run(first, second)
-        here.wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # others use the GPU too, such as a flow's
-            made = run(first, second)
-    finally:
-        torch.backends.cudnn.benchmark = search
+    graph = torch.cuda.CUDAGraph()
+    with _recording, torch.cuda.device(content.device):
+        search, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+        try:
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UPS):
+                    run(first, second)
+            here.wait_stream(aside)
+            # Others use the GPU too, in threads of their own, such as what follows a film's movement.
+            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+                made = run(first, second)
+        finally:
+            torch.backends.cudnn.benchmark = search
 
     def replayed(content: Tensor, style: Tensor | None = None) -> Tensor:
         for place, one in zip(given, (content, style), strict=True):
             if place is not None and one is not None:
                 place.copy_(one)
-        graph.replay()
+        with torch.cuda.device(content.device):
+            graph.replay()
         return made.clone()
 
+    other = content.flip(3) * 0.5  # another picture than the one it was recorded with
+    if not (replayed(other, style) - run(other, style)).abs().mean() < FAR:
+        raise RuntimeError("a replay does not give what the pass gives")
     return replayed

@@ -108,7 +108,7 @@ class Stylizer(OnImages):
         chosen = mix if isinstance(mix, str) else self.styles[0] if len(self.styles) == 1 else None
         self.name = _plain(chosen or name)
         self.mix: Style = None
-        self.mix = self._weights(mix, 1)
+        self.mix = self._weights(mix, 1, "mix")
 
     def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None) -> list[np.ndarray]:
         seen = [self.finish.seen(photo) for photo in photos]
@@ -121,6 +121,7 @@ class Stylizer(OnImages):
 
     def together(self, height: int, width: int) -> int:
         most = TOGETHER.get(self.device.type, 0) if self.tile in ("auto", "off") else 0
+        height, width = self.finish.sides(height, width)
         return max(1, min(MOST_TOGETHER, most // (height * width)))
 
     def _levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
@@ -214,24 +215,25 @@ class Stylizer(OnImages):
         with Scratch(self.scratch, min(MOST_KEPT, int((free_memory() or 0) * KEPT))) as scratch:
             tiling.in_strips(self.net, (height, width), read, write, scratch, weights, rows, progress)
 
-    def _weights(self, style: Style, count: int) -> Tensor | None:
+    def _weights(self, style: Style, count: int, option: str = "style") -> Tensor | None:
         style = self.mix if style is None else style
         if style is None:
             return None
         n_styles = getattr(self.net, "n_styles", 1)
-        if isinstance(style, str):
-            if style not in self.styles[:n_styles]:
-                there = ", ".join(str(name) for name in self.styles[:n_styles]) or "none with a name"
-                raise UserError(f"style={style}: this checkpoint has {there}; give a name, or {n_styles} weights.")
-            style = [float(place == self.styles.index(style)) for place in range(n_styles)]
+        names = self.styles[:n_styles]
+        seen = str(style) if isinstance(style, str) else repr(style)[:80]
+        allowed = f"give {n_styles} weights" + (f", or a name: {', '.join(map(str, names))}" if any(names) else "")
+        if isinstance(style, str) and style in names:
+            style = [float(name == style) for name in names]
         try:
             weights = torch.as_tensor(style, dtype=torch.float32, device=self.device)
-        except (TypeError, ValueError):
-            raise UserError(f"style={style!r:.80}: give {n_styles} weights, as numbers.") from None
-        if not weights.isfinite().all():
-            raise UserError(f"style={style!r:.80}: give {n_styles} weights, as numbers.")
+            right = bool(weights.isfinite().all())
+        except (TypeError, ValueError, RuntimeError):
+            right = False
+        if not right:
+            raise UserError(f"{option}={seen}: there is no such style in this checkpoint; {allowed}.")
         if tuple(weights.shape) not in [(n_styles,), (1, n_styles), (count, n_styles)]:
-            raise UserError(f"style has shape {tuple(weights.shape)}; give {n_styles} weights, or that for each image.")
+            raise UserError(f"{option}={seen} has shape {tuple(weights.shape)}; {allowed}, or weights for each image.")
         return weights.expand(count, n_styles)
 
 

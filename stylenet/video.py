@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.util import find_spec
+from itertools import count
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -116,18 +117,22 @@ def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, 
     steady = temporal.Steady(how.steadiness, temporal.flow_of(how.flow, how.device) if how.steadiness else None)
     source = _source(job.source, how.rate)
     try:
-        if frames.is_numbered(job.target) and how.existing == "skip" and _complete(job.target, source):
+        numbered = frames.is_numbered(job.target)
+        if numbered and how.existing == "skip" and _complete(job.target, source):
             return None, None
         size = _fitted(source.size, how.size)
         bar_as = {"desc": job.source.name, "unit": "frame", "file": sys.stderr, "mininterval": 0.5, "leave": False}
         bar_as["disable"] = False if how.alone else None
         with tqdm(total=source.expected, **bar_as) as bar, _sink(job.target, source, how) as sink:
+            place = count(1)
 
             def process(item: Any) -> Any:
                 if not isinstance(item, Frame):
                     return item
+                number = next(place) if item.number is None else item.number
                 frame = item if item.rgb.shape[1::-1] == size else _resized(item, size)
-                return frame, stylize(Picture(frame.rgb)).rgb
+                needless = numbered and not steady.temporal and sink.has(number)
+                return frame, frame.rgb if needless else stylize(Picture(frame.rgb)).rgb
 
             def take(item: Any) -> None:
                 if isinstance(item, tuple):
@@ -171,7 +176,8 @@ def _sink(target: Path, source: Any, how: How) -> Iterator[Any]:
         else:
             temp = stack.enter_context(files.replacing(target))
             if target.suffix.lower() == ".gif":
-                sink = frames.GifWriter(temp, source.look, getattr(source, "loop", 0))
+                may_be_clear = isinstance(source, frames.Gif | frames.Numbered)
+                sink = frames.GifWriter(temp, source.look, getattr(source, "loop", 0), may_be_clear)
             else:
                 sink = films.Writer(temp, source.look, how.quality, source.others, source.tags, source.chapters)
         try:

@@ -235,6 +235,14 @@ def test_masks_of_black_white_and_grey():
     assert [*both.pictures([Picture(photo)] * 2)[1].rgb[0, :, 0]] == [50, 50, 125, 125, 75, 75]
 
 
+def test_each_photo_of_some_gets_its_own_paint(style: Path):
+    photos = [Picture((noise(20, 30, 3, seed=seed) * 255).byte().numpy()) for seed in (1, 2)]
+    half = Image.new("L", (1, 1), 128)
+    masked = Masked([stylenet.load(style, "cpu", backend="torch")], [half])
+    for alone, together in zip(photos, masked.pictures(photos), strict=True):
+        assert np.abs(masked.picture(alone).rgb.astype(int) - together.rgb).max() <= 1
+
+
 def test_masks_in_python(style: Path, tmp_path: Path):
     photo = Image.fromarray((noise(40, 30, 3) * 255).byte().numpy())
     left = Image.fromarray(np.repeat(np.array([[255] * 15 + [0] * 15], np.uint8), 40, 0))

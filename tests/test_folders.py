@@ -21,6 +21,7 @@ from PIL import Image
 
 from stylenet import checkpoint, images, nets, outcomes
 from stylenet.errors import UserError
+from stylenet.finishes import Masked
 from stylenet.outcomes import Outcome, Report, SomeFailed
 from stylenet.pipeline import AHEAD, overlapped
 from stylenet.stylize import Stylizer, load
@@ -123,6 +124,35 @@ def test_what_is_alike_and_ready_is_processed_together():
     assert together == [["a1"], ["a2", "a3", "a4"], ["b1", "b2"], ["a5", "a6"]]
 
 
+def test_heavy_items_after_many_light_ones_are_not_decoded_all_at_once():
+    """Thumbnails, then large pictures: what waits is no more than one or two of these."""
+    alive, most, lock = 0, 0, threading.Lock()
+
+    def weight(number):
+        return 1 if number < 30 else 80
+
+    def decode(number):
+        nonlocal alive, most
+        time.sleep(0.001)
+        with lock:
+            alive += weight(number)
+            most = max(most, alive)
+        return number
+
+    def process(some):
+        time.sleep(0.01)
+
+    def encode(number):
+        nonlocal alive
+        with lock:
+            alive -= weight(number)
+        return number
+
+    kinds = lambda number: (number < 30, 16)  # noqa: E731
+    assert [*overlapped(range(50), decode, process, encode, weight, kinds, most=100)] == [*range(50)]
+    assert most <= 4 * 80 + 30
+
+
 @pytest.mark.parametrize("step", ["decode", "process", "encode"])
 def test_an_error_comes_out_and_no_thread_stays(step):
     before = threading.active_count()
@@ -219,6 +249,40 @@ def test_small_pictures_of_a_size_go_through_the_network_together(tiny, tmp_path
         expected = np.asarray(alone(Path("in", path.name.replace("_tiny", ""))))
         assert np.abs(np.asarray(images.open_rgb(path)).astype(int) - expected).max() <= 1
     assert (alone.together(10, 10), alone.together(4000, 3000)) == (16, 1)
+
+
+def test_pictures_of_two_depths_keep_theirs(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(12):
+        levels = np.full((24, 40, 3), 100 + number, np.uint8 if number % 3 else np.uint16)
+        images.write(f"in/{number:02}.png", images.Picture(levels))
+    list(stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl"))
+    depths = [images.read(path).rgb.dtype for path in sorted(Path("out").iterdir())]
+    assert depths == [np.uint8 if number % 3 else np.uint16 for number in range(12)]
+
+
+def test_the_time_of_pictures_done_together_is_shared(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for number in range(48):
+        Image.effect_noise((40, 24), 90).convert("RGB").save(f"in/{number:02}.png")
+    passed = Stylizer._whole
+    monkeypatch.setattr(Stylizer, "_whole", lambda *args: (time.sleep(0.1), passed(*args))[1])
+    batches: list[int] = []
+    pictures = Stylizer.pictures
+    counted = lambda self, some, *args, **more: batches.append(len(some)) or pictures(self, some, *args, **more)  # noqa: E731
+    monkeypatch.setattr(Stylizer, "pictures", counted)
+    list(stylize_files(tiny, "in", "out", device="cpu", report="report.jsonl"))
+    assert len(batches) < 24 and sum(batches) == 48
+    assert 0.1 * len(batches) <= sum(line["seconds"] for line in lines()) < 0.1 * 48
+
+
+def test_how_many_go_together(tiny):
+    assert load(tiny, "cpu").together(64, 64) == 16
+    assert load(tiny, "cpu", stroke=0.25).together(64, 64) == 1  # the network sees 256x256
+    assert load(tiny, "cpu", tile=256).together(64, 64) == 1
+    both = Masked([load(tiny, "cpu"), load(tiny, "cpu", stroke=0.5)], [Image.new("L", (1, 1), 255)] * 2)
+    assert both.together(64, 64) == 4
 
 
 def test_a_stopped_run_goes_on_without_reading_what_is_done(tiny, folder, capsys):

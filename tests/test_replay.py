@@ -1,5 +1,8 @@
 """Passes of a size that comes again, replayed: the same pictures, and none lost where recording fails."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor
@@ -87,6 +90,28 @@ def test_what_is_recorded_makes_room_where_the_memory_is_full():
         run(picture(10))
     assert run._recorded and torch.equal(run(picture(30)), picture(30) / 2)
     assert full == [1] and not run._recorded
+
+
+def test_two_threads_get_their_own_pictures():
+    """What is recorded has one place for its picture, as a CUDA graph has."""
+
+    def record(run, content, style):
+        place = content.clone()
+
+        def replayed(content, style):
+            place.copy_(content)
+            time.sleep(0.002)
+            return run(place, style).clone()
+
+        return replayed
+
+    run = Replay(darker, record)
+    for _ in range(AFTER + 1):
+        run(picture(10))
+    photos = [torch.full((1, 3, 10, 20), number / 40) for number in range(40)]
+    with ThreadPoolExecutor(4) as threads:
+        for photo, made in zip(photos, threads.map(run, photos), strict=True):
+            assert torch.equal(made, photo / 2)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

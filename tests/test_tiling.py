@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool2d
 from torch.utils.flop_counter import FlopCounterMode
 
 import stylenet
-from stylenet import checkpoint, nets, scratch, tiling
+from stylenet import checkpoint, nets, scratch, stylize, tiling
 from stylenet.errors import UserError
 from stylenet.features import Moments
 from stylenet.images import Picture, open_rgb, to_tensor
@@ -173,7 +173,7 @@ import re, sys
 from pathlib import Path
 import numpy as np
 from stylenet import nets
-from stylenet.stylize import Stylizer, load
+from stylenet.stylize import Stylizer
 
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
@@ -320,6 +320,21 @@ def test_auto_goes_by_the_free_memory(tiny: Path, monkeypatch: pytest.MonkeyPatc
         results.append(stylizer(picture))
     assert ways == ["whole", "strips", "whole"]
     assert all((result - plain(picture)).abs().max() < 1e-5 for result in results)
+
+
+def test_each_picture_in_strips_gets_its_own_weights_and_room(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    photos = [Picture((half_dark(40, 30)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)) for _ in range(2)]
+    weights = torch.tensor([[0.2, 0.8], [1.0, 0.0]])
+    whole = load(tiny, "cpu", tile="off").pictures(photos, weights)
+    strips = load(tiny, "cpu", tile=16).pictures(photos, weights)
+    assert np.abs(whole[0].rgb.astype(int) - whole[1].rgb).max() > 2
+    for one, other in zip(whole, strips, strict=True):
+        assert np.abs(one.rgb.astype(int) - other.rgb).max() <= 1
+    stylizer = load(tiny, "cpu")
+    width: Any = stylizer.net.config
+    needed = 40 * 30 * (width["widths"][0] * stylize.MAPS_PER_CHANNEL + stylize.MORE_MAPS) * 4
+    monkeypatch.setattr("stylenet.stylize.free_memory", lambda: round(3 * needed))  # half of it for a pass
+    assert (stylizer._tiled(40, 30, 1), stylizer._tiled(40, 30, 2)) == (False, True)
 
 
 def test_auto_goes_in_strips_where_the_device_turns_out_too_small(tiny: Path, monkeypatch: pytest.MonkeyPatch):

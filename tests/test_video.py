@@ -1,5 +1,7 @@
 """Films: what goes in comes out, but painted. Read back with PyAV and Pillow."""
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -8,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from conftest import ROOT
 from PIL import Image
 
 from stylenet import films, frames, images, temporal, video
@@ -128,18 +131,14 @@ def test_a_turned_film_is_painted_upright_and_stays_turned(tmp_path):
 
 # Of the display matrix; and where what is stored at the top left is seen.
 PLACES = [
-    *(
-        (1, 0, 0, 1, "top left"),
-        (-1, 0, 0, 1, "top right"),
-        (1, 0, 0, -1, "bottom left"),
-        (-1, 0, 0, -1, "bottom right"),
-    ),
-    *(
-        (0, 1, 1, 0, "top left"),
-        (0, 1, -1, 0, "top right"),
-        (0, -1, 1, 0, "bottom left"),
-        (0, -1, -1, 0, "bottom right"),
-    ),
+    (1, 0, 0, 1, "top left"),
+    (-1, 0, 0, 1, "top right"),
+    (1, 0, 0, -1, "bottom left"),
+    (-1, 0, 0, -1, "bottom right"),
+    (0, 1, 1, 0, "top left"),
+    (0, 1, -1, 0, "top right"),
+    (0, -1, 1, 0, "bottom left"),
+    (0, -1, -1, 0, "bottom right"),
 ]
 
 
@@ -171,22 +170,31 @@ def test_a_film_cut_short_gives_what_can_be_read_and_says_so(tmp_path):
     assert 20 < len(times(tmp_path / "out.mp4")) < 100
 
 
-def with_sound(path: Path, codec: str, seconds: float = 1.0, mark: Any = lambda out, voice: None) -> Path:
-    """A film of as many seconds, and a tone of 440 Hz."""
+def with_sound(
+    path: Path,
+    codec: str,
+    seconds: float = 1.0,
+    mark: Any = lambda out, voice: None,
+    rate: int = 48000,
+    layout: str = "stereo",
+    longer: float = 0.0,
+) -> Path:
+    """A film of as many seconds, and a tone of 440 Hz, which may go on for ``longer``."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        voice: Any = out.add_stream(codec, rate=48000)
-        voice.codec_context.layout = "stereo"
+        voice: Any = out.add_stream(codec, rate=rate)
+        voice.codec_context.layout = layout
         mark(out, voice)
         for number in range(round(25 * seconds)):
             grey = np.full((48, 64, 3), 5 * number % 256, np.uint8)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
         out.mux(stream.encode())
-        tone = np.sin(np.arange(round(48000 * seconds)) * 2 * np.pi * 440 / 48000) * 0.5
-        tones = (tone.repeat(2)[None] * 32767).astype(np.int16)
-        heard = av.AudioFrame.from_ndarray(tones, format="s16", layout="stereo")
-        heard.sample_rate = 48000
+        tone = np.sin(np.arange(round(rate * (seconds + longer))) * 2 * np.pi * 440 / rate) * 0.5
+        channels = av.AudioLayout(layout).nb_channels
+        tones = (tone.repeat(channels)[None] * 32767).astype(np.int16)
+        heard = av.AudioFrame.from_ndarray(tones, format="s16", layout=layout)
+        heard.sample_rate = rate
         out.mux(voice.encode(heard))
         out.mux(voice.encode())
     return path
@@ -219,6 +227,37 @@ def test_sound_goes_along_in_every_container(tmp_path, source, codec, suffix, be
     assert abs(np.argmax(spectrum) * 48000 / 38400 - 440) < 3
     if codec != "libopus":
         assert len(times(made)) == 25
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout", "suffix"),
+    [(44100, "stereo", ".webm"), (8000, "mono", ".mp4"), (192000, "stereo", ".mp4"), (6000, "mono", ".mp4")]
+    + [(48000, "2.1", ".webm"), (48000, "4.0", ".webm"), (48000, "5.1", ".mp4"), (48000, "16 channels", ".webm")],
+)
+def test_sound_that_is_encoded_anew_lasts_as_long(tmp_path, rate, layout, suffix):
+    """Of all rates and layouts, also such that the encoder does not know."""
+    source = with_sound(tmp_path / "in.mkv", "pcm_s16le", 1.0, rate=rate, layout=layout)
+    assert done(source, tmp_path / f"out{suffix}").reason is None
+    name, heard = sound(tmp_path / f"out{suffix}")
+    assert name == ("opus" if suffix == ".webm" else "aac") and 48000 - 1100 <= len(heard) <= 48000 + 3500
+    assert len(times(tmp_path / f"out{suffix}")) == 25
+
+
+def test_a_full_disk_is_no_damaged_sound(tmp_path):
+    """In a process that may write no larger files: the film with its sound is refused, and leaves nothing."""
+    source = with_sound(tmp_path / "in.mkv", "pcm_s16le", 4.0)
+    code = f"""if True:
+        import resource, signal
+        from pathlib import Path
+        from stylenet import jobs, video
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        job = jobs.Job(Path({str(source)!r}), Path({str(tmp_path / "out.mkv")!r}))
+        print(video.stylized(job, lambda one: one, video.How(temporal=0.0)).status)
+    """
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout == "failed\n", told.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
 def test_damaged_sound_costs_no_film(tmp_path, capsys):
@@ -256,6 +295,8 @@ def test_a_matroska_film_that_misses_its_end_is_told_of(tmp_path, part):
     cut.write_bytes(whole.read_bytes()[: round(whole.stat().st_size * part)])
     assert "breaks off after" in (done(cut, tmp_path / "out.mp4").reason or "")
     assert done(whole, tmp_path / "all.mp4").reason is None
+    late = with_sound(tmp_path / "late.mkv", "aac", 2.0, longer=3.0)  # sound that outlasts the pictures
+    assert done(late, tmp_path / "late.mp4").reason is None
 
 
 def test_what_is_no_film_is_refused_and_leaves_nothing(tmp_path):
@@ -303,6 +344,24 @@ def test_a_gif_keeps_its_times_and_what_is_transparent(tmp_path):
             pixels = np.asarray(made.convert("RGBA"))
             assert pixels[5, 2, 3] == 0 and pixels[5, 12, 3] == 255
             assert np.abs(pixels[5, 12, :3].astype(int) - (255 - 40 * number, 255, 255)).max() <= 8
+
+
+def test_each_frame_of_a_gif_is_seen_by_itself(tmp_path):
+    """Opaque, half transparent, wholly transparent, opaque: nothing of the one before shines through."""
+    sink = frames.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)))
+    half = np.full((8, 10), 255, np.uint8)
+    half[:, :5] = 0
+    colours = [((250, 0, 0), None), ((0, 250, 0), half), ((0, 0, 0), half * 0), ((0, 0, 250), None)]
+    for number, (colour, alpha) in enumerate(colours):
+        sink.add(films.Frame(np.full((8, 10, 3), colour, np.uint8), Fraction(number, 10), None, alpha))
+    sink.close()
+    with Image.open(tmp_path / "out.gif") as made:
+        found = []
+        for number in range(4):
+            made.seek(number)
+            found.append(np.asarray(made.convert("RGBA"))[4, [2, 7]])
+    assert [pixel[3] for pair in found for pixel in pair] == [255, 255, 0, 255, 0, 0, 255, 255]
+    assert found[0][0][0] > 240 and found[1][1][1] > 240 and found[3][0][2] > 240
 
 
 def test_a_gif_of_a_quick_film_is_not_slower(tmp_path):
@@ -362,6 +421,11 @@ def test_numbered_results_go_on_and_are_skipped_when_complete(tmp_path):
     assert (tmp_path / "out" / "002.png").read_bytes() == b"mine" and (tmp_path / "out" / "004.png").stat().st_size > 50
     again = video.stylized(Job(source, target), inverted, video.How(temporal=0.0, existing="skip"))
     assert again.status == SKIPPED
+    (tmp_path / "out" / "003.png").unlink()
+    passes = []
+    count = lambda picture: passes.append(1) or inverted(picture)  # noqa: E731
+    video.stylized(Job(source, target), count, video.How(temporal=0.0, existing="skip"))
+    assert len(passes) == 1 and (tmp_path / "out" / "003.png").exists()
 
 
 def test_a_percent_sign_in_a_films_name_is_one(tmp_path):
