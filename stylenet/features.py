@@ -153,7 +153,12 @@ class Recent:
         else:
             last = last[:, :, top - self._top :]
         if bottom > have:
-            last = torch.cat([last, self._features.rows(have, bottom)], 2)
+            new = self._features.rows(have, bottom)
+            channels_last = new.is_contiguous(memory_format=torch.channels_last)
+            layout = torch.channels_last if channels_last else torch.contiguous_format
+            last = torch.cat(
+                [last.contiguous(memory_format=layout), new], 2
+            )  # of two layouts it takes six times as long
         self._top, self._last = top, last
         return last[:, :, : bottom - top]
 
