@@ -201,7 +201,7 @@ def paint_file(
     _require_free([target, *between], overwrite)
     paintings = [open_painting(_file(name), style_size) for name in names]
     picture = images.read(content)
-    with tqdm(total=total, desc=_title(names), unit="step", mininterval=0.5, delay=0.01) as bar:  # none for mistakes
+    with tqdm(total=total, desc=_title(names), unit="step", mininterval=0.05, delay=0.01) as bar:  # none for mistakes
         seen = _Watch(picture, target, quality, save_every, bar)
         try:
             paint(picture, paintings, size=size, style_size=style_size, steps=steps, seen=seen, **options)
