@@ -40,8 +40,9 @@ def load(
     """
     from functools import partial
 
-    from stylenet import stylize  # torch costs seconds: not paid by `import stylenet`
+    from stylenet import finishes, stylize  # torch costs seconds: not paid by `import stylenet`
 
+    styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
     options: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
     options |= {"strength": strength, "color": color, "stroke": stroke, "mix": mix}
-    return stylize.load_each(ckpt, mask, mask_invert, partial(stylize.load, **options))
+    return stylize.load_each(styles, masks, partial(stylize.load, **options))

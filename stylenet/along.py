@@ -2,17 +2,17 @@
 cannot hold is encoded anew. Knows PyAV's streams and packets; nothing about frames.
 """
 
-import errno
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from stylenet.files import NO_ROOM
+
 ENCODERS = {"webm": "libopus"}  # of sound, by container; elsewhere:
 ENCODER = "aac"
 PLAIN = (48_000, "stereo")  # samples a second and layout that every encoder knows
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk's errors; all others are a stream's own
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -57,7 +57,7 @@ class Along:
             for packet in packets():
                 self._file.mux(packet)
         except failures() as error:
-            if getattr(error, "errno", None) in FULL:
+            if getattr(error, "errno", None) in NO_ROOM:  # all others are the stream's own
                 raise
             self.damaged += 1
 

@@ -100,12 +100,12 @@ class InGraph:
     def __init__(self, net: nn.Module, runtime: "Runtime", precision: str):
         self.n_styles = getattr(net, "n_styles", 1)
         self.lock = threading.Lock()  # a runtime does one thing at a time
-        quick = fast(net)
-        parts = graphs.parts(quick) if precision == "bf16" else [quick]
-        self.precisions = ["fp32", precision][-len(parts) :]
+        self.precisions = ["fp32", "bf16"] if precision == "bf16" and graphs.has_parts(net) else [precision]
         kept = home() / "graphs" / _key(net, runtime, precision)
-        self.files = [kept.with_name(f"{kept.name}_{number}.{runtime.suffix}") for number in range(len(parts))]
-        self.steps = self._kept(runtime) or self._made(net, parts, runtime, precision)
+        self.files = [
+            kept.with_name(f"{kept.name}_{number}.{runtime.suffix}") for number in range(len(self.precisions))
+        ]
+        self.steps = self._kept(runtime) or self._made(net, runtime, precision)
 
     @torch.inference_mode()
     def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
@@ -135,8 +135,10 @@ class InGraph:
             log.info("%s is made anew: %s", self.files[0], one_line(error)[:200])
             return []
 
-    def _made(self, net: nn.Module, parts: list[nn.Module], runtime: "Runtime", precision: str) -> list["Infer"]:
+    def _made(self, net: nn.Module, runtime: "Runtime", precision: str) -> list["Infer"]:
         """What runs the graphs, made now, compared with the network and put into the cache."""
+        quick = fast(net)
+        parts = graphs.parts(quick) if len(self.precisions) > 1 else [quick]
         content, *weights = graphs.inputs(net)
         made: list[bytes] = []
         for part, its in zip(parts, self.precisions, strict=True):

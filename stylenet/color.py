@@ -78,8 +78,7 @@ class Match:
 
     A = S_f^-1/2 (S_f^1/2 S_t S_f^1/2)^1/2 S_f^-1/2, b = m_t - A m_f (Pitie and Kokaram 2007, "The linear
     Monge-Kantorovitch linear colour mapping for example-based colour transfer"; it aligns the covariances, as CORAL
-    does, Sun et al. 2016). ``most``: no direction of colours is stretched more than so many times; None
-    for any.
+    does, Sun et al. 2016). ``most``: no direction of colours is stretched more than so many times; None for any.
     """
 
     def __init__(self, from_: Colors, to: Colors, most: float | None = None):

@@ -154,11 +154,10 @@ class Recent:
             last = last[:, :, top - self._top :]
         if bottom > have:
             new = self._features.rows(have, bottom)
+            # Rows of two memory layouts take six times as long to join.
             channels_last = new.is_contiguous(memory_format=torch.channels_last)
             layout = torch.channels_last if channels_last else torch.contiguous_format
-            last = torch.cat(
-                [last.contiguous(memory_format=layout), new], 2
-            )  # of two layouts it takes six times as long
+            last = torch.cat([last.contiguous(memory_format=layout), new], 2)
         self._top, self._last = top, last
         return last[:, :, : bottom - top]
 

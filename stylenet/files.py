@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their place, renamed into it. Knows nothing of what is in them."""
 
+import errno
 import os
 import re
 import secrets
@@ -8,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stylenet.errors import UserError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors of a disk without room for more, or for files so large
 
 
 @contextmanager

@@ -158,7 +158,8 @@ def _mixed(photo: Tensor, *layers: Tensor) -> Tensor:
     return photo + sum((one - photo) * share / total for one, share in zip(made, shares, strict=True))
 
 
-def _several(value: Any) -> list[Any]:
+def several(value: Any) -> list[Any]:
+    """What an option was given, one or several or None, as a list."""
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
@@ -169,7 +170,7 @@ def styles_and_masks(ckpt: Any, mask: Any = None, inverted: Any = False) -> tupl
 
     Raises UserError where they do not go together, or a mask cannot be read.
     """
-    styles, masks = _several(ckpt), _several(mask)
+    styles, masks = several(ckpt), several(mask)
     if not all(isinstance(style, str | Path) for style in styles):
         raise UserError(f"ckpt={ckpt!r:.80}: give the name or the file of a style, or a list of them.")
     if not all(isinstance(one, str | Path | Image.Image) and one != "" for one in masks):

@@ -144,13 +144,10 @@ class GifWriter:
             place += 1
         # Disposal 2: each frame is cleared before the next one, which may be transparent where it is not.
         kind = 0x09 if self._clear else 0x04
-        self._file.write(b"\x21\xf9\x04" + struct.pack("<BHBB", kind, self._lasting(until - moment), CLEAR, 0))
+        lasting = min(65535, max(SHORTEST, until - moment))
+        self._file.write(b"\x21\xf9\x04" + struct.pack("<BHBB", kind, lasting, CLEAR, 0))
         self._file.write(data[place : place + 9] + bytes([data[place + 9] | 0x87]) + palette)
         self._file.write(data[place + 10 : -1])
-
-    @staticmethod
-    def _lasting(hundredths: int) -> int:
-        return min(65535, max(SHORTEST, hundredths))
 
 
 def _in_256_colours(frame: Frame) -> Image.Image:

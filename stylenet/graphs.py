@@ -26,10 +26,10 @@ STEPS_KEPT = 256  # that OpenVINO has made ready for sizes it met: about ten of 
 TRIAL = (2, 66, 83)  # batch, height and width of the picture by which a graph is made: nothing of them stays in it
 
 
-def inputs(net: nn.Module, channels: int = 3, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+def inputs(net: nn.Module, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
     """What to try the network on: a picture, and weights where it has several styles."""
     batch, height, width = TRIAL
-    content = torch.zeros(batch, channels, height, width, dtype=dtype)
+    content = torch.zeros(batch, 3, height, width, dtype=dtype)
     n_styles = getattr(net, "n_styles", 1)
     return (content,) if n_styles == 1 else (content, torch.full((batch, n_styles), 1 / n_styles))
 

@@ -61,7 +61,7 @@ def stylize_files(
     jobs.plan(inputs, output, "style", find=remote.find)  # what is not there is told before Ray is started
     files = [checkpoint.resolve(style) for style in styles]
     plainly = partial(start, device="cpu", backend="torch", precision="fp32", tile="auto")
-    name = load_each(files, list(masks), start=plainly).name
+    name = load_each(files, masks, plainly).name
     todo = jobs.plan(inputs, output, name, checkpoint.known(), remote.find)
     for job in todo:
         if jobs.moves(job.source):
@@ -188,7 +188,7 @@ class _Worker:
                 for file, (_, data) in zip(files, styles, strict=True):
                     file.parent.mkdir()
                     file.write_bytes(data)
-                self.stylizer = load_each(files, list(masks), start=start)
+                self.stylizer = load_each(files, masks, start)
         except UserError as error:  # such as a device that is not there: it ends the run, and is no death to be mended
             self.refused = str(error)
 

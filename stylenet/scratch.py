@@ -3,7 +3,6 @@
 The files have no name: the system removes them when the process ends, however it ends.
 """
 
-import errno
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from typing import BinaryIO, Self
 import numpy as np
 
 from stylenet.errors import UserError
+from stylenet.files import NO_ROOM
 
 GIGABYTE = 1e9
 
@@ -103,7 +103,7 @@ class InFile:
             while left:  # one call writes 2 GB at most, and less where the disk fills up
                 left = left[self._file.write(left) :]
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in NO_ROOM:
                 raise UserError(f"Cannot write temporary files to {self.folder}: {error.strerror}.") from error
             raise _full(self.folder, self.size, shutil.disk_usage(self.folder).free) from error
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from stylenet import backends, checkpoint, finishes, images, tiling
@@ -63,13 +64,12 @@ def load(
 
 
 def load_each(
-    ckpt: Any, mask: Any = None, mask_invert: bool = False, start: Callable[[Any], "Stylizer"] = load
+    styles: Sequence[str | Path], masks: Sequence[Image.Image], start: Callable[[Any], "Stylizer"] = load
 ) -> "Stylizer | finishes.Masked":
-    """One style, or one that only a ``mask`` is painted with, or several styles with a mask each.
+    """One style, or one that only a mask is painted with, or several styles with a mask each.
 
-    ``ckpt``, ``mask``, ``mask_invert``: see :func:`stylenet.finishes.styles_and_masks`. ``start``: loads one.
+    ``styles``, ``masks``: as :func:`stylenet.finishes.styles_and_masks` gives them. ``start``: loads one.
     """
-    styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
     each = [start(style) for style in styles]
     return finishes.Masked(each, masks) if masks else each[0]
 

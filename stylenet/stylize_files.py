@@ -66,7 +66,7 @@ def stylize_files(
     check_tile(tile)
     existing = jobs.existing(overwrite, skip_existing)
     _check_engine(engine, workers)
-    inputs = _listed(input)
+    inputs = finishes.several(input)
     _check_places(inputs, output=output, report=report)
     Finish(strength, color, stroke)  # mistakes are told before anything is read
     styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
@@ -87,7 +87,7 @@ def stylize_files(
         )
         return
     _check_moving(jobs.plan(inputs, output, "style"), given)  # what is not there is told before the network is loaded
-    stylizer = load_each(styles, masks, start=start)
+    stylizer = load_each(styles, masks, start)
     todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
     moving = {job for job in todo if jobs.moves(job.source)}
     for job in todo:
@@ -102,7 +102,7 @@ def stylize_files(
 
     steps = folders.Steps(
         read=lambda job: _read(job, size, overwrite),
-        stylize=lambda some, pictures: _stylized(stylizer, some, pictures),
+        stylize=partial(_stylized, stylizer),
         write=lambda job, picture: [*_write(job, picture, quality)],
         together=stylizer.together,
     )
@@ -143,10 +143,6 @@ def _check_engine(engine: Any, workers: Any) -> None:
 
 def _whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _check_places(inputs: Sequence[Any], **places: Any) -> None:
