@@ -23,14 +23,16 @@ def main(config: DictConfig) -> list[float] | None:
     from stylenet.loggers import make_logger
     from stylenet.memory import keep_freed_memory
     from stylenet.runs import compiles, reading, stopped_by, train, trainer_for
+    from stylenet.schedule import Schedule
     from stylenet.training import StyleTransfer, check
 
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     folder = Path(HydraConfig.get().runtime.output_dir)
-    steps, seed = settings["steps"], settings["seed"]
-    check("steps", steps, 1, whole=True)
+    check("steps", settings["steps"], 1, whole=True)
+    schedule = Schedule(settings["steps"], settings["minutes"])
+    steps, seed = schedule.steps, settings["seed"]
     check("seed", seed, 0, 2**32 - 1, whole=True)
     check("style_size", settings["style_size"], 1, whole=True)
     styles = named(settings)
@@ -44,10 +46,13 @@ def main(config: DictConfig) -> list[float] | None:
     keep_freed_memory()
     pl.seed_everything(seed, verbose=False)
     photos = Photos(**settings["data"], steps=steps, seed=seed)
-    model = StyleTransfer(settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors)
+    model = StyleTransfer(
+        settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors, schedule
+    )
     if settings["init"] and not settings["resume"]:
         model.start_from(settings["init"])
-    if compiles(settings["compile"], settings["trainer"]["accelerator"], steps):
+    length = steps if schedule.seconds is None else round(schedule.seconds)  # a second is a step and more
+    if compiles(settings["compile"], settings["trainer"]["accelerator"], length):
         model.compile_training()
     first = processes.number() == 0
     charts = {"folder": folder, "name": name, "config": settings, "resume": settings["resume"]}

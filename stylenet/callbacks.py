@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from torch import Tensor
 
 from stylenet.files import replacing
-from stylenet.guards import Guard, Stopper
+from stylenet.guards import Clock, Guard, Stopper
 from stylenet.images import to_pil
 from stylenet.saving import Average, Last
 from stylenet.timing import duration
@@ -49,8 +49,9 @@ class Charts(Callback):
     ) -> None:
         step, now = trainer.global_step, time.monotonic()
         self.began = self.began or (now, step)
-        self._say_how_long(now - self.began[0], step - self.began[1], trainer.max_steps - step)
-        if step % self.every and step != trainer.max_steps:
+        if pl_module.schedule.seconds is None:
+            self._say_how_long(now - self.began[0], step - self.began[1], trainer.max_steps - step)
+        if step % self.every and not pl_module.schedule.is_over(step):
             return
         readings = {name: float(value) for name, value in pl_module.loss.readings(pl_module.last_terms).items()}
         metrics = {f"train/{name}": value for name, value in readings.items()}
@@ -93,7 +94,7 @@ class Sheet(Callback):
                     logger.log_picture(f"style/{style['name']}", picture, trainer.global_step)  # type: ignore[attr-defined]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+        if trainer.global_step % self.every == 0 or pl_module.schedule.is_over(trainer.global_step):
             self.draw(trainer, pl_module)
 
     @torch.no_grad()
@@ -117,7 +118,9 @@ class Sheet(Callback):
 
 
 class Bar(TQDMProgressBar):
-    """The whole run is one bar, on stderr; validation passes in silence."""
+    """The whole run is one bar, on stderr, of steps or of minutes; validation passes in silence."""
+
+    IN_MINUTES = "{l_bar}{bar}| {n:.1f}/{total:g} min{postfix}"
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=1 if sys.stderr.isatty() else 50)  # in a file each refresh stays
@@ -135,10 +138,23 @@ class Bar(TQDMProgressBar):
     def init_validation_tqdm(self) -> Tqdm:
         return Tqdm(disable=True)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        bar = self.train_progress_bar
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        bar, seconds = self.train_progress_bar, pl_module.schedule.seconds
+        if seconds is not None:
+            bar.bar_format = self.IN_MINUTES
+            bar.reset(seconds / 60)
+            return
         bar.reset(trainer.max_steps)
         bar.n = bar.initial = trainer.global_step  # what was done before resume= says nothing about this run's pace
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        schedule = pl_module.schedule
+        if schedule.seconds is None:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        elif trainer.global_step % self.refresh_rate == 0 or schedule.is_over(trainer.global_step):
+            bar = self.train_progress_bar
+            bar.n = min(bar.total, schedule.spent / 60)
+            bar.set_postfix({"step": trainer.global_step, **self.get_metrics(trainer, pl_module)})
 
     def on_exception(self, trainer: pl.Trainer, *args: Any) -> None:
         if self._train_progress_bar is not None:
@@ -155,6 +171,7 @@ def callbacks(
     training ends, so it comes after whoever saves these for resuming.
     """
     return [
+        Clock(),
         Guard(folder, checkpoint_every),
         Charts(log_every),
         Sheet(folder, sheet_every),

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -39,8 +40,9 @@ COLOR_CROPS = 64
 class Photos(pl.LightningDataModule):
     """Training crops and held-out validation photos, as uint8 batches (b, 3, size, size).
 
-    root: folder, list file or COCO as unpacked; None: the bundled photos. batch_size: per process. steps: of the whole
-    run. val: how many photos to hold out (at most a fifth), or a folder of them; val_size: side of their centre
+    root: folder, list file or COCO as unpacked; None: the bundled photos. size: side of what is learned from, a window
+    at a random place of crops that are larger by ``margin``. batch_size: per process. steps: of the whole run. val: how
+    many photos to hold out (at most a fifth), or a folder of them; val_size: side of their centre
     squares. coco: without root, COCO is fetched to the cache folder if ``download`` says so. Raises UserError for
     settings out of range and, in ``setup``, where there are no photos.
     """
@@ -65,6 +67,7 @@ class Photos(pl.LightningDataModule):
         workers: int | Literal["auto"],
         val: int | str | Path,
         val_size: int,
+        margin: int = 0,
         coco: bool = False,
         download: bool = False,
     ) -> None:
@@ -72,10 +75,12 @@ class Photos(pl.LightningDataModule):
         _check_numbers(steps=(steps, 1), seed=(seed, 0), batch_size=(batch_size, 1))
         _check_numbers(size=(size, MIN_SIDE), val_size=(val_size, MIN_SIDE))
         _check_numbers(workers=(0 if workers == "auto" else workers, 0), val=(val if isinstance(val, int) else 0, 0))
+        _check_numbers(margin=(margin, 0))
         if not isinstance(flip, bool):
             raise UserError(f"data.flip={flip}: give true or false.")
         self.scale, self.ratio = _pair("scale", scale, 1), _pair("ratio", ratio, math.inf)
-        self.steps, self.seed, self.size, self.batch_size, self.flip = steps, seed, size, batch_size, flip
+        self.steps, self.seed, self.batch_size, self.flip = steps, seed, batch_size, flip
+        self.size, self.margin = size, margin
         self.workers, self.val, self.val_size = workers, val, val_size
         self.root = Path(root).expanduser() if root else None
         self.coco, self.download = coco, download
@@ -100,7 +105,7 @@ class Photos(pl.LightningDataModule):
         if not remaining:
             reason = "is a validation photo too" if held_out else "is unreadable"
             raise UserError(f"Every one of the {len(photos)} photos in {root} {reason}. Give others: data.root=...")
-        crops = Crops(remaining, self.size, self.seed, self.scale, self.ratio, self.flip)
+        crops = Crops(remaining, self.size + self.margin, self.seed, self.scale, self.ratio, self.flip)
         crops[self._start()]  # now, in one line, rather than out of a worker: none can be read
         self.crops = crops
         if self._bundled and self._first_process():
@@ -144,12 +149,18 @@ class Photos(pl.LightningDataModule):
             "held_out": len(self.val_photos),
             "skipped": self.crops.skipped + len(self._unreadable),
             "size": self.size,
+            "margin": self.margin,
             "seed": self.seed,
         }
 
     def sample(self, step: int) -> int:
         """The number of the first sample of ``step``, all processes' together."""
         return self.start_sample + (step - self.start_step) * self._place()[1] * self.batch_size
+
+    def window(self, k: int) -> tuple[slice, slice]:
+        """The rows and columns of the crops that the loss looks at in the batch that begins with sample ``k``."""
+        top, left = np.random.default_rng((self.seed, 3, k)).integers(self.margin + 1, size=2).tolist()
+        return slice(top, top + self.size), slice(left, left + self.size)
 
     def state_dict(self) -> dict[str, int]:
         step = self._trainer_step(0)

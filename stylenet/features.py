@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylenet.errors import UserError
+from stylenet.nets.layers import add_noise
 from stylenet.scratch import Block, Scratch
 
 Compute = Callable[[int, int], Tensor]
@@ -240,6 +241,11 @@ def _part(x: Features, key: Any) -> Features:
     raise _refused(f"it takes the part {key}")
 
 
+def _add_noise(x: Features, weight: Tensor, *signs: Tensor) -> Features:
+    made = x.like(lambda top, bottom: add_noise(x.rows(top, bottom), weight, *signs, top=top))
+    return made.keep() if x.run.small(x.shape) else made
+
+
 def _pad(x: Features, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Features:
     height, width = x.shape[2:]
     left, right, above, below = pad
@@ -332,6 +338,7 @@ POINTWISE = [
 ]
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     F.pad: _pad,
+    add_noise: _add_noise,
     F.conv2d: _conv,
     F.interpolate: _interpolate,
     torch.var_mean: _var_mean,

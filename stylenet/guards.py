@@ -5,6 +5,7 @@ Knows the checkpoint to go on from, and nothing about how the loss was computed.
 
 import logging
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -71,6 +72,41 @@ class Guard(Callback):
             f"Training stopped at step {step}: {name} exploded or is not a number. Try a lower optimizer.lr, "
             f"a lower trainer.gradient_clip_val or trainer.precision=32-true; {kept}."
         )
+
+
+class Clock(Callback):
+    """Ends a run of so many minutes; must come first, so that the others know the last step for what it is.
+
+    A validation and the writing of the style come after it: the time that they will take is kept for them. Several
+    processes go by the clock of the first, which they ask every ``every`` steps.
+    """
+
+    def __init__(self, every: int = 10):
+        self.every = every
+        self.began: tuple[float, int] | None = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        schedule, step = pl_module.schedule, trainer.global_step
+        if schedule.seconds is None:
+            return
+        self.began = self.began or (time.monotonic(), step)
+        if trainer.world_size == 1:
+            schedule.reserve = self._reserve(trainer, schedule.seconds)
+            schedule.set(schedule.look())
+        elif step % self.every == 0:
+            schedule.reserve = self._reserve(trainer, schedule.seconds)
+            schedule.set(trainer.strategy.broadcast(schedule.look()))
+        if schedule.is_over(step):
+            trainer.should_stop = True
+
+    def _reserve(self, trainer: pl.Trainer, seconds: float) -> float:
+        """Seconds of the validation: a pass without its gradients takes a third of a step's time for as many pixels."""
+        assert self.began is not None
+        photos: Any = trainer.datamodule  # type: ignore[attr-defined]
+        steps = trainer.global_step - self.began[1]
+        a_step = (time.monotonic() - self.began[0]) / max(1, steps)
+        seen = photos.batch_size * (photos.size + photos.margin) ** 2
+        return min(seconds / 4, a_step * (0.5 + len(photos.val_photos) * photos.val_size**2 / seen * 0.4))
 
 
 class Stopper(Callback):

@@ -28,8 +28,8 @@ COMPILE_FROM = 1000  # steps; compiling takes a minute
 
 
 def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
-    """Lightning's Trainer, from ``configs/trainer``: ``precision: auto`` is bf16 where the processor has it, else
-    float32. Raises UserError for what it does not take.
+    """Lightning's Trainer for so many ``steps``, from ``configs/trainer``: ``precision: auto`` is bf16 where the
+    processor has it, else float32. Raises UserError for what it does not take.
     """
     settings = dict(settings)
     for name in ("val_every", "checkpoint_every", "sheet_every", "log_every_n_steps"):

@@ -27,10 +27,12 @@ from stylenet.images import to_tensor
 from stylenet.losses import PerceptualLoss
 from stylenet.nets import build
 from stylenet.paintings import find_painting, in_colors, open_painting
+from stylenet.schedule import Schedule, rise, share
 
 log = logging.getLogger(__name__)
 
 CALIBRATION_PHOTOS = 32
+Window = tuple[Tensor, Tensor]
 LICENCE = "Made by training; the painting and the photos keep their own licences: see styles and training.data."
 
 
@@ -40,7 +42,9 @@ class StyleTransfer(pl.LightningModule):
     ``net``: {"name", and the constructor's arguments}; ``loss``: the arguments of ``PerceptualLoss``; ``styles``: one
     dict for each style, {"name", "image", "size", ...}, image and size as ``open_painting`` takes them; ``optimizer``:
     {"lr", "warmup", "final"}: Adam, its learning rate rising over ``warmup`` steps and falling along a half cosine to
-    ``final`` times its height at ``steps``. A style's "color" is "style" (default), or "match": its painting is given
+    ``final`` times its height at the end of the ``schedule`` (None: after ``steps``); "norms" times as high for what
+    the net has for each style of its own, its norms and noise; which are trained alone for the first "norms_first" part
+    of the run. A style's "color" is "style" (default), or "match": its painting is given
     the photos' colours, which ``colors`` finds, before anything is learned of it. Batches are uint8 or [0, 1],
     ``(b, 3, h, w)``.
     """
@@ -53,35 +57,45 @@ class StyleTransfer(pl.LightningModule):
         optimizer: dict[str, Any],
         steps: int,
         colors: Callable[[], Colors] | None = None,
+        schedule: Schedule | None = None,
     ):
         super().__init__()
         check("optimizer.lr", optimizer["lr"], 0)
         check("optimizer.warmup", optimizer["warmup"], 0, whole=True)
         check("optimizer.final", optimizer["final"], 0, 1)
+        check("optimizer.norms", optimizer.get("norms", 1), 0)
+        check("optimizer.norms_first", optimizer.get("norms_first", 0), 0, 1)
         for name in ("style_weight", "content_weight", "tv_weight", "range_weight"):
             check(f"loss.{name}", loss.get(name, 0), 0)
-        self.save_hyperparameters(ignore="colors")
+        self.save_hyperparameters(ignore=["colors", "schedule"])
         arguments = {key: value for key, value in net.items() if key != "name"}
         self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
         self.pictures = _paintings(styles, colors)
         self.styles = [{**style, "sha256": _sha256(find_painting(style["image"]))} for style in styles]
         self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
         self.loss.to(memory_format=torch.channels_last)
-        self.optimizer, self.steps = optimizer, steps
+        self.optimizer, self.schedule = optimizer, schedule or Schedule(steps)
         self.last_terms: dict[str, Tensor] = {}
         self.last_norm = torch.zeros(())
         self.validated_at = -1  # the step of the latest validation
         self.training_terms = self.terms
 
     def configure_optimizers(self) -> Any:
-        adam = torch.optim.Adam(self.net.parameters(), self.optimizer["lr"], fused=True)
-        warmup, final = max(1, self.optimizer["warmup"]), self.optimizer["final"]
+        lr, final, warmup = (self.optimizer[name] for name in ("lr", "final", "warmup"))
+        norms, norms_first = self.optimizer.get("norms", 1), self.optimizer.get("norms_first", 0)
 
-        def share(step: int) -> float:
-            done = torch.tensor(min(1.0, step / self.steps))
-            return min(1.0, (step + 1) / warmup) * (final + (1 - final) * float(0.5 + 0.5 * torch.cos(torch.pi * done)))
+        def height(step: int) -> float:
+            return min(1.0, (step + 1) / max(1, warmup)) * share(self.schedule.part(step), final)
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(adam, share)
+        if norms == 1 and not norms_first:
+            groups, heights = [{"params": [*self.net.parameters()]}], [height]
+        else:
+            of_styles = [one for name, one in self.net.named_parameters() if is_of_style(name)]
+            others = [one for name, one in self.net.named_parameters() if not is_of_style(name)]
+            groups = [{"params": of_styles, "lr": lr * norms}, {"params": others}]
+            heights = [height, lambda step: height(step) * rise(self.schedule.part(step), norms_first)]
+        adam = torch.optim.Adam(groups, lr, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(adam, heights)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
@@ -89,9 +103,14 @@ class StyleTransfer(pl.LightningModule):
         if bool(self.loss.get_buffer("is_calibrated")):
             return
         photos = self._photos()
+
+        def seen(k: int) -> Tensor:
+            rows, columns = photos.window(k)
+            return photos.crops[k][:, rows, columns]
+
         log.info("calibrating the loss on %d crops", CALIBRATION_PHOTOS)
         with torch.autocast(self.device.type, enabled=False):
-            self.loss.calibrate(self.prepare(photos.crops[k][None]) for k in range(CALIBRATION_PHOTOS))
+            self.loss.calibrate(self.prepare(seen(k)[None]) for k in range(CALIBRATION_PHOTOS))
         self.loss.load_state_dict(self.trainer.strategy.broadcast(self.loss.state_dict()))  # to the last digit
 
     def prepare(self, photos: Tensor) -> Tensor:
@@ -111,9 +130,28 @@ class StyleTransfer(pl.LightningModule):
     def _at_least_float(self) -> torch.dtype:
         return torch.promote_types(self.dtype, torch.float32)  # type: ignore[arg-type]
 
-    def terms(self, content: Tensor, style: Tensor | None) -> dict[str, Tensor]:
-        """The weighted terms of the loss for photos ``(b, 3, h, w)`` in [0, 1] and style weights ``(b, n_styles)``."""
-        return self.loss(self.net(content, style), content, style)
+    def terms(self, content: Tensor, style: Tensor | None, window: Window | None = None) -> dict[str, Tensor]:
+        """The weighted terms of the loss for photos ``(b, 3, h, w)`` in [0, 1] and style weights ``(b, n_styles)``.
+
+        ``window``: the rows and columns that the loss looks at; None for all. Borders are the one place that a
+        convolution recognises: a network that always sees them in its loss paints a frame of what the style lacks.
+        """
+        output = self.net(content, style)
+        if window is not None:
+            content, output = (
+                image.index_select(2, window[0]).index_select(3, window[1]) for image in (content, output)
+            )
+        return self.loss(output, content, style)
+
+    def window(self, k: int) -> Window | None:
+        """Where the loss looks in the batch that begins with sample ``k``: rows and columns, as tensors, for numbers
+        would be compiled anew each time.
+        """
+        photos = self._photos()
+        if not photos.margin:
+            return None
+        rows, columns = (torch.arange(part.start, part.stop, device=self.device) for part in photos.window(k))
+        return rows, columns
 
     def compile_training(self) -> None:
         """Have the passes of the training steps compiled in the first of them (torch.compile); where that fails, they
@@ -121,16 +159,16 @@ class StyleTransfer(pl.LightningModule):
         """
         compiled = torch.compile(self.terms, dynamic=False)
 
-        def first(content: Tensor, style: Tensor | None) -> dict[str, Tensor]:
+        def first(*batch: Any) -> dict[str, Tensor]:
             began = time.monotonic()
             self.loss.require_calibration()  # now: to ask would cut what is compiled in two
             self.training_terms = compiled
             try:
-                return compiled(content, style)
+                return compiled(*batch)
             except Exception as error:  # no C++ compiler, or one of the many things that ail it
                 log.warning("compile=true does not work here, going on without: %s", one_line(error)[:200])
                 self.training_terms = self.terms
-                return self.terms(content, style)
+                return self.terms(*batch)
             finally:
                 log.info("compiling took %.0f s", time.monotonic() - began)
 
@@ -140,7 +178,7 @@ class StyleTransfer(pl.LightningModule):
         content = self.prepare(batch)
         first = self._photos().sample(self.global_step) + self.global_rank * len(batch)
         style = self.choose_styles(first, len(batch))
-        terms = self.training_terms(content, style)
+        terms = self.training_terms(content, style, self.window(first))
         self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
         return torch.stack([*terms.values()]).sum()
 
@@ -183,7 +221,7 @@ class StyleTransfer(pl.LightningModule):
             "styles": [{**style, "image": Path(style["image"]).name} for style in self.styles],
             "loss": {**loss, "vgg_path": None},
             "calibration": self.loss.calibration(),
-            "training": {"steps": self.global_step, "optimizer": dict(self.optimizer)},
+            "training": self._trained() | {"optimizer": dict(self.optimizer)},
             "versions": {
                 "stylenet": stylenet.__version__,
                 "torch": str(torch.__version__),
@@ -193,11 +231,23 @@ class StyleTransfer(pl.LightningModule):
             "licence": LICENCE,
         }
 
+    def _trained(self) -> dict[str, Any]:
+        """How long: of a run of so many steps not in minutes, for the same run gives the same file."""
+        steps: dict[str, Any] = {"steps": self.global_step}
+        by_the_clock = self.schedule.seconds is not None
+        return steps | {"minutes": round(self.schedule.spent / 60, 1)} if by_the_clock else steps
+
     def on_save_checkpoint(self, saved: dict[str, Any]) -> None:
         saved[checkpoint.KEY] = self.info()
+        saved["schedule"] = self.schedule.state_dict()
+
+    def on_load_checkpoint(self, saved: dict[str, Any]) -> None:
+        if "schedule" in saved:
+            self.schedule.load_state_dict(saved["schedule"])
 
     def start_from(self, ckpt: str) -> None:
-        """Take the weights of another style's checkpoint; its first style is where each of ours starts.
+        """Take the weights of another checkpoint. A style that it has by name starts as it is there, any other where
+        the mean of its styles is. Noise that it has not starts at 0.
 
         Raises UserError if its network is not of the same kind and size.
         """
@@ -206,16 +256,27 @@ class StyleTransfer(pl.LightningModule):
         except UserError as error:
             raise UserError(str(error).replace("ckpt=", "init=", 1)) from error
         mine = self.net.state_dict()
-        state = dict(other.state_dict())
+        state = {key: torch.zeros_like(value) for key, value in mine.items() if key.startswith("noise.")}
+        state |= other.state_dict()
+        known = [style.get("name") for style in info.get("styles", [])]
         for key, value in state.items():
-            if "norm" in key and key in mine and value.shape[1:] == mine[key].shape[1:]:
-                state[key] = value[:1].expand(mine[key].shape)
+            if is_of_style(key) and key in mine and value.shape[1:] == mine[key].shape[1:]:
+                rows = [value[known.index(name)] if name in known else value.mean(0) for name in self._names()]
+                state[key] = torch.stack(rows)
         if state.keys() != mine.keys() or any(state[key].shape != mine[key].shape for key in mine):
             raise UserError(
                 f"init={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: "
                 "give the same net=... and its arguments, or leave init= out."
             )
         self.net.load_state_dict(state)
+
+    def _names(self) -> list[str]:
+        return [style["name"] for style in self.styles]
+
+
+def is_of_style(key: str) -> bool:
+    """Whether a parameter of a network has a row for each style."""
+    return "norm" in key or key.startswith("noise.")
 
 
 def check(name: str, value: Any, least: float, most: float = float("inf"), whole: bool = False) -> None:

@@ -17,12 +17,14 @@ from stylenet.evaluate import PHOTOS
 from stylenet.images import fit, open_rgb, to_tensor
 from stylenet.memory import give_back
 from stylenet.nets.fast import fast
+from stylenet.runs import has_bf16
 
 CPU = torch.device("cpu")
 SIZES = [(1, 1), (3, 40), (16, 16), (97, 131), (120, 64)]
 KINDS = {
     "blur": {"upsample": "blur", "output": "sigmoid"},
     "nearest": {"upsample": "nearest", "output": "linear"},
+    "noise": {"noise": 1, "upsample": "nearest"},
     "narrow": {"widths": (3, 3, 3), "upsample": "nearest"},
 }
 
@@ -38,7 +40,7 @@ def small(n_styles=1, **args):
     net = nets.build("johnson", **({"widths": (4, 6, 8), "blocks": 2, "n_styles": n_styles} | args)).eval()
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            if ".norm" in name:
+            if ".norm" in name or "noise" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.5)
     return net
 
@@ -117,7 +119,9 @@ def test_bf16_is_not_to_be_seen(backend):
     net, _ = checkpoint.load("starry_night")
     content = to_tensor(fit(open_rgb(PHOTOS / "castle.jpg"), 384))
     difference = (start(net, CPU, backend, "bf16")(content, None) - pass_of(net, content)).abs() * 255
-    assert 0.01 < difference.mean() < 0.35  # it is another arithmetic
+    if backend == "torch" or has_bf16("cpu"):  # OpenVINO takes float32 on a processor without bfloat16
+        assert difference.mean() > 0.01  # it is another arithmetic
+    assert difference.mean() < 0.35
     assert difference.flatten().quantile(0.999) < 4
 
 

@@ -29,7 +29,11 @@ def composed(*overrides: str) -> DictConfig:
         return compose("train", [*style, *overrides])
 
 
-WITHOUT_PICTURE = {"custom", "the_scream", "udnie", "woman_with_a_hat"}  # the user's own, or not bundled
+WITHOUT_PICTURE = {  # the user's own, or not bundled
+    "custom",
+    *("the_scream", "udnie", "woman_with_a_hat", "composition_vii", "contrast_of_forms", "delaunay_portrait_1906"),
+    *("mosaic_with_duck", "shipwreck_of_the_minotaur", "signac_feneon", "sunflowers", "water_lilies"),
+}
 
 
 def plain(node: Any) -> Any:

@@ -343,6 +343,19 @@ def test_validation_photos_are_centre_squares(tmp_path):
     assert wide[1, 0] == pytest.approx(2, abs=3) and wide[1, -1] == pytest.approx(253, abs=3)
 
 
+def test_the_window_is_of_the_size_asked_for_anywhere_in_the_margin_and_a_function_of_the_sample(tmp_path):
+    module = data(album(tmp_path, 3), size=16, margin=4)
+    assert module.crops[0].shape == (3, 20, 20)
+    windows = [module.window(k) for k in range(0, 1200, 4)]
+    assert all(part.stop - part.start == 16 for window in windows for part in window)
+    for axis in (0, 1):  # from one border to the other, and each of the five places as often as the others
+        counts = np.bincount([window[axis].start for window in windows])
+        assert len(counts) == 5 and counts.min() > 30
+    assert windows[7] == data(tmp_path, size=16, margin=4, workers=1).window(28) != windows[8]
+    assert windows != [data(tmp_path, size=16, margin=4, seed=1).window(k) for k in range(0, 1200, 4)]
+    assert data(tmp_path, size=16).window(5) == (slice(0, 16), slice(0, 16))
+
+
 def test_settings_out_of_range_are_named_with_what_is_allowed(tmp_path):
     album(tmp_path, 2)
     for wrong in (
@@ -353,6 +366,8 @@ def test_settings_out_of_range_are_named_with_what_is_allowed(tmp_path):
         {"ratio": (2, 1)},
         {"flip": "maybe"},
         {"size": 4},
+        {"margin": -1},
+        {"margin": 2.5},
         {"workers": "many"},
         {"val": -1},
     ):
@@ -371,10 +386,10 @@ def test_a_config_holds_what_the_constructor_takes(tmp_path, name):
         config = compose(f"data/{name}", [f"data.root={tmp_path}", "data.val=2", "data.workers=0"]).data
     module = Photos(steps=2, seed=0, **config)
     module.setup()
-    assert [batch.shape for batch in module.train_dataloader()] == [(4, 3, 256, 256)] * 2
+    assert [batch.shape for batch in module.train_dataloader()] == [(4, 3, 288, 288)] * 2
     assert [batch.shape for batch in module.val_dataloader()] == [(2, 3, 384, 384)]
     assert module.describe() == {
-        "root": "train2017", "photos": 8, "held_out": 2, "skipped": 0, "size": 256, "seed": 0,
+        "root": "train2017", "photos": 8, "held_out": 2, "skipped": 0, "size": 256, "margin": 32, "seed": 0,
     }  # fmt: skip
 
 

@@ -26,11 +26,11 @@ NODE = Path(__file__).parent / "node_export.mjs"
 def tiny(tmp_path_factory):
     """A style file and its network, with norms that differ and the two layers that are rearranged."""
     torch.manual_seed(0)
-    net = nets.build("johnson", widths=(4, 6, 8), blocks=1, upsample="nearest", output="linear").eval()
+    net = nets.build("johnson", widths=(4, 6, 8), blocks=1, upsample="nearest", output="linear", noise=1).eval()
     with torch.no_grad():
         net.last.bias += 0.5  # type: ignore[operator,union-attr]
         for name, parameter in net.named_parameters():
-            if ".norm" in name:
+            if ".norm" in name or "noise" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.2)
     return checkpoint.save(tmp_path_factory.mktemp("ckpt") / "tiny.safetensors", net, INFO), net
 

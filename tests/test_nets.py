@@ -1,5 +1,6 @@
 """The networks: any size, one range, nothing that shows (no grid, no border ring), and exact instance norm."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ from torch import Tensor, nn
 from stylenet.errors import UserError
 from stylenet.images import open_rgb, to_tensor
 from stylenet.nets import build
-from stylenet.nets.layers import Conv, Down, InstanceNorm, Residual, Up, upsample_blur, without_nyquist
+from stylenet.nets.layers import (
+    Conv,
+    Down,
+    InstanceNorm,
+    Noise,
+    Residual,
+    Up,
+    add_noise,
+    upsample_blur,
+    without_nyquist,
+)
 
 PHOTOS = Path(__file__).parents[1] / "stylenet" / "assets" / "photos" / "val"
 SMALL: dict[str, Any] = {"widths": (16, 32, 64), "blocks": 1}
@@ -24,7 +35,7 @@ def net(seed: int = 0, **args: Any) -> nn.Module:
     made = build("johnson", **args).eval()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
-            if "norm" in name:
+            if "norm" in name or "noise" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.5)
     return made
 
@@ -259,13 +270,53 @@ def test_config_rebuilds_the_same_network():
 @pytest.mark.parametrize("upsample", ["blur", "nearest"])
 def test_what_the_compiler_sees_is_the_same_network(upsample: str):
     """On a processor some steps have a form of their own, which the compiler does not take."""
-    net = build("johnson", widths=(4, 6, 8), blocks=1, upsample=upsample)
+    net = build("johnson", widths=(4, 6, 8), blocks=1, upsample=upsample, noise=1)
     photo, ahead = torch.rand(2, 3, 24, 20), torch.randn(2, 3, 24, 20)
     passes = [net, torch.compile(net.forward, backend="eager", fullgraph=True)]
     outputs = [one(photo) for one in passes]
     torch.testing.assert_close(*outputs)
     grads = [torch.autograd.grad(output, [*net.parameters()], ahead) for output in outputs]
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-4)
+
+
+def test_noise_is_what_shake_256_gives_and_does_not_repeat_itself():
+    """Style files hold how much of it there is and not the noise: it must be the same for ever."""
+    noise = add_noise(torch.zeros(1, 1, 400, 300), torch.ones(1, 1), *Noise(1).buffers())[0, 0]
+    squares = []
+    for side in (53, 61):
+        bits = int.from_bytes(hashlib.shake_256(f"stylenet noise {side}".encode()).digest(-(-side * side // 8)), "big")
+        digits = f"{bits:0{-(-side * side // 8) * 8}b}"
+        squares.append([[2 * int(digits[y * side + x]) - 1 for x in range(side)] for y in range(side)])
+    for y, x in ((0, 0), (1, 0), (0, 1), (52, 60), (53, 61), (399, 299)):
+        assert noise[y, x] == squares[0][y % 53][x % 53] * squares[1][y % 61][x % 61]
+    assert abs(float(noise.mean())) < 0.02 and set(noise.unique().tolist()) == {-1.0, 1.0}
+    for lag in (1, 4, 53, 61, 106):  # the noise of one square alone would be equal to itself after its side
+        assert abs(float((noise[:-lag] * noise[lag:]).mean())) < 0.03
+        assert abs(float((noise[:, :-lag] * noise[:, lag:]).mean())) < 0.03
+
+
+@torch.no_grad()
+def test_noise_paints_what_is_flat_as_each_style_has_it():
+    made = net(**SMALL, noise=1, n_styles=2)
+    flat = torch.full((1, 3, 64, 64), 0.5)
+    rest = {key: x for key, x in made.state_dict().items() if not key.startswith("noise.")}
+    assert {*made.state_dict()} - {*rest} == {"noise.weight"}
+    silent = build("johnson", **SMALL, n_styles=2).eval()
+    silent.load_state_dict(rest)
+    assert silent(flat).std((2, 3)).max() < 1e-3 and made(flat).std((2, 3)).min() > 0.01
+    made.noise.weight[0] = 0  # type: ignore[index,union-attr]
+    assert torch.equal(made(flat), silent(flat))  # the first style has no noise now, the second still has
+    assert made(flat, torch.tensor([[0.0, 1.0]])).std((2, 3)).min() > 0.01
+    assert torch.equal(made(flat, torch.tensor([[0.0, 1.0]])), made(flat, torch.tensor([[0.0, 1.0]])))
+
+
+def test_noise_is_made_where_a_file_is_read():
+    """Files are built on "meta" first, where nothing has a value."""
+    with torch.device("meta"):
+        made = build("johnson", **SMALL, noise=1)
+    state = {key: torch.zeros(x.shape) for key, x in made.state_dict().items()}
+    made.load_state_dict(state, assign=True)
+    assert all(x.device.type == "cpu" and x.abs().eq(1).all() for name, x in made.named_buffers())
 
 
 def test_state_dict_names_stay():
@@ -292,6 +343,7 @@ def test_state_dict_names_stay():
         ("johnson", {"n_styles": 0}, "n_styles=0"),
         ("johnson", {"upsample": "bilinear"}, "allowed are ['blur', 'nearest']"),
         ("johnson", {"output": "tanh"}, "['sigmoid', 'linear']"),
+        ("johnson", {"noise": 2}, "noise=2: allowed are 0 and 1"),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(name: str, args: dict[str, Any], told: str):

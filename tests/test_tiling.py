@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "two styles": {"n_styles": 2},
     "light": {"widths": (3, 5, 7), "blocks": 3},
     "no blocks": {"blocks": 0},
+    "noise": {"noise": 1, "n_styles": 2},
 }
 
 
@@ -42,7 +43,7 @@ def net(**args: Any) -> nn.Module:
     made = nets.build("johnson", **{"widths": (8, 12, 16), "blocks": 2} | args).eval()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
-            if "norm" in name:
+            if "norm" in name or "noise" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.5)
     return made
 

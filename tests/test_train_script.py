@@ -172,7 +172,9 @@ def test_the_style_says_what_it_is_and_how_it_came_to_be(whole: Run):
     assert references["content_reference_relu3_3"] > 0 and references["style_reference_relu1_2"][0] > 0
     training = info["training"]
     assert (training["steps"], training["batch"]) == (STEPS, 2)
-    assert training["data"] == {"root": "bundled", "photos": 24, "held_out": 2, "skipped": 0, "size": 64, "seed": 0}
+    assert training["data"] == {"root": "bundled", "photos": 24, "held_out": 2, "skipped": 0, "size": 64, "seed": 0} | {
+        "margin": 32
+    }
     assert set(training["val"]) == {"loss", "style", "content", *LAYERS}
     assert training["val"]["loss"] == pytest.approx(4 * training["val"]["style"] + training["val"]["content"], abs=1e-3)
     assert info["versions"]["stylenet"] == stylenet.__version__ and "torch" in info["versions"]
@@ -332,7 +334,10 @@ def test_the_dashboard_has_the_sheets_and_the_painting(board: dict[str, Any]):
 
 def test_the_dashboard_has_the_resolved_config_the_final_figures_and_the_style(whole: Run, board: dict[str, Any]):
     config = board["config"]
-    assert config["steps"] == STEPS and config["optimizer"] == {"lr": 1e-3, "warmup": 30, "final": 0.02}
+    assert config["steps"] == STEPS and config["optimizer"] == {"lr": 1e-3, "warmup": 30, "final": 0.02} | {
+        "norms": 1,
+        "norms_first": 0,
+    }
     assert config["style"]["starry_night"]["image"] == "starry_night.jpg" and config["net"]["widths"] == [8, 8, 8]
     assert (
         config["loss"]["style_weight"] == 4.0 and config["data"]["size"] == 64 and config["trainer"]["val_every"] == 8

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from stylenet.images import to_tensor
 from stylenet.nets import build
 from stylenet.paintings import open_painting
 from stylenet.runs import compiles, has_bf16, stopped_by, train, trainer_for
+from stylenet.schedule import Schedule
 from stylenet.training import StyleTransfer
 
 NET = {"name": "johnson", "widths": [4, 4, 4], "blocks": 1}
@@ -47,6 +49,7 @@ TRAINER = {
     "ema": None,
 }
 ONE, TWO = ("starry_night",), ("starry_night", "great_wave")
+STYLE = {"name": "starry_night", "image": "starry_night.jpg", "size": 48, "title": None}
 
 
 def model(names: tuple[str, ...] = ONE, steps: int = 4, seed: int = 0, **changes: Any) -> StyleTransfer:
@@ -61,8 +64,15 @@ def model(names: tuple[str, ...] = ONE, steps: int = 4, seed: int = 0, **changes
     )
 
 
-def photos(steps: int = 4, val: int = 1) -> Photos:
-    shape: dict[str, Any] = {"size": 32, "val_size": 32, "scale": (0.5, 1.0), "ratio": (0.8, 1.25), "flip": True}
+def photos(steps: int = 4, val: int = 1, margin: int = 0) -> Photos:
+    shape: dict[str, Any] = {
+        "size": 32,
+        "margin": margin,
+        "val_size": 32,
+        "scale": (0.5, 1.0),
+        "ratio": (0.8, 1.25),
+        "flip": True,
+    }
     return Photos(steps=steps, seed=0, batch_size=2, workers=0, val=val, **shape)
 
 
@@ -104,6 +114,55 @@ def test_the_rate_rises_over_the_warmup_and_falls_along_a_half_cosine():
     assert rates[50] == pytest.approx(2 * (0.1 + 0.9 / 2))  # half of the way down to a tenth
     assert rates[100] == pytest.approx(0.2)
     assert max(rates) == pytest.approx(rates[3], rel=1e-3) and rates[3] == pytest.approx(2.0, rel=0.01)
+
+
+def test_norms_learn_alone_at_first_and_faster_throughout():
+    """By hand: over 100 steps, the norms alone for 40; then the others rise for 5. Halfway 0.1 + 0.9 / 2 is left."""
+    module = model(
+        TWO, steps=100, optimizer={"lr": 1.0, "warmup": 0, "norms": 10, "norms_first": 0.4}, net={"noise": 1}
+    )
+    settings = module.configure_optimizers()
+    adam, schedule = settings["optimizer"], settings["lr_scheduler"]["scheduler"]
+    of_styles, others = ({*map(id, group["params"])} for group in adam.param_groups)
+    names = {id(one): name for name, one in module.net.named_parameters()}
+    assert of_styles | others == {*names}
+    assert {names[one] for one in of_styles} == {name for name in names.values() if "norm" in name or "noise" in name}
+    rates = []
+    for _ in range(101):
+        rates.append([group["lr"] for group in adam.param_groups])
+        adam.step()
+        schedule.step()
+    assert [rate[1] for rate in rates[:41]] == [0.0] * 41 and rates[0][0] == pytest.approx(10)
+    half = 0.1 + 0.9 / 2
+    assert rates[50] == [pytest.approx(10 * half), pytest.approx(half)]
+    assert rates[42][1] == pytest.approx(rates[42][0] / 10 * 2 / 5)
+
+
+def test_the_loss_sees_the_window_alone():
+    """A network that paints its border may do there what it likes: neither loss nor gradient comes from there."""
+    module = model(net={"upsample": "nearest"})
+    module.loss.calibrate([torch.rand(2, 3, 24, 24)])
+    content = torch.rand(2, 3, 32, 32)
+    window = torch.arange(5, 29), torch.arange(2, 26)
+    with torch.no_grad():
+        inside = slice(5, 29), slice(2, 26)
+        expected = module.loss(module.net(content)[:, :, *inside], content[:, :, *inside])
+        seen = module.terms(content, None, window)
+    assert {name: float(term) for name, term in seen.items()} == pytest.approx(
+        {name: float(term) for name, term in expected.items()}, rel=1e-4
+    )
+
+    class PixelByPixel(torch.nn.Module):
+        def forward(self, content: torch.Tensor, style: None) -> torch.Tensor:
+            return 1 - content
+
+    module.net = PixelByPixel()
+    picture = content.clone().requires_grad_()
+    total = torch.stack([*module.terms(picture, None, window).values()]).sum()
+    (grad,) = torch.autograd.grad(total, picture)
+    assert grad[:, :, *inside].abs().sum() > 0
+    grad[:, :, *inside] = 0
+    assert not grad.any()
 
 
 def test_samples_take_turns_at_the_styles():
@@ -180,6 +239,22 @@ def test_init_takes_the_weights_for_each_of_the_new_styles(tmp_path: Path):
             assert torch.allclose(two.net(photo, style[None]), expected, atol=1e-5)
 
 
+def test_init_finds_styles_by_name_and_begins_others_at_the_mean_without_noise(tmp_path: Path):
+    torch.manual_seed(7)
+    source = build("johnson", widths=[4, 4, 4], blocks=1, n_styles=3)
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    styles = [{"name": name} for name in ("udnie", "starry_night", "the_scream")]
+    path = checkpoint.save(tmp_path / "three.safetensors", source, {"styles": styles})
+    two = model(("great_wave", "starry_night"), net={"noise": 1})
+    two.start_from(str(path))
+    photo = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        mean, second = torch.full((1, 3), 1 / 3), torch.tensor([[0.0, 1.0, 0.0]])
+        for style, theirs in zip(torch.eye(2), (mean, second), strict=True):
+            assert torch.allclose(two.net(photo, style[None]), source(photo, theirs), atol=1e-5)
+
+
 @pytest.mark.parametrize("net", [{"widths": [4, 4, 8]}, {"blocks": 2}])
 def test_init_from_another_kind_of_net_is_answered_in_a_line(net: dict[str, Any], tmp_path: Path):
     path = checkpoint.save(tmp_path / "other.safetensors", model(net=net).net, {})
@@ -218,6 +293,54 @@ def test_two_halves_are_a_whole(names: tuple[str, ...], ema: float | None, tmp_p
     resumed = train(model(names, seed=1), photos(), rest, tmp_path / "rest.safetensors", last)
     one, other = load_file(whole), load_file(resumed)
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint")
+@pytest.mark.parametrize("margin", [0, 8])
+def test_with_windows_and_noise_two_halves_are_a_whole(margin: int, tmp_path: Path):
+    def run(name: str, steps: int = 4, last: str | None = None, seed: int = 0) -> Path:
+        options: dict[str, Any] = {"net": {"noise": 1}, "optimizer": {"norms": 3, "norms_first": 0.5}, "seed": seed}
+        runner = trainer(tmp_path / name, steps)
+        return train(model(**options), photos(margin=margin), runner, tmp_path / f"{name}.safetensors", last)
+
+    whole, _ = run("whole"), run("half", 2)
+    one, other = (load_file(file) for file in (whole, run("rest", 4, str(tmp_path / "half/last.ckpt"), seed=1)))
+    assert all(torch.equal(one[key], other[key]) for key in one) and one["noise.weight"].abs().min() > 0
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint")
+def test_a_run_of_minutes_ends_in_time_and_a_resumed_one_counts_what_was_spent(tmp_path: Path, monkeypatch: Any):
+    """The clock is made to go a second a step: of 12 seconds, one is kept for the end."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    class Ticking(Callback):
+        def __init__(self, until: int = 1000) -> None:
+            self.rates: list[float] = []
+            self.until = until
+
+        def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+            nonlocal now
+            now += 1.0
+            self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+            trainer.should_stop = len(self.rates) >= self.until
+
+    def run(name: str, until: int, last: str | None = None) -> tuple[list[float], dict[str, Any]]:
+        clock = Schedule(5, minutes=0.2)
+        module = StyleTransfer(NET, LOSS, [dict(STYLE)], OPTIMIZER | {"warmup": 0}, clock.steps, schedule=clock)
+        ticking, runner = Ticking(until), trainer(tmp_path / name, clock.steps)
+        runner.callbacks.insert(0, ticking)  # type: ignore[attr-defined]
+        path = train(module, photos(clock.steps), runner, tmp_path / f"{name}.safetensors", last)
+        return ticking.rates, checkpoint.load(path)[1]["training"]
+
+    rates, told = run("whole", 1000)
+    assert told["steps"] in (11, 12) and told["minutes"] == pytest.approx(0.2, abs=0.05)
+    assert rates[0] == 1e-2 and rates == sorted(rates, reverse=True) and rates[-1] < 0.003
+    run("half", 5)
+    now += 1000  # between the two nothing is spent
+    rest, told = run("rest", 1000, str(tmp_path / "half/last.ckpt"))
+    assert len(rest) + 5 in (11, 12) and told["steps"] == len(rest) + 5
+    assert rest[1:] == pytest.approx(rates[6 : 5 + len(rest)], rel=0.1)
 
 
 def test_half_a_style_file_is_half_the_size_and_nearly_the_same(tmp_path: Path):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylenet.nets.layers import UPSAMPLE, Conv, Down, Residual, Up, without_nyquist
+from stylenet.nets.layers import UPSAMPLE, Conv, Down, Noise, Residual, Up, without_nyquist
 
 SMALLEST = 16  # pixels a side: below this the reflected borders would be larger than the features
 
@@ -22,7 +22,8 @@ class Johnson(nn.Module):
     (rows that sum to 1 mix styles), or None for the first. Returns ``(b, 3, h, w)`` in [0, 1].
 
     ``upsample``: "blur" (no grid) or "nearest" (what public trainers do). ``output``: "sigmoid", or "linear", which is
-    clamped to [0, 1] in eval mode and left raw in training. Raises ValueError for a name or size outside these.
+    clamped to [0, 1] in eval mode and left raw in training. ``noise``: 1 adds noise to what the residual blocks get,
+    see :class:`stylenet.nets.layers.Noise`. Raises ValueError for a name or size outside these.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Johnson(nn.Module):
         n_styles: int = 1,
         upsample: str = "blur",
         output: str = "sigmoid",
+        noise: int = 0,
     ):
         super().__init__()
         whole = all(isinstance(number, int) for number in (*widths, blocks, n_styles))
@@ -44,6 +46,8 @@ class Johnson(nn.Module):
             raise ValueError(
                 f"upsample={upsample!r} output={output!r}: allowed are {[*UPSAMPLE]} and ['sigmoid', 'linear']."
             )
+        if noise not in (0, 1):
+            raise ValueError(f"noise={noise!r}: allowed are 0 and 1.")
         a, b, c = widths
         self.config: dict[str, Any] = {
             "widths": [a, b, c],
@@ -52,8 +56,11 @@ class Johnson(nn.Module):
             "upsample": upsample,
             "output": output,
         }
+        if noise:
+            self.config["noise"] = 1
         self.n_styles = n_styles
         self.down = nn.ModuleList([Down(3, a, 9, 1, n_styles), Down(a, b, 3, 2, n_styles), Down(b, c, 3, 2, n_styles)])
+        self.noise = Noise(c, n_styles) if noise else None
         self.trunk = nn.ModuleList([Residual(c, n_styles) for _ in range(blocks)])
         self.up = nn.ModuleList([Up(c, b, n_styles, upsample), Up(b, a, n_styles, upsample)])
         self.last = Conv(a, 3, 9, bias=True)
@@ -77,7 +84,7 @@ class Johnson(nn.Module):
 
     def paint(self, features: Tensor, style: Tensor | None = None) -> Tensor:
         """The stylized picture of such features, four times their size: a multiple of 4."""
-        x = features
+        x = features if self.noise is None else self.noise(features, style)
         for block in self.trunk:
             x = block(x, style)
         x = without_nyquist(x) if self.config["upsample"] == "blur" else x

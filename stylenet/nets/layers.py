@@ -4,14 +4,17 @@ Every block takes and returns features ``(b, c, h, w)``. Borders are reflected, 
 picture.
 """
 
+import hashlib
 from contextlib import nullcontext
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPS = 1e-5
+NOISE_SIDES = (53, 61)  # of the squares that noise is made of: it repeats itself after 3,233 places
 
 
 class InstanceNorm(nn.Module):
@@ -83,6 +86,47 @@ def _of_rows(x: Tensor, rows: int) -> Tensor:
 
 def _map(values: Tensor, x: Tensor) -> Tensor:
     return values.to(x.dtype)[..., None, None]
+
+
+class Noise(nn.Module):
+    """Adds noise to features, as much of it in each channel as was learned, per style: ``x + weight[s] * noise``
+    (Karras et al. 2019, section 3.2, but the same noise in every pass).
+
+    Where a photo is flat, features are constant, and an instance norm has nothing to enlarge there: noise gives the
+    layers after it something to paint. It is white, -1 or 1, and a function of the place alone. So a photo gives the
+    same picture each time, and a strip of it what the whole gives. The weights begin at 0.
+    """
+
+    def __init__(self, channels: int, n_styles: int = 1):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_styles, channels))
+        for side in NOISE_SIDES:
+            self.register_buffer(f"signs_{side}", _signs(side), persistent=False)
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        weight = self.weight[:1] if style is None else (style[..., None] * self.weight).sum(1)
+        return add_noise(x, weight, *(self.get_buffer(f"signs_{side}") for side in NOISE_SIDES))
+
+
+def add_noise(x: Tensor, weight: Tensor, signs: Tensor, others: Tensor, top: int = 0) -> Tensor:
+    """``x + weight * noise`` for features ``(b, c, h, w)`` whose first row is row ``top`` of all; ``weight``: ``(1 or
+    b, c)``.
+
+    ``signs`` and ``others``, squares of -1 and 1, are laid side by side, again and again, and multiplied: as their
+    sides have no common divisor, the product does not repeat itself before the product of the sides.
+    """
+    if not isinstance(x, Tensor):
+        return type(x).__torch_function__(add_noise, (), (x, weight, signs, others))
+    rows, columns = torch.arange(x.shape[2], device=x.device) + top, torch.arange(x.shape[3], device=x.device)
+    one, two = (each[rows % len(each)][:, columns % len(each)] for each in (signs, others))
+    return x + _map(weight, x) * (one * two).to(x.dtype)
+
+
+def _signs(side: int) -> Tensor:
+    """A square of -1 and 1 as if drawn at random, the same on every machine and in every version of PyTorch."""
+    drawn = hashlib.shake_256(f"stylenet noise {side}".encode()).digest(-(-side * side // 8))
+    bits = np.unpackbits(np.frombuffer(drawn, np.uint8))[: side * side].reshape(side, side)
+    return torch.tensor(bits * 2.0 - 1.0, dtype=torch.float32, device="cpu")  # not on "meta": nothing would fill it
 
 
 class Conv(nn.Conv2d):
