@@ -30,6 +30,21 @@ STYLE_SIZES = (256, 384, 512, 768)  # longer side of the painting: the one that 
 SMALLEST = 32  # pixels a side
 PHOTOS = Path(__file__).parent / "assets" / "photos" / "val"
 LIKENESS = ("ssim", "lpips", "cfsd")
+ARTEFACTS = (  # of a record
+    "grid",
+    "grid_of_photos",
+    "border",
+    "bands",
+    "dots",
+    "dots_of_photos",
+    "weave",
+    "weave_of_photos",
+    "flat",
+    "flat_of_photos",
+    "out_of_range",
+    "saturated",
+    "saturated_of_photos",
+)
 
 Record = dict[str, Any]
 
@@ -91,12 +106,16 @@ def painting_of(info: dict[str, Any], given: str | None) -> Image.Image:
 
 class Ruler(nn.Module):
     """``ruler(output, photo, other) -> record``: how far ``output`` is from the painting and from its photo, each
-    ``(1, 3, h, w)`` in [0, 1]; ``other`` is another photo of that size, the measure of what is unrelated.
+    ``(1, 3, h, w)`` in [0, 1]; ``other`` is another photo of that size, the measure of what is unrelated. ``painting``:
+    the painting itself ``(1, 3, h, w)``, at the size that was given.
     """
+
+    painting: Tensor
 
     def __init__(self, painting: Image.Image):
         super().__init__()
         self.vgg = VGG({*STYLE_LAYERS, CONTENT_LAYER})
+        self.register_buffer("painting", to_tensor(painting), persistent=False)
         self.targets = {size: self._grams(to_tensor(fit(painting, size))) for size in _sizes(painting)}
 
     @torch.no_grad()
@@ -141,14 +160,19 @@ def measured(output: Tensor, photo: Tensor, other: Tensor, ruler: Ruler, likenes
     """All measures of one ``output`` of ``photo``, ``(1, 3, h, w)``, as plain data; but for the share of pixels out of
     range they are those of the picture that would be written, in [0, 1].
     """
-    picture = output.clamp(0, 1)
+    picture, painting = output.clamp(0, 1), ruler.painting
     figures = {
         **(likeness(picture, photo) if likeness else {}),
         "grid": artefacts.grid(picture),
         "grid_of_photos": artefacts.grid(photo),
         "border": artefacts.border_ring(picture, photo),
+        "bands": artefacts.bands(picture, photo),
         "dots": artefacts.dots(picture),
         "dots_of_photos": artefacts.dots(photo),
+        "weave": artefacts.weave(picture),
+        "weave_of_photos": artefacts.weave(photo),
+        "flat": artefacts.flat(picture, painting),
+        "flat_of_photos": artefacts.flat(photo, painting),
         "out_of_range": artefacts.out_of_range(output),
         "saturated": artefacts.saturated(picture),
         "saturated_of_photos": artefacts.saturated(photo),
@@ -180,9 +204,10 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     "style": squared difference of the Grams of output and painting, over the same for the photos, averaged over the
     layers, the painting at the size of ``STYLE_SIZES`` that gives the least; 1 is an untouched photo. "content": mean
     squared difference at relu3_3 to the photo, over that between two different photos; 1 is an unrelated photo. Of the
-    artefacts (:mod:`stylenet.artefacts`) the mean and the worst, of SSIM, LPIPS and CFSD the means.
+    artefacts (:mod:`stylenet.artefacts`) that all records have the mean and the worst, of SSIM, LPIPS and CFSD the
+    means.
     """
-    artefacts_ = [name for name in records[0] if name.startswith(("grid", "border", "dots", "out_of", "saturated"))]
+    artefacts_ = [name for name in ARTEFACTS if all(name in record for record in records)]
     means = {name: round(_mean(records, name), 4) for name in LIKENESS if name in records[0]}
     return {
         **_distances(records),

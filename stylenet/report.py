@@ -17,6 +17,21 @@ from stylenet.images import to_pil
 GAP = 4  # pixels between the pictures of a sheet
 LABEL = 20  # pixels, above each row
 STARTS = {"content": "tab:blue", "noise": "tab:orange"}
+ARTEFACTS = {  # of a summary, and their heads; "photos" are those of the measure before
+    "grid": "grid",
+    "grid_of_photos": "photos",
+    "dots": "dots",
+    "dots_of_photos": "photos",
+    "weave": "weave",
+    "weave_of_photos": "photos",
+    "flat": "flat",
+    "flat_of_photos": "photos",
+    "border": "border",
+    "bands": "bands",
+    "out_of_range": "out of range",
+    "saturated": "black or white",
+    "saturated_of_photos": "photos",
+}
 Rows = list[list[str]]
 
 
@@ -49,7 +64,7 @@ def tables(results: Mapping[str, Any]) -> dict[str, tuple[list[str], Rows]]:
     found = [(name, size, measured) for name, size, measured in sizes(results)]
     layers = [*found[0][2]["summary"]["style_by_layer"]] if found else []
     starts = ["from the content", "from noise"]
-    artefacts = ["grid", "photos", "dots", "photos", "border", "out of range", "black or white", "photos"]
+    artefacts = [name for name in ARTEFACTS if any(name in measured["summary"] for *_, measured in found)]
     worth = ["its objective", *starts, "Gatys to the same, s", "a pass, s", "times faster"]
     return {
         "One pass in iterations of L-BFGS": (
@@ -61,8 +76,8 @@ def tables(results: Mapping[str, Any]) -> dict[str, tuple[list[str], Rows]]:
             [[name, size, *_quality(measured)] for name, size, measured in found],
         ),
         "Artefacts: mean (worst)": (
-            ["style", "size", *artefacts],
-            [[name, size, *_artefacts(measured["summary"])] for name, size, measured in found],
+            ["style", "size", *(ARTEFACTS[name] for name in artefacts)],
+            [[name, size, *_artefacts(measured["summary"], artefacts)] for name, size, measured in found],
         ),
         "Seconds, median (least to greatest)": (
             ["style", "size", "a pass", "with decoding and encoding"],
@@ -109,10 +124,9 @@ def _quality(measured: Mapping[str, Any]) -> list[str]:
     return [str(found["photos"]), f"{found['style']:.3f}", *by_layer, f"{found['content']:.3f}", *likeness, artfid]
 
 
-def _artefacts(found: Mapping[str, Any]) -> list[str]:
-    names = ("grid", "grid_of_photos", "dots", "dots_of_photos", "border", "out_of_range", "saturated")
-    names += ("saturated_of_photos",)
-    return [f"{found[name]['mean']:.2f} ({found[name]['worst']:.2f})" for name in names]
+def _artefacts(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """A cell for each name, empty for a measure that figures of an older version lack."""
+    return [f"{found[name]['mean']:.2f} ({found[name]['worst']:.2f})" if name in found else "" for name in names]
 
 
 def _seconds(speed: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from stylenet import worth
 from stylenet.candidates import Candidate, judged, objective_of, stylized
 from stylenet.errors import UserError
-from stylenet.evaluate import PHOTOS, Ruler, measured, named_squares, short, squares, summary
+from stylenet.evaluate import ARTEFACTS, PHOTOS, Ruler, measured, named_squares, short, squares, summary
 from stylenet.images import fit, to_tensor
 from stylenet.ledger import opened, write
 from stylenet.losses import PerceptualLoss
@@ -132,7 +132,8 @@ class Survey:
         for candidate in self.candidates:
             for size, photos, races in self.plan.rounds(candidate):
                 found = self.results["nets"][candidate.name]["sizes"].get(str(size), {})
-                yield size**2, MEASURES * max(0, photos - len(found.get("photos", {})))
+                whole = sum(map(_whole, found.get("photos", {}).values()))
+                yield size**2, MEASURES * max(0, photos - whole)
                 yield size**2, 0 if "speed" in found else SPEED
                 for start in self.plan.starts:
                     yield size**2, self.plan.steps * max(0, races - len(found.get("races", {}).get(start, {})))
@@ -176,7 +177,8 @@ class Survey:
         for number, name in enumerate(names):
             other = photos[names[number - 1]]
             key = _digest(photos[name], other)
-            if found["photos"].get(name, {}).get("key") != key:
+            record = found["photos"].get(name, {})
+            if record.get("key") != key or not _whole(record):
                 output = stylized(candidate, photos[name])
                 record = measured(output, photos[name], other, ruler, self.likeness)
                 found["photos"][name] = {"key": key, **record, **judged(objective, output, photos[name])}
@@ -259,6 +261,11 @@ class Survey:
             "worth": {start: worth.summary(runs, self.plan.steps) for start, runs in races.items()},
         }
         write(self.file, self.results)
+
+
+def _whole(record: dict[str, Any]) -> bool:
+    """Whether a photo's ``record`` has all artefacts: one of an older version has not, and is measured anew."""
+    return record.keys() >= {*ARTEFACTS}
 
 
 def _to_this_goal(race: dict[str, Any], record: dict[str, Any]) -> bool:

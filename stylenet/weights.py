@@ -166,11 +166,11 @@ def _checked(name: str, state: dict[str, Tensor], source: str) -> VGGWeights:
     """The weights as contiguous float32, if every tensor is there in its shape and the source is a known one."""
     if source not in NORMALISATION:
         raise ValueError(f"its source is {source!r}, known are {', '.join(NORMALISATION)}")
-    for key, shape in _shapes(name).items():
+    for key, shape in shapes(name).items():
         if key not in state or tuple(state[key].shape) != shape:
             found = tuple(state[key].shape) if key in state else "missing"
             raise ValueError(f"{key} is {found}, {name} has {shape}")
-    floats = {key: state[key].float().contiguous() for key in _shapes(name)}
+    floats = {key: state[key].float().contiguous() for key in shapes(name)}
     return VGGWeights(floats, *NORMALISATION[source], source)
 
 
@@ -182,13 +182,14 @@ def _published(name: str, weights: VGGWeights) -> VGGWeights:
     return weights
 
 
-def _shapes(name: str) -> dict[str, tuple[int, ...]]:
-    shapes, before = {}, 3
+def shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """The tensors of a VGG by name, in order."""
+    found, before = {}, 3
     for conv in convolutions(name):
         width = WIDTHS[int(conv[4]) - 1]
-        shapes[f"{conv}.weight"], shapes[f"{conv}.bias"] = (width, before, 3, 3), (width,)
+        found[f"{conv}.weight"], found[f"{conv}.bias"] = (width, before, 3, 3), (width,)
         before = width
-    return shapes
+    return found
 
 
 def _reason(error: Exception) -> str:

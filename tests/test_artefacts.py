@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from stylenet.artefacts import border, border_ring, dots, grid, out_of_range, saturated
+from stylenet.artefacts import bands, border, border_ring, dots, flat, grid, out_of_range, saturated, weave
 from stylenet.evaluate import squares
 from stylenet.images import to_tensor
 from stylenet.paintings import BUNDLED, open_painting
@@ -97,7 +98,8 @@ def test_black_and_blown_pixels_are_counted_and_pure_colours_are_not():
 def test_broken_outputs_give_numbers(photos: list[Tensor]):
     black = torch.zeros(1, 3, SIDE, SIDE)
     assert (grid(black), dots(black), saturated(black), out_of_range(black)) == (0, 0, 1, 0)
-    assert math.isfinite(border_ring(black, photos[0]))
+    assert math.isfinite(border_ring(black, photos[0])) and math.isfinite(bands(black, photos[0]))
+    assert (weave(black), flat(black, photos[0]), flat(photos[0], black)) == (0, 1, 0)
 
 
 def test_photos_and_brush_strokes_have_no_dots(photos: list[Tensor]):
@@ -140,3 +142,103 @@ def test_what_repeats_further_away_than_24_px_is_not_counted():
     for period, least, most in ((22, 0.5, 1), (34, 0, 0.1)):
         waves = 0.5 + 0.05 * torch.cos((x + y) / math.sqrt(2) * 2 * torch.pi / period)
         assert least <= dots(waves.expand(1, 3, 256, 256)) <= most
+
+
+def turned(image: Tensor, edge: int) -> Tensor:
+    """What is at the right edge, at the top, left or bottom instead."""
+    return image.rot90(edge, (2, 3))
+
+
+def right_band(image: Tensor, width: int) -> Tensor:
+    """1 in the last ``width`` columns, 0 elsewhere."""
+    return (torch.arange(image.shape[-1]) >= image.shape[-1] - width).expand_as(image).float()
+
+
+@pytest.mark.parametrize("edge", range(4))
+def test_a_band_along_one_edge_is_told_by_how_much(edge: int):
+    torch.manual_seed(0)
+    even = torch.rand(1, 3, 512, 512)  # its standard deviation is sqrt(1 / 12)
+    for width in (8, 16, 32):
+        bluer = even + 0.1 * right_band(even, width) * torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
+        assert bands(turned(bluer, edge), turned(even, edge)) == pytest.approx(1 + 0.1 * math.sqrt(12), abs=0.02)
+        for factor in (0.5, 2):
+            contrast = even + (factor - 1) * (even - 0.5) * right_band(even, width)
+            assert bands(turned(contrast, edge), turned(even, edge)) == pytest.approx(2, abs=0.1)
+
+
+def test_a_photo_has_no_band_against_itself_and_a_planted_one_is_seen(photos: list[Tensor]):
+    yellow = torch.tensor([0.95, 0.85, 0.1]).view(1, 3, 1, 1)
+    for photo in photos:
+        assert bands(photo, photo) == 1
+        assert bands(photo * 0.5 + 0.2, photo) == pytest.approx(1, abs=0.05)  # flatter and lighter all over
+        planted = right_band(photo, 10)
+        assert bands(torch.lerp(photo, yellow, planted), photo) > 1.5
+        assert bands(torch.lerp(photo, yellow, planted), photo) > bands(torch.lerp(photo, yellow, planted / 4), photo)
+
+
+def test_a_smoother_or_rougher_band_is_seen_though_its_colour_is_the_same(photos: list[Tensor]):
+    torch.manual_seed(0)
+    for photo in photos:
+        strokes = photo + 0.1 * torch.randn(1, 1, SIDE, SIDE)
+        detail = strokes - avg_pool2d(strokes, 9, stride=1, padding=4, count_include_pad=False)
+        assert bands(strokes, photo) < 1.1
+        for change in (-0.7, 1):
+            assert bands(strokes + change * detail * right_band(photo, 10), photo) > 1.4
+
+
+def test_what_departs_along_half_an_edge_only_is_no_band():
+    torch.manual_seed(0)
+    even = torch.rand(1, 3, 256, 256)
+    half = even.clone()
+    half[..., :128, -16:] = 0
+    assert bands(half, even) < 1.1
+    half[..., -16:] = 0
+    assert bands(half, even) > 2
+
+
+def weaving(side: int, period: float, region: int) -> Tensor:
+    """Crossing stripes of contrast 1, from -0.5 to 0.5; the direction and the phase of each region are its own."""
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    regions = -(-side // region)
+    phases = (6.28 * torch.rand(3, regions, regions)).repeat_interleave(region, 1).repeat_interleave(region, 2)
+    angle, one, other = phases[:, :side, :side]
+    u, v = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+    across, along = ((2 * torch.pi * a / period + phase).cos() / 4 for a, phase in ((u, one), (v, other)))
+    return (across + along)[None, None]
+
+
+def test_photos_paintings_and_noise_have_no_weave(photos: list[Tensor]):
+    paintings = [to_tensor(open_painting(str(path), SIDE)) for path in BUNDLED.glob("*.jpg")]
+    assert max(weave(picture) for picture in [*photos, *paintings]) < 0.15
+    torch.manual_seed(1)
+    assert weave(0.5 + 0.05 * torch.randn(1, 1, 256, 256).expand(1, 3, -1, -1)) < 0.01
+
+
+@pytest.mark.parametrize("period", [4, 8, 16, 22])
+def test_a_weave_is_seen_whatever_its_phase_and_direction_are_from_place_to_place(period: float):
+    torch.manual_seed(1)
+    sky = torch.linspace(0.5, 0.7, SIDE).view(1, 1, -1, 1) + 0.005 * torch.randn(1, 1, SIDE, SIDE)
+    woven = (sky + 0.03 * weaving(SIDE, period, 64)).expand(1, 3, -1, -1)
+    assert weave(woven) > 0.3
+    assert weave(woven) > dots(woven) + 0.15  # which averages the directions away
+
+
+def test_a_weave_in_flat_places_only_is_seen(photos: list[Tensor]):
+    half = (torch.arange(SIDE) < SIDE // 2).view(1, 1, 1, -1)
+    for photo in photos:
+        sky = torch.where(half, 0.6 + 0.002 * torch.randn(1, 1, SIDE, SIDE), photo)
+        assert weave(torch.where(half, sky + 0.03 * weaving(SIDE, 8, 64), sky)) > weave(sky) + 0.3
+
+
+def test_the_share_of_flat_places_is_told():
+    torch.manual_seed(0)
+    painting = 0.5 + 0.1 * torch.randn(1, 1, 256, 256).expand(1, 3, -1, -1)
+    picture = painting.clone()
+    assert flat(picture, painting) == 0
+    picture[..., :128] = 0.5
+    assert flat(picture, painting) == 0.5
+    for share, answer in ((0.09, 1), (0.11, 0)):
+        assert flat(0.5 + share * (painting - 0.5), painting) == answer
+    checks = 0.5 + 0.05 * ((torch.arange(256) // 32) % 2).expand(1, 3, 256, 256)
+    assert flat(checks, painting) == 1  # contrast between windows is not within

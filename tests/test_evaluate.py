@@ -38,7 +38,15 @@ def test_untouched_photos_score_1_in_style_and_0_in_content(photos: list[Tensor]
     figures = evaluate(Fixed(lambda photo: photo), photos, painting)
     assert figures["style"] == 1 and figures["content"] == 0
     assert figures["border"] == {"mean": 1, "worst": 1}
-    assert figures["grid"] == figures["grid_of_photos"]
+    assert figures["bands"] == {"mean": 1, "worst": 1}
+    for name in ("grid", "dots", "weave", "flat", "saturated"):
+        assert figures[name] == figures[f"{name}_of_photos"]
+
+
+def test_an_even_grey_picture_is_flat_all_over_and_the_painting_is_not(photos: list[Tensor], painting: Image.Image):
+    assert evaluate(Fixed(lambda photo: photo * 0 + 0.5), photos, painting)["flat"] == {"mean": 1, "worst": 1}
+    crop = to_tensor(painting)[..., :128, :128]
+    assert evaluate(Fixed(lambda photo: crop), photos, painting)["flat"]["worst"] < 0.1
 
 
 def test_unrelated_photos_score_1_in_content(photos: list[Tensor], painting: Image.Image):

