@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from stylenet.errors import UserError
 from stylenet.files import replacing
 from stylenet.foreign import from_pytorch_examples, is_pytorch_examples
-from stylenet.nets import NETS, build
+from stylenet.nets import NETS, build, of_styles
 
 FORMAT = 1
 KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
@@ -44,6 +44,23 @@ def save(path: str | Path, net: nn.Module, info: dict[str, Any], half: bool = Fa
     with replacing(path) as temp:
         temp.write_bytes(to_bytes(state, metadata))  # safetensors' own writing makes files that others cannot read
     return Path(path)
+
+
+def single_style(net: nn.Module, info: dict[str, Any], name: str) -> tuple[nn.Module, dict[str, Any]]:
+    """Of a network with several styles, and of what its file says, what concerns the style ``name`` alone: the same
+    pictures from a network with one style. Raises UserError with the names that there are.
+    """
+    names = [style.get("name") for style in info.get("styles", [])]
+    if name not in names:
+        raise UserError(f"{name}: no such style in this checkpoint. There are: {', '.join(map(str, names))}.")
+    number, rows = names.index(name), of_styles(net)
+    spec = describe(net)
+    one = build(spec["name"], **{**spec["args"], "n_styles": 1})
+    state = net.state_dict()
+    one.load_state_dict({key: x[number : number + 1] if key in rows else x for key, x in state.items()})
+    measured = info.get("calibration") or {}
+    calibration = {key: [x[number]] if isinstance(x, list) else x for key, x in measured.items()}
+    return one.eval(), {**info, "styles": [info["styles"][number]], "calibration": calibration}
 
 
 def describe(net: nn.Module) -> dict[str, Any]:

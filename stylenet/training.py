@@ -25,7 +25,7 @@ from stylenet.data import Photos
 from stylenet.errors import UserError, one_line
 from stylenet.images import to_tensor
 from stylenet.losses import PerceptualLoss
-from stylenet.nets import build
+from stylenet.nets import build, of_styles
 from stylenet.paintings import find_painting, in_colors, open_painting
 from stylenet.schedule import Schedule, rise, share
 
@@ -90,9 +90,10 @@ class StyleTransfer(pl.LightningModule):
         if norms == 1 and not norms_first:
             groups, heights = [{"params": [*self.net.parameters()]}], [height]
         else:
-            of_styles = [one for name, one in self.net.named_parameters() if is_of_style(name)]
-            others = [one for name, one in self.net.named_parameters() if not is_of_style(name)]
-            groups = [{"params": of_styles, "lr": lr * norms}, {"params": others}]
+            of_style = of_styles(self.net)
+            mine = [one for name, one in self.net.named_parameters() if name in of_style]
+            others = [one for name, one in self.net.named_parameters() if name not in of_style]
+            groups = [{"params": mine, "lr": lr * norms}, {"params": others}]
             heights = [height, lambda step: height(step) * rise(self.schedule.part(step), norms_first)]
         adam = torch.optim.Adam(groups, lr, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(adam, heights)
@@ -259,8 +260,9 @@ class StyleTransfer(pl.LightningModule):
         state = {key: torch.zeros_like(value) for key, value in mine.items() if key.startswith("noise.")}
         state |= other.state_dict()
         known = [style.get("name") for style in info.get("styles", [])]
-        for key, value in state.items():
-            if is_of_style(key) and key in mine and value.shape[1:] == mine[key].shape[1:]:
+        for key in of_styles(self.net) & state.keys():
+            value = state[key]
+            if value.shape[1:] == mine[key].shape[1:]:
                 rows = [value[known.index(name)] if name in known else value.mean(0) for name in self._names()]
                 state[key] = torch.stack(rows)
         if state.keys() != mine.keys() or any(state[key].shape != mine[key].shape for key in mine):
@@ -272,11 +274,6 @@ class StyleTransfer(pl.LightningModule):
 
     def _names(self) -> list[str]:
         return [style["name"] for style in self.styles]
-
-
-def is_of_style(key: str) -> bool:
-    """Whether a parameter of a network has a row for each style."""
-    return "norm" in key or key.startswith("noise.")
 
 
 def check(name: str, value: Any, least: float, most: float = float("inf"), whole: bool = False) -> None:

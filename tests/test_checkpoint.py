@@ -73,6 +73,27 @@ def test_half_is_half_the_size_and_loads_as_float32(net: nn.Module, tmp_path: Pa
     assert (again(photo()) - net(photo())).abs().max() < 0.01
 
 
+@torch.no_grad()
+def test_one_style_of_several_is_a_file_of_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    three = build("johnson", **SMALL, n_styles=3, noise=1).eval()
+    for parameter in three.parameters():
+        parameter.normal_()
+    info = {
+        "styles": [{"name": name} for name in ("waves", "stars", "dots")],
+        "calibration": {"style_reference_relu1_2": [1.0, 2.0, 3.0], "content_reference_relu3_3": 4.0},
+        "training": {"steps": 7},
+    }
+    path = checkpoint.save(tmp_path / "stars.safetensors", *checkpoint.single_style(three, info, "stars"))
+    one, told = checkpoint.load(path)
+    torch.testing.assert_close(one(photo()), three(photo(), torch.tensor([[0.0, 1.0, 0.0]])), atol=1e-6, rtol=0)
+    assert told["styles"] == [{"name": "stars"}] and told["net"]["args"]["n_styles"] == 1
+    assert told["calibration"] == {"style_reference_relu1_2": [2.0], "content_reference_relu3_3": 4.0}
+    assert told["training"] == {"steps": 7} and len(info["styles"]) == 3
+    with pytest.raises(UserError, match="moon: no such style in this checkpoint. There are: waves, stars, dots"):
+        checkpoint.single_style(three, info, "moon")
+
+
 def test_the_file_is_as_readable_as_the_users_other_files(net: nn.Module, tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})

@@ -6,8 +6,15 @@ from torch import nn
 
 from stylenet.errors import UserError
 from stylenet.nets.johnson import Johnson
+from stylenet.nets.layers import InstanceNorm, Noise
 
 NETS: dict[str, type[nn.Module]] = {"johnson": Johnson}
+
+
+def of_styles(net: nn.Module) -> set[str]:
+    """The names of the parameters of which a network has a row for each style: those of its norms and its noise."""
+    layers = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, InstanceNorm | Noise)]
+    return {f"{name}.{part}" for name, layer in layers for part, _ in layer.named_parameters(recurse=False)}
 
 
 def build(name: str, **args: Any) -> nn.Module:
