@@ -4,10 +4,14 @@
     python benchmarks/base.py inputs=base_inputs out=base minutes=9
 
 The first fills the folder ``inputs`` with all that the second needs beside this clone, PyTorch and Lightning: photos
-and paintings encoded anew, VGG16 up to relu4_3 in bfloat16, and the pure Python packages that training imports
+and paintings encoded anew, VGG16 up to ``deepest`` in bfloat16, and the pure Python packages that training imports
 (``inputs/site``, to be named in PYTHONPATH): some 35 MB for 800 photos. The second trains the STYLES by
 scripts/train.py, from ``init`` if given, and leaves base.safetensors and last.ckpt in ``out``. A run that was stopped
-goes on when it is started again. ``arguments`` are handed to scripts/train.py.
+goes on when it is started again. ``arguments`` are handed to scripts/train.py: with them, a short run for each, and
+benchmarks/panel.py, other losses are tried from the same base:
+
+    python benchmarks/base.py out=deep minutes=1 init=base/base.safetensors \
+        "arguments=[~loss.content_layers.relu3_3,+loss.content_layers.relu4_2=1]"
 """
 
 import subprocess
@@ -45,6 +49,7 @@ OPTIONS: dict[str, Any] = {
     "count": 800,  # photos at most, spread over all there are
     "side": 300,  # their shorter one at most, in pixels
     "quality": 60,  # of their JPEG files
+    "deepest": "conv4_3",  # of VGG16: what the loss looks at, conv5_1 for Gatys' layers
     "out": "base",
     "minutes": 9,
     "size": 256,  # of the windows that the loss sees
@@ -76,7 +81,9 @@ def prepare(inputs: Path, chosen: dict[str, Any]) -> None:
     for name, side in STYLES.items():
         picture = fit(open_rgb(painting(name, chosen["paintings"])), side)
         picture.save(inputs / "paintings" / f"{name}.jpg", quality=88, optimize=True)
-    state = {key: value.bfloat16() for key, value in weights.vgg_weights("vgg16").state.items() if key[4] != "5"}
+    names = [*weights.shapes("vgg16")]
+    needed = names[: names.index(f"{chosen['deepest']}.bias") + 1]
+    state = {key: value.bfloat16() for key, value in weights.vgg_weights("vgg16").state.items() if key in needed}
     save_file(state, inputs / "vgg16_bfloat16.safetensors")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--upgrade"]
     same = [f"{name}=={version(name)}" for name in PACKAGES]

@@ -21,7 +21,6 @@ import stylenet
 from benchmarks import trainings
 from stylenet import images
 from stylenet.evaluate import PHOTOS
-from stylenet.files import replacing
 from stylenet.stylize import load
 
 OPTIONS: dict[str, Any] = {
@@ -45,14 +44,18 @@ def main() -> None:
     photos = [images.fit(images.open_rgb(PHOTOS / f"{name}.jpg"), chosen["size"]) for name in chosen["photos"]]
     for name, (style, columns) in SHEETS.items():
         stylizers = [load(style, **options) for options in columns]
-        save(out / f"{name}.jpg", [[photo, *(stylize(photo) for stylize in stylizers)] for photo in photos])
+        trainings.in_rows(
+            out / f"{name}.jpg", [[photo, *(stylize(photo) for stylize in stylizers)] for photo in photos]
+        )
     if chosen["match"]:
         styles = [load("the_scream"), load(chosen["match"])]
-        save(out / "match.jpg", [[photo, *(style(photo) for style in styles)] for photo in photos])
+        trainings.in_rows(out / "match.jpg", [[photo, *(style(photo) for style in styles)] for photo in photos])
     style, large = load("udnie"), [images.open_rgb(PHOTOS / f"{name}.jpg") for name in chosen["photos"]]
     sizes = [round(chosen["size"] * part) for part in (0.5, 0.75, 1)]
-    save(out / "size.jpg", [[images.fit(one, sizes[-1]), *(style(images.fit(one, n)) for n in sizes)] for one in large])
-    save(out / "mask.jpg", [masks(photo) for photo in photos])
+    trainings.in_rows(
+        out / "size.jpg", [[images.fit(one, sizes[-1]), *(style(images.fit(one, n)) for n in sizes)] for one in large]
+    )
+    trainings.in_rows(out / "mask.jpg", [masks(photo) for photo in photos])
 
 
 def masks(photo: Image.Image) -> list[Image.Image]:
@@ -62,16 +65,6 @@ def masks(photo: Image.Image) -> list[Image.Image]:
     right = left.point(lambda level: 255 - level)
     made = stylenet.load(["starry_night", "udnie"], mask=[left, right])(photo)
     return [photo, left.convert("RGB"), right.convert("RGB"), made]
-
-
-def save(path: Path, rows: list[list[Image.Image]]) -> None:
-    width, heights = max(one.width for row in rows for one in row), [row[0].height + 6 for row in rows]
-    page = Image.new("RGB", (len(rows[0]) * (width + 6) - 6, sum(heights) - 6), "white")
-    for number, row in enumerate(rows):
-        for left, one in enumerate(row):
-            page.paste(one, (left * (width + 6) + (width - one.width) // 2, sum(heights[:number])))
-    with replacing(path) as temp:
-        page.save(temp, "JPEG", quality=80)
 
 
 if __name__ == "__main__":

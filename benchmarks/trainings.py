@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.measuring import hardware
@@ -90,6 +91,17 @@ def drawn(nets: Mapping[str, str | Path | nn.Module], photos: Sequence[Tensor]) 
         net = net if isinstance(net, nn.Module) else checkpoint.load(net, device())[0]
         made[name] = [net(photo.to(device())).cpu() for photo in photos]
     return made
+
+
+def in_rows(path: Path, rows: Sequence[Sequence[Image.Image]], quality: int = 80) -> None:
+    """Pictures in rows and columns as a JPEG file: a row is as high as its first, a column as wide as the widest."""
+    width, heights = max(one.width for row in rows for one in row), [row[0].height + 6 for row in rows]
+    page = Image.new("RGB", (len(rows[0]) * (width + 6) - 6, sum(heights) - 6), "white")
+    for number, row in enumerate(rows):
+        for left, one in enumerate(row):
+            page.paste(one, (left * (width + 6) + (width - one.width) // 2, sum(heights[:number])))
+    with replacing(path) as temp:
+        page.save(temp, "JPEG", quality=quality, optimize=True)
 
 
 def style_arguments(style: str) -> list[str]:

@@ -29,10 +29,18 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 RESOLVERS = {
     "project": lambda path: str(CONFIGS.parent / path),  # ${project:runs}, from any folder
     "run_of": lambda resume, otherwise: run_of(resume) or otherwise,
+    "chosen": lambda choice, styles: chosen(choice, styles),
     "if_resumed": lambda resume, then, otherwise: then if run_of(resume) else otherwise,
 }
 for name, resolver in RESOLVERS.items():
     OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def chosen(choice: str | None, styles: DictConfig) -> str:
+    """What a run's folder is called: its style, or the names of several, which Hydra calls None, as many as fit."""
+    if choice not in (None, "None"):
+        return choice
+    return "+".join(str(name) for name in styles if name != "color")[:120]
 
 
 def run(

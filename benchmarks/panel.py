@@ -1,0 +1,58 @@
+"""Networks side by side on the same photos, to be looked at: one picture for each style.
+
+    python benchmarks/panel.py ckpts=[gallery,deep/base.safetensors,theirs.model] styles=[starry_night,udnie] \
+        photos=/path/to/photos out=panel
+
+A row for each photo: the photo, then what each checkpoint makes of it. A checkpoint with several styles paints with
+the style of the picture; one with a single style, also another maker's, stands in every picture.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
+
+import stylenet
+from benchmarks.trainings import answering, in_rows, options
+from stylenet import checkpoint
+from stylenet.errors import UserError
+from stylenet.evaluate import PHOTOS
+from stylenet.images import fit, open_rgb
+from stylenet.photos import find_images
+
+OPTIONS: dict[str, Any] = {
+    "ckpts": [],
+    "styles": [],
+    "photos": str(PHOTOS),  # a folder
+    "count": 6,  # photos: the first ones
+    "size": 768,  # pixels of a photo's longer side
+    "out": "panel",  # folder
+    "quality": 90,  # of the JPEG files
+}
+
+
+def main() -> None:
+    chosen = options(OPTIONS)
+    if not chosen["ckpts"] or not chosen["styles"]:
+        raise UserError("ckpts= and styles= are needed: ckpts=[gallery,mine.safetensors] styles=[starry_night]")
+    files = find_images(Path(chosen["photos"]))[: chosen["count"]]
+    photos = [fit(open_rgb(file), chosen["size"]) for file in files]
+    out = Path(chosen["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    for style in chosen["styles"]:
+        columns = [photos, *(painted(ckpt, style, photos) for ckpt in chosen["ckpts"])]
+        in_rows(out / f"{style}.jpg", [*zip(*columns, strict=True)], chosen["quality"])
+        print(out / f"{style}.jpg", flush=True)
+
+
+def painted(ckpt: str, style: str, photos: list[Image.Image]) -> list[Image.Image]:
+    several = checkpoint.load(ckpt)[0].config["n_styles"] > 1  # type: ignore[index]
+    net = stylenet.load(ckpt, mix=style if several else None)
+    return [net(photo) for photo in photos]
+
+
+if __name__ == "__main__":
+    answering(main)
