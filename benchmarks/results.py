@@ -31,8 +31,10 @@ EXPLAINED = {
         "photo itself. SSIM: 1 is the photo; LPIPS and CFSD: 0 is."
     ),
     "Artefacts: mean (worst)": (
-        "Beside a figure stands that of the photos themselves. grid: from 10 on one sees it; border: 1 is no ring; out "
-        "of range, black or white: shares of the pixels."
+        "Beside a figure stands that of the photos themselves. grid: from 10 on one sees it; weave: from 0.3 on; "
+        "border: 1 is no ring; bands: 1 is no band along any edge, from 1.5 on one sees it; flat: the share of windows "
+        "of 32 px with less than a tenth of the painting's contrast; out of range, black or white: shares of the "
+        "pixels."
     ),
     "Seconds, median (least to greatest)": "Warm, one picture at a time; with decoding and encoding: JPEG to JPEG.",
 }

@@ -69,7 +69,8 @@ def candidate(
     judge: str | None = None,
     range: str = "auto",
 ) -> Candidate:
-    """The network of a style's name, or of a file of stylenet, pytorch/examples or ONNX.
+    """The network of a style's name, or of a file of stylenet, pytorch/examples or ONNX; with ":" and a style's name
+    after it, that style of a checkpoint with several.
 
     ``otherwise``: the "loss" and the painting's "size" for a network that does not say what it was trained with.
     ``judge``: the style whose objective it is judged by instead of its own. Raises UserError for a file that cannot be
@@ -77,11 +78,12 @@ def candidate(
     """
     file, net, info = _loaded(ckpt, device, range)
     if len(info.get("styles") or [{}]) > 1:
-        raise UserError(f"ckpt={ckpt} holds {len(info['styles'])} styles: give networks of one.")
-    judging = checkpoint.load(judge)[1] if judge else info
+        names = ", ".join(f"{ckpt}:{style.get('name')}" for style in info["styles"])
+        raise UserError(f"ckpt={ckpt} holds {len(info['styles'])} styles: say which. There are: {names}.")
+    judging = _styled(judge)[2] if judge else info
     if "loss" not in judging:
         judging = {**judging, **otherwise}
-    return Candidate(Path(ckpt).stem, net, info, judging, file, painting_file(judging if judge else info, painting))
+    return Candidate(_called(ckpt), net, info, judging, file, painting_file(judging if judge else info, painting))
 
 
 def _loaded(ckpt: str, device: torch.device, range: str) -> tuple[Path, nn.Module, dict[str, Any]]:
@@ -90,7 +92,28 @@ def _loaded(ckpt: str, device: torch.device, range: str) -> tuple[Path, nn.Modul
             raise UserError(f"ckpt={ckpt}: there is no such file.")
         file = Path(ckpt).expanduser()
         return file, OnnxNet(file, range), {"styles": [{"name": file.stem}], "origin": "ONNX"}
-    return checkpoint.resolve(ckpt), *checkpoint.load(ckpt, device)
+    return _styled(ckpt, device)
+
+
+def _styled(ckpt: str, device: torch.device | str = "cpu") -> tuple[Path, nn.Module, dict[str, Any]]:
+    """A checkpoint's file, network and info, of one style where ``ckpt`` names it."""
+    file, style = _split(ckpt)
+    net, info = checkpoint.load(file, device)
+    if style is not None:
+        net, info = checkpoint.single_style(net.cpu(), info, style)
+    return checkpoint.resolve(file), net.to(device), info
+
+
+def _split(ckpt: str) -> tuple[str, str | None]:
+    """The file or name, and the style after the last colon, if that is what the colon is for."""
+    file, colon, style = ckpt.rpartition(":")
+    named = len(file) > 1 and not Path(ckpt).expanduser().exists() and not {"/", "\\"} & {*style}
+    return (file, style) if colon and named else (ckpt, None)
+
+
+def _called(ckpt: str) -> str:
+    file, style = _split(ckpt)
+    return Path(file).stem + (f":{style}" if style else "")
 
 
 def objective_of(painting: str | Path, info: Mapping[str, Any], photos: Iterable[Tensor] = ()) -> PerceptualLoss:

@@ -81,6 +81,26 @@ def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "results.json").read_text())
 
 
+@torch.no_grad()
+def test_of_a_file_with_several_styles_one_is_named_and_judged(tmp_path: Path):
+    torch.manual_seed(0)
+    net = build("johnson", widths=(4, 4, 4), blocks=1, n_styles=2).eval()
+    for parameter in net.parameters():
+        parameter.normal_()
+    styles = [{"name": name, "image": f"{name}.jpg", "size": 96} for name in ("great_wave", "summertime")]
+    calibration = {"style_reference_relu1_2": [0.5, 0.25], "content_reference_relu2_2": 8.0}
+    info = {"styles": styles, "loss": LOSS, "calibration": calibration}
+    file = checkpoint.save(tmp_path / "two.safetensors", net, info)
+    second = candidate(f"{file}:summertime", None, CPU, {})
+    assert (second.name, second.painting.name, second.file) == ("two:summertime", "summertime.jpg", file)
+    photo = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(stylized(second, photo), net(photo, torch.tensor([[0.0, 1.0]])), atol=1e-6, rtol=0)
+    assert second.judge["calibration"]["style_reference_relu1_2"] == [0.25]
+    for wrong, told in ((str(file), r"two\.safetensors:great_wave, .*:summertime"), (f"{file}:moon", "no such style")):
+        with pytest.raises(UserError, match=told):
+            candidate(wrong, None, CPU, {})
+
+
 def test_everything_is_measured_at_each_size(evaluated):
     folder, done = evaluated
     assert done.returncode == 0, done.stderr
