@@ -14,7 +14,8 @@ from train import named
 
 from stylenet.errors import UserError
 
-SAME_WORK = ["loss=pytorch_examples", "net=johnson", "net.upsample=nearest", "net.output=linear"]
+SAME_WORK = ["loss=pytorch_examples", "net=johnson", "net.upsample=nearest", "net.output=linear", "net.noise=0"]
+SAME_WORK += ["data.margin=0"]
 FILES = ("output", "markdown", "profile")
 
 
