@@ -14,6 +14,7 @@ benchmarks/panel.py, other losses are tried from the same base:
         "arguments=[~loss.content_layers.relu3_3,+loss.content_layers.relu4_2=1]"
 """
 
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -71,7 +72,8 @@ def main() -> None:
 
 def prepare(inputs: Path, chosen: dict[str, Any]) -> None:
     """Fill the folder."""
-    (inputs / "photos").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(inputs / "photos", ignore_errors=True)  # there may be more of them than now
+    (inputs / "photos").mkdir(parents=True)
     (inputs / "paintings").mkdir(exist_ok=True)
     photos = [photo for folder in chosen["photos"] for photo in find_images(Path(folder))]
     every = max(1.0, len(photos) / chosen["count"])

@@ -110,7 +110,7 @@ def main() -> None:
 def arguments(name: str, chosen: Mapping[str, Any]) -> list[str]:
     """Of scripts/train.py for one design, all but the steps."""
     data = data_arguments(chosen["data"], chosen["val"])
-    crops = [f"data.size={chosen['size']}", f"data.batch_size={chosen['batch']}"]
+    crops = [f"data.size={chosen['size']}", "data.margin=0", f"data.batch_size={chosen['batch']}"]
     every = ["trainer.checkpoint_every=100", *(f"trainer.{x}_every={chosen['steps']}" for x in ("val", "sheet"))]
     lr = DESIGNS[name]["lr"]
     steps = [] if lr == SMALL_STEPS else [f"optimizer.lr={lr}"]
@@ -122,8 +122,9 @@ def net_arguments(name: str) -> list[str]:
     """Johnson's own by its config; another network has arguments that this config has not."""
     net = {key: json.dumps(value) for key, value in DESIGNS[name].items() if key not in ("name", "lr")}
     if "name" not in DESIGNS[name]:
-        return ["net=johnson", *(f"net.{key}={value}" for key, value in net.items())]
-    return [f"net.name={DESIGNS[name]['name']}", "~net.output", *(f"++net.{key}={value}" for key, value in net.items())]
+        return ["net=johnson", "net.noise=0", *(f"net.{key}={value}" for key, value in net.items())]
+    others = [f"++net.{key}={value}" for key, value in net.items()]
+    return [f"net.name={DESIGNS[name]['name']}", "~net.output", "~net.noise", *others]
 
 
 def figures(info: dict[str, Any], net: nn.Module) -> dict[str, Any]:

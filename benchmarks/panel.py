@@ -49,8 +49,8 @@ def main() -> None:
 
 
 def painted(ckpt: str, style: str, photos: list[Image.Image]) -> list[Image.Image]:
-    several = checkpoint.load(ckpt)[0].config["n_styles"] > 1  # type: ignore[index]
-    net = stylenet.load(ckpt, mix=style if several else None)
+    several = len(checkpoint.load(ckpt)[1]["styles"]) > 1
+    net = stylenet.load(f"{ckpt}:{style}" if several else ckpt)
     return [net(photo) for photo in photos]
 
 

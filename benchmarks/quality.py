@@ -80,8 +80,8 @@ def main() -> None:
 def arguments(chosen: Mapping[str, Any]) -> list[str]:
     """Of scripts/train.py, the same for all."""
     data = trainings.data_arguments(chosen["data"], None)
-    crops = [f"data.size={chosen['size']}", "data.batch_size=4", "data.val=0"]
-    rest = [f"net={chosen['net']}", f"seed={chosen['seed']}", "logger=csv"]
+    crops = [f"data.size={chosen['size']}", "data.margin=0", "data.batch_size=4", "data.val=0"]
+    rest = [f"net={chosen['net']}", "net.noise=0", f"seed={chosen['seed']}", "logger=csv"]
     return [*trainings.style_arguments(chosen["style"]), *data, *crops, *rest]
 
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is n
 
 from benchmarks.trainings import answering, options
 from stylenet import checkpoint
+from stylenet.errors import UserError
 
 OPTIONS: dict[str, Any] = {
     "ckpt": None,
@@ -26,9 +27,11 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     chosen = options(OPTIONS)
+    if not chosen["ckpt"]:
+        raise UserError("ckpt= is missing: give the file of a network with several styles.")
     net, info = checkpoint.load(chosen["ckpt"])
-    training = {**info["training"]} | ({"init": chosen["init"]} if chosen["init"] else {})
-    training["data"] = {**training["data"]} | ({"root": chosen["photos"]} if chosen["photos"] else {})
+    training = info["training"] | ({"init": chosen["init"]} if chosen["init"] else {})
+    training["data"] = training.get("data", {}) | ({"root": chosen["photos"]} if chosen["photos"] else {})
     info = {**info, "training": training, "licence": "Apache-2.0"}
     out = Path(chosen["out"])
     if chosen["whole"]:

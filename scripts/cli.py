@@ -40,7 +40,10 @@ def chosen(choice: str | None, styles: DictConfig) -> str:
     """What a run's folder is called: its style, or the names of several, which Hydra calls None, as many as fit."""
     if choice not in (None, "None"):
         return choice
-    return "+".join(str(name) for name in styles if name != "color")[:120]
+    names = [str(name) for name in styles if name != "color"]
+    while len("+".join(names)) > 120:
+        names = [*names[:-2], "more"]
+    return "+".join(names)
 
 
 def run(

@@ -11,9 +11,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from stylenet.errors import UserError
+from stylenet.schedule import Schedule
+
+LONG = 600  # seconds: in a run by the clock that is as long, compiling pays
 
 
 def main(config: DictConfig) -> list[float] | None:
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    schedule = Schedule(settings["steps"], settings["minutes"])  # now: its minutes begin here
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice to programmers: not for those who train
 
     import pytorch_lightning as pl
@@ -22,16 +27,13 @@ def main(config: DictConfig) -> list[float] | None:
     from stylenet.data import Photos
     from stylenet.loggers import make_logger
     from stylenet.memory import keep_freed_memory
-    from stylenet.runs import compiles, reading, stopped_by, train, trainer_for
-    from stylenet.schedule import Schedule
+    from stylenet.runs import COMPILE_FROM, compiles, reading, stopped_by, train, trainer_for
     from stylenet.training import StyleTransfer, check
 
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     folder = Path(HydraConfig.get().runtime.output_dir)
     check("steps", settings["steps"], 1, whole=True)
-    schedule = Schedule(settings["steps"], settings["minutes"])
     steps, seed = schedule.steps, settings["seed"]
     check("seed", seed, 0, 2**32 - 1, whole=True)
     check("style_size", settings["style_size"], 1, whole=True)
@@ -51,10 +53,15 @@ def main(config: DictConfig) -> list[float] | None:
     )
     if settings["init"] and not settings["resume"]:
         model.start_from(settings["init"])
-    length = steps if schedule.seconds is None else round(schedule.seconds)  # a second is a step and more
+    first = processes.number() == 0
+    if schedule.seconds is not None:
+        settings["steps"] = None  # in what is recorded of the run
+        if settings["data"].get("download") and first:
+            photos.prepare_data()
+            schedule.start()
+    length = steps if schedule.seconds is None else COMPILE_FROM * (schedule.seconds >= LONG)
     if compiles(settings["compile"], settings["trainer"]["accelerator"], length):
         model.compile_training()
-    first = processes.number() == 0
     charts = {"folder": folder, "name": name, "config": settings, "resume": settings["resume"]}
     logger = make_logger(**settings["logger"], **charts) if first else False
     trainer = trainer_for(settings["trainer"], steps, folder, logger)

@@ -115,7 +115,7 @@ def _steps(image: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     spread = picture.flatten(1).std(1).clamp(min=LEVEL)
     for turned in (picture, picture.flip(1), picture.mT, picture.mT.flip(1)):
         length = turned.shape[2] // STRETCHES
-        strip = turned[:, : 2 * width]
+        strip = turned[:, : 2 * width, : STRETCHES * length]
         means = strip.unfold(2, length, length).mean(3)  # (3, 2 width, 8): of lines along the edge
         shifts = (means[:, :width].mean(1) - means[:, width:].mean(1)) / spread[:, None]
         detail = (strip[..., APART:] - strip[..., :-APART]).square().unfold(2, length - APART, length).mean(3)

@@ -56,7 +56,7 @@ class Charts(Callback):
         readings = {name: float(value) for name, value in pl_module.loss.readings(pl_module.last_terms).items()}
         metrics = {f"train/{name}": value for name, value in readings.items()}
         metrics["train/grad_norm"] = float(pl_module.last_norm)
-        metrics["train/lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        metrics["train/lr"] = trainer.optimizers[0].param_groups[-1]["lr"]  # of the norms it may be another
         if self.since and step > self.since[1]:
             images = len(batch) * trainer.world_size * (step - self.since[1])
             metrics["train/images_per_s"] = images / (now - self.since[0])

@@ -78,12 +78,15 @@ def candidate(
     """
     file, net, info = _loaded(ckpt, device, range)
     if len(info.get("styles") or [{}]) > 1:
-        names = ", ".join(f"{ckpt}:{style.get('name')}" for style in info["styles"])
-        raise UserError(f"ckpt={ckpt} holds {len(info['styles'])} styles: say which. There are: {names}.")
-    judging = _styled(judge)[2] if judge else info
+        raise _several("ckpt", ckpt, info)
+    judging = checkpoint.load(judge)[1] if judge else info
+    if judge and len(judging.get("styles") or [{}]) > 1:
+        raise _several("judge", judge, judging)
     if "loss" not in judging:
         judging = {**judging, **otherwise}
-    return Candidate(_called(ckpt), net, info, judging, file, painting_file(judging if judge else info, painting))
+    return Candidate(
+        checkpoint.called(ckpt), net, info, judging, file, painting_file(judging if judge else info, painting)
+    )
 
 
 def _loaded(ckpt: str, device: torch.device, range: str) -> tuple[Path, nn.Module, dict[str, Any]]:
@@ -92,28 +95,12 @@ def _loaded(ckpt: str, device: torch.device, range: str) -> tuple[Path, nn.Modul
             raise UserError(f"ckpt={ckpt}: there is no such file.")
         file = Path(ckpt).expanduser()
         return file, OnnxNet(file, range), {"styles": [{"name": file.stem}], "origin": "ONNX"}
-    return _styled(ckpt, device)
+    return checkpoint.resolve(ckpt), *checkpoint.load(ckpt, device)
 
 
-def _styled(ckpt: str, device: torch.device | str = "cpu") -> tuple[Path, nn.Module, dict[str, Any]]:
-    """A checkpoint's file, network and info, of one style where ``ckpt`` names it."""
-    file, style = _split(ckpt)
-    net, info = checkpoint.load(file, device)
-    if style is not None:
-        net, info = checkpoint.single_style(net.cpu(), info, style)
-    return checkpoint.resolve(file), net.to(device), info
-
-
-def _split(ckpt: str) -> tuple[str, str | None]:
-    """The file or name, and the style after the last colon, if that is what the colon is for."""
-    file, colon, style = ckpt.rpartition(":")
-    named = len(file) > 1 and not Path(ckpt).expanduser().exists() and not {"/", "\\"} & {*style}
-    return (file, style) if colon and named else (ckpt, None)
-
-
-def _called(ckpt: str) -> str:
-    file, style = _split(ckpt)
-    return Path(file).stem + (f":{style}" if style else "")
+def _several(option: str, ckpt: str, info: dict[str, Any]) -> UserError:
+    names = ", ".join(f"{ckpt}:{style.get('name')}" for style in info["styles"])
+    return UserError(f"{option}={ckpt} holds {len(info['styles'])} styles: say which. There are: {names}.")
 
 
 def objective_of(painting: str | Path, info: Mapping[str, Any], photos: Iterable[Tensor] = ()) -> PerceptualLoss:

@@ -60,7 +60,9 @@ def single_style(net: nn.Module, info: dict[str, Any], name: str) -> tuple[nn.Mo
     one.load_state_dict({key: x[number : number + 1] if key in rows else x for key, x in state.items()})
     measured = info.get("calibration") or {}
     calibration = {key: [x[number]] if isinstance(x, list) else x for key, x in measured.items()}
-    return one.eval(), {**info, "styles": [info["styles"][number]], "calibration": calibration}
+    training = {key: x for key, x in info.get("training", {}).items() if key != "val"}  # the mean of all styles
+    mine = {"net": describe(one), "styles": [info["styles"][number]], "calibration": calibration, "training": training}
+    return one.eval(), {**info, **mine}
 
 
 def describe(net: nn.Module) -> dict[str, Any]:
@@ -73,13 +75,29 @@ def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
     """The network in eval mode and float32 on ``device``, and what the file says about it.
 
     ``ckpt``: a name (see ``known``) or the path of our ``.safetensors``, a ``.ckpt`` of our training, or a
-    pytorch/examples ``.pth`` or ``.model``. Raises UserError for a file that is missing, damaged, foreign, newer than
-    this program or at odds with itself.
+    pytorch/examples ``.pth`` or ``.model``; with ":" and a style's name after it, that style alone of a file with
+    several. Raises UserError for a file that is missing, damaged, foreign, newer than this program or at odds with
+    itself, and for a style that it has not.
     """
-    path = resolve(ckpt)
+    path, (_, style) = resolve(ckpt), _split(ckpt)
     info, state = _read(path)
     net = _assemble(path, info, state)
+    if style is not None:
+        net, info = single_style(net, info, style)
     return net.to(device).eval(), info
+
+
+def called(ckpt: str | Path) -> str:
+    """A checkpoint's name: that of its file, and of the style in it that is meant."""
+    file, style = _split(ckpt)
+    return Path(file).stem + (f":{style}" if style else "")
+
+
+def _split(ckpt: str | Path) -> tuple[str, str | None]:
+    """The file or its name, and the style after the last colon, if that is what the colon is for."""
+    file, _, style = str(ckpt).rpartition(":")
+    path = len(file) < 2 or {"/", "\\"} & {*style} or Path(os.path.expanduser(ckpt)).exists()
+    return (str(ckpt), None) if path or not style else (file, style)
 
 
 def known() -> dict[str, Path]:
@@ -91,7 +109,7 @@ def known() -> dict[str, Path]:
 
 def resolve(name: str | Path) -> Path:
     """The file meant by a name or a path. Raises UserError with the known names where there is none."""
-    styles = known()
+    styles, name = known(), _split(name)[0]
     if str(name) in styles:
         return styles[str(name)]
     path = os.path.expanduser(name)

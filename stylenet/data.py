@@ -38,7 +38,7 @@ COLOR_CROPS = 64
 
 
 class Photos(pl.LightningDataModule):
-    """Training crops and held-out validation photos, as uint8 batches (b, 3, size, size).
+    """Training crops and held-out validation photos, as uint8 batches (b, 3, side, side).
 
     root: folder, list file or COCO as unpacked; None: the bundled photos. size: side of what is learned from, a window
     at a random place of crops that are larger by ``margin``. batch_size: per process. steps: of the whole run. val: how

@@ -1,4 +1,4 @@
-"""What ends a training before its last step: a loss or weights that are no numbers, and a signal.
+"""What ends a training before its last step: a loss or weights that are no numbers, a signal, and the clock.
 
 Knows the checkpoint to go on from, and nothing about how the loss was computed.
 """
@@ -20,6 +20,7 @@ from stylenet.errors import UserError
 from stylenet.saving import LAST
 
 EXPLODED = 1000.0  # times the lowest loss of the run so far
+SETTLED = 3  # steps after the first, until their mean says how long one takes
 
 log = logging.getLogger(__name__)
 
@@ -75,38 +76,58 @@ class Guard(Callback):
 
 
 class Clock(Callback):
-    """Ends a run of so many minutes; must come first, so that the others know the last step for what it is.
+    """Ends a run of so many minutes. It comes before all other callbacks: they ask the schedule which step is the last.
 
-    A validation and the writing of the style come after it: the time that they will take is kept for them. Several
-    processes go by the clock of the first, which they ask every ``every`` steps.
+    A validation and the writing of the style come after the last step: the time that they will take is kept for them.
+    Several processes go by the clock of the first; on a GPU they ask for it every ``every`` steps.
     """
 
     def __init__(self, every: int = 10):
         self.every = every
         self.began: tuple[float, int] | None = None
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        schedule = pl_module.schedule
+        if schedule.seconds is None:
+            return
+        self._look(trainer, schedule)
+        if schedule.is_over(trainer.global_step):
+            spent, given = schedule.spent / 60, schedule.seconds / 60
+            log.warning("minutes=%g: %.1f of them are spent already; give more to go on", given, spent)
+            self._end(trainer)
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         schedule, step = pl_module.schedule, trainer.global_step
         if schedule.seconds is None:
             return
         self.began = self.began or (time.monotonic(), step)
-        if trainer.world_size == 1:
-            schedule.reserve = self._reserve(trainer, schedule.seconds)
-            schedule.set(schedule.look())
-        elif step % self.every == 0:
-            schedule.reserve = self._reserve(trainer, schedule.seconds)
-            schedule.set(trainer.strategy.broadcast(schedule.look()))
+        every = 1 if pl_module.device.type == "cpu" else self.every
+        if step - self.began[1] >= SETTLED:
+            schedule.reserve = self._reserve(trainer, schedule.seconds, every)
+        if step % every == 0:
+            self._look(trainer, schedule)
         if schedule.is_over(step):
-            trainer.should_stop = True
+            self._end(trainer)
+            if step < pl_module.optimizer["warmup"]:
+                log.warning("only %d steps fitted into minutes=%g: too few", step, schedule.seconds / 60)
 
-    def _reserve(self, trainer: pl.Trainer, seconds: float) -> float:
-        """Seconds of the validation: a pass without its gradients takes a third of a step's time for as many pixels."""
+    def _look(self, trainer: pl.Trainer, schedule: Any) -> None:
+        schedule.set(trainer.strategy.broadcast(schedule.look()))
+
+    def _end(self, trainer: pl.Trainer) -> None:
+        trainer.should_stop = True
+        trainer.limit_val_batches = 0  # the validation of the end comes when the style is on disk
+
+    def _reserve(self, trainer: pl.Trainer, seconds: float, every: int) -> float:
+        """Seconds of the validation, and of the steps until the clock is looked at. A pass without gradients takes a
+        third of a step's time for as many pixels.
+        """
         assert self.began is not None
         photos: Any = trainer.datamodule  # type: ignore[attr-defined]
-        steps = trainer.global_step - self.began[1]
-        a_step = (time.monotonic() - self.began[0]) / max(1, steps)
+        a_step = (time.monotonic() - self.began[0]) / (trainer.global_step - self.began[1])
         seen = photos.batch_size * (photos.size + photos.margin) ** 2
-        return min(seconds / 4, a_step * (0.5 + len(photos.val_photos) * photos.val_size**2 / seen * 0.4))
+        validation = len(photos.val_photos) * photos.val_size**2 / seen * 0.4
+        return min(seconds / 4, a_step * (every / 2 + validation))
 
 
 class Stopper(Callback):

@@ -123,11 +123,13 @@ def train(
 def _train(
     model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, resume: str | None, half: bool
 ) -> Path:
+    val_batches = trainer.limit_val_batches
     try:
         with logging_redirect_tqdm():  # messages above the bar, not into it
             trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
         if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
             _keep(model, photos, trainer, out, half)  # should the validation be interrupted
+            trainer.limit_val_batches = val_batches  # the clock's end has set it to 0
             trainer.validate(model, datamodule=photos, verbose=False)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
@@ -182,5 +184,8 @@ def _check_resumable(model: StyleTransfer, resume: str) -> None:
         raise UserError(f"resume={resume}: there is no such file. {advice}") from error
     except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
+    groups = len(saved["optimizer_states"][0]["param_groups"])
+    if groups != len(model.configure_optimizers()["optimizer"].param_groups):
+        raise UserError(f"resume={resume} is of a run with other optimizer.norms or optimizer.norms_first. {advice}")
     if theirs != {key: value.shape for key, value in model.state_dict().items()}:
         raise UserError(f"resume={resume} is of a run with another network, loss or number of styles. {advice}")

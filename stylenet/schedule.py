@@ -8,7 +8,7 @@ from stylenet.errors import UserError
 
 ENDLESS = 2**31 - 1  # steps of a run that the clock ends
 LONGEST = 60 * 24 * 365  # minutes
-RISE = 0.05  # part of a run in which the learning rate of all weights rises after that of the norms alone
+RISE = 0.05  # part of a run over which the other weights' learning rate rises, once the norms have learned alone
 
 
 class Schedule:
@@ -33,6 +33,10 @@ class Schedule:
         """Seconds of this run so far, those before it was resumed included."""
         return self._before + time.monotonic() - self._began
 
+    def start(self) -> None:
+        """Begin now: what was done since this object was made does not count."""
+        self._began = time.monotonic()
+
     def look(self) -> float:
         """Read the clock; what part of the time is gone. It counts when :meth:`set` is told so: several processes must
         agree.
@@ -51,12 +55,11 @@ class Schedule:
         return self.part(step) >= 1.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"spent": self.spent, "part": self._part}
+        return {"spent": self.spent, "reserve": self.reserve}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on: the time already spent counts."""
-        self._before, self._part = state["spent"], 0.0
-        self.set(self.look())
+        self._before, self.reserve = state["spent"], state["reserve"]
 
 
 def share(part: float, final: float) -> float:

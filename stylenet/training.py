@@ -42,9 +42,9 @@ class StyleTransfer(pl.LightningModule):
     ``net``: {"name", and the constructor's arguments}; ``loss``: the arguments of ``PerceptualLoss``; ``styles``: one
     dict for each style, {"name", "image", "size", ...}, image and size as ``open_painting`` takes them; ``optimizer``:
     {"lr", "warmup", "final"}: Adam, its learning rate rising over ``warmup`` steps and falling along a half cosine to
-    ``final`` times its height at the end of the ``schedule`` (None: after ``steps``); "norms" times as high for what
-    the net has for each style of its own, its norms and noise; which are trained alone for the first "norms_first" part
-    of the run. A style's "color" is "style" (default), or "match": its painting is given
+    ``final`` times its height at the end of the ``schedule`` (None: after ``steps``). Norms and noise, of which each
+    style has its own, learn at "norms" times that rate; nothing else learns in the first "norms_first" part of the run.
+    A style's "color" is "style" (default), or "match": its painting is given
     the photos' colours, which ``colors`` finds, before anything is learned of it. Batches are uint8 or [0, 1],
     ``(b, 3, h, w)``.
     """
@@ -177,9 +177,9 @@ class StyleTransfer(pl.LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         content = self.prepare(batch)
-        first = self._photos().sample(self.global_step) + self.global_rank * len(batch)
-        style = self.choose_styles(first, len(batch))
-        terms = self.training_terms(content, style, self.window(first))
+        start = self._photos().sample(self.global_step)  # of all processes: they look through one window
+        style = self.choose_styles(start + self.global_rank * len(batch), len(batch))
+        terms = self.training_terms(content, style, self.window(start))
         self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
         return torch.stack([*terms.values()]).sum()
 
@@ -233,14 +233,16 @@ class StyleTransfer(pl.LightningModule):
         }
 
     def _trained(self) -> dict[str, Any]:
-        """How long: of a run of so many steps not in minutes, for the same run gives the same file."""
+        """How long it was. A run of so many steps tells no minutes: repeated, it must give the same file."""
         steps: dict[str, Any] = {"steps": self.global_step}
-        by_the_clock = self.schedule.seconds is not None
-        return steps | {"minutes": round(self.schedule.spent / 60, 1)} if by_the_clock else steps
+        if self.schedule.seconds is None:
+            return steps
+        return steps | {"minutes": round(self.schedule.spent / 60, 1)}
 
     def on_save_checkpoint(self, saved: dict[str, Any]) -> None:
         saved[checkpoint.KEY] = self.info()
-        saved["schedule"] = self.schedule.state_dict()
+        if self.schedule.seconds is not None:
+            saved["schedule"] = self.schedule.state_dict()
 
     def on_load_checkpoint(self, saved: dict[str, Any]) -> None:
         if "schedule" in saved:

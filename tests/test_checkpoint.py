@@ -90,6 +90,10 @@ def test_one_style_of_several_is_a_file_of_its_own(tmp_path: Path) -> None:
     assert told["styles"] == [{"name": "stars"}] and told["net"]["args"]["n_styles"] == 1
     assert told["calibration"] == {"style_reference_relu1_2": [2.0], "content_reference_relu3_3": 4.0}
     assert told["training"] == {"steps": 7} and len(info["styles"]) == 3
+    checkpoint.save(tmp_path / "three.safetensors", three, info)
+    again, told = checkpoint.load(f"{tmp_path / 'three.safetensors'}:stars")
+    assert torch.equal(again(photo()), one(photo())) and told["styles"] == [{"name": "stars"}]
+    assert checkpoint.called(f"{tmp_path}/three.safetensors:stars") == "three:stars"
     with pytest.raises(UserError, match="moon: no such style in this checkpoint. There are: waves, stars, dots"):
         checkpoint.single_style(three, info, "moon")
 

@@ -82,7 +82,7 @@ def test_a_light_network_learns_in_larger_steps_unless_told_otherwise():
     assert composed("net=lite", "optimizer.lr=1e-3").optimizer.lr == 1e-3
     for experiment in ("quick", "demo"):  # they start from a style of the same network, and keep its learning rate
         quick, light = composed(f"experiment={experiment}"), composed(f"experiment={experiment}", "net=lite")
-        assert (quick.init, light.init) == ("the_scream", "the_scream_lite")
+        assert (quick.init, light.init) == ("gallery", "the_scream_lite")
         assert light.steps == quick.steps and light.optimizer == lite.optimizer
     assert composed("experiment=quick", "net=lite", "init=mine").init == "mine"
 

@@ -48,7 +48,17 @@ def test_a_run_that_goes_on_counts_what_was_spent_and_not_the_night_between(cloc
     second = Schedule(steps=8, minutes=2)
     clock[0] += 15  # to start it takes its time too
     second.load_state_dict(saved)
-    assert second.spent == 45 and second.part(0) == 45 / 120
+    assert second.spent == 45 and second.part(0) == 0
+    second.set(second.look())
+    assert second.part(0) == 45 / 120
+
+
+def test_what_comes_before_the_start_is_not_counted(clock):
+    run = Schedule(steps=8, minutes=2)
+    clock[0] += 3600  # a download
+    run.start()
+    clock[0] += 60
+    assert run.look() == 0.5
 
 
 def test_the_rate_falls_along_a_half_cosine_and_rises_late_where_norms_are_first():

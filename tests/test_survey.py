@@ -99,6 +99,8 @@ def test_of_a_file_with_several_styles_one_is_named_and_judged(tmp_path: Path):
     for wrong, told in ((str(file), r"two\.safetensors:great_wave, .*:summertime"), (f"{file}:moon", "no such style")):
         with pytest.raises(UserError, match=told):
             candidate(wrong, None, CPU, {})
+    with pytest.raises(UserError, match="judge=.*two.* holds 2 styles: say which"):
+        candidate(f"{file}:summertime", None, CPU, {}, judge=str(file))
 
 
 def test_everything_is_measured_at_each_size(evaluated):
