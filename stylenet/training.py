@@ -250,7 +250,7 @@ class StyleTransfer(pl.LightningModule):
 
     def start_from(self, ckpt: str) -> None:
         """Take the weights of another checkpoint. A style that it has by name starts as it is there, any other where
-        the mean of its styles is. Noise that it has not starts at 0.
+        the mean of its styles is. Noise that it has not stays as it was drawn.
 
         Raises UserError if its network is not of the same kind and size.
         """
@@ -259,10 +259,10 @@ class StyleTransfer(pl.LightningModule):
         except UserError as error:
             raise UserError(str(error).replace("ckpt=", "init=", 1)) from error
         mine = self.net.state_dict()
-        state = {key: torch.zeros_like(value) for key, value in mine.items() if key.startswith("noise.")}
+        state = {key: value for key, value in mine.items() if key.startswith("noise.")}
         state |= other.state_dict()
         known = [style.get("name") for style in info.get("styles", [])]
-        for key in of_styles(self.net) & state.keys():
+        for key in of_styles(self.net) & other.state_dict().keys():
             value = state[key]
             if value.shape[1:] == mine[key].shape[1:]:
                 rows = [value[known.index(name)] if name in known else value.mean(0) for name in self._names()]

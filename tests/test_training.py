@@ -239,7 +239,7 @@ def test_init_takes_the_weights_for_each_of_the_new_styles(tmp_path: Path):
             assert torch.allclose(two.net(photo, style[None]), expected, atol=1e-5)
 
 
-def test_init_finds_styles_by_name_and_begins_others_at_the_mean_without_noise(tmp_path: Path):
+def test_init_finds_styles_by_name_and_begins_others_at_the_mean(tmp_path: Path):
     torch.manual_seed(7)
     source = build("johnson", widths=[4, 4, 4], blocks=1, n_styles=3)
     for parameter in source.parameters():
@@ -247,7 +247,10 @@ def test_init_finds_styles_by_name_and_begins_others_at_the_mean_without_noise(t
     styles = [{"name": name} for name in ("udnie", "starry_night", "the_scream")]
     path = checkpoint.save(tmp_path / "three.safetensors", source, {"styles": styles})
     two = model(("great_wave", "starry_night"), net={"noise": 1})
+    drawn = two.net.noise.weight.clone()
     two.start_from(str(path))
+    assert torch.equal(two.net.noise.weight, drawn) and 0.2 < drawn.std() < 0.8  # the source has none
+    torch.nn.init.zeros_(two.net.noise.weight)
     photo = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         mean, second = torch.full((1, 3), 1 / 3), torch.tensor([[0.0, 1.0, 0.0]])

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPS = 1e-5
+NOISE = 0.5
 NOISE_SIDES = (53, 61)  # of the squares that noise is made of: it repeats itself after 3,233 places
 
 
@@ -94,12 +95,15 @@ class Noise(nn.Module):
 
     Where a photo is flat, features are constant, and an instance norm has nothing to enlarge there: noise gives the
     layers after it something to paint. It is white, -1 or 1, and a function of the place alone. So a photo gives the
-    same picture each time, and a strip of it what the whole gives. The weights begin at 0.
+    same picture each time, and a strip of it what the whole gives.
+
+    The weights begin at random, with a standard deviation of NOISE: a network that was trained without noise paints its
+    skies at once with that much, while weights that begin at 0 stay small, as little of the loss is in flat places.
     """
 
     def __init__(self, channels: int, n_styles: int = 1):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(n_styles, channels))
+        self.weight = nn.Parameter(torch.randn(n_styles, channels) * NOISE)
         for side in NOISE_SIDES:
             self.register_buffer(f"signs_{side}", _signs(side), persistent=False)
 
