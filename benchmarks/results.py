@@ -55,6 +55,7 @@ OTHERS = {  # file: (what it holds, where it is told of, the command)
     "folders_2_cores.json": ("10,000 photos in one run, its memory", "../README.md", "python benchmarks/folders.py"),
     "backends_2_cores.json": ("what computes a pass, and how fast", "speed.md", "python benchmarks/backends.py"),
     "huge_2_cores.json": ("pictures up to 100 megapixels", "speed.md", "python benchmarks/huge.py"),
+    "noise.json": ("noise in a network that was trained without it", "notes.md", "python benchmarks/noise.py"),
     "video_2_cores.json": ("flicker of films, seconds a frame", "notes.md", "python benchmarks/video.py clip=..."),
     "../gatys/gatys_effects.json": (
         "what each choice in Gatys' method does",
