@@ -101,6 +101,14 @@ def one_of_many() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def shared(name: str) -> Path | None:
+    """A path that all runs of a -m share, and no other run has; None in a run that is none of several."""
+    if not one_of_many():
+        return None
+    hydra = HydraConfig.get()
+    return Path(hydra.runtime.output_dir).parents[len(Path(hydra.sweep.subdir).parts) - 1] / name
+
+
 def _begin() -> None:
     if _interrupted:
         raise Ended(INTERRUPTED)

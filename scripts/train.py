@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import launched
 from cli import CONFIGS, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -24,6 +25,7 @@ def main(config: DictConfig) -> list[float] | None:
     from stylenet.memory import keep_freed_memory
     from stylenet.runs import compiles, reading, stopped_by, train, trainer_for
     from stylenet.schedule import Schedule
+    from stylenet.shelf import Shelf
     from stylenet.training import StyleTransfer, check
 
     for library in ("pytorch_lightning", "lightning_fabric"):
@@ -58,8 +60,9 @@ def main(config: DictConfig) -> list[float] | None:
     charts = {"folder": folder, "name": name, "config": settings, "resume": settings["resume"]}
     logger = make_logger(**settings["logger"], **charts) if first else False
     trainer = trainer_for(settings["trainer"], steps, folder, logger)
-    out = Path(settings["out"] or folder) / f"{name}.safetensors"
-    path = train(model, photos, trainer, out, settings["resume"], settings["half"])
+    resumed, claims = settings["resume"] is not None, launched.shared(".styles")
+    shelf = Shelf(Path(settings["out"] or folder) / f"{name}.safetensors", settings["overwrite"], resumed, claims)
+    path = train(model, photos, trainer, shelf, settings["resume"], settings["half"])
     if first:
         print(path, flush=True)
         if signal := stopped_by(trainer):

@@ -15,13 +15,14 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from stylenet import checkpoint, processes
+from stylenet import processes
 from stylenet.callbacks import callbacks
 from stylenet.data import Photos
 from stylenet.errors import UserError, one_line
 from stylenet.files import writable
 from stylenet.guards import Stopper
 from stylenet.saving import AtomicFiles
+from stylenet.shelf import UNFINISHED, Shelf
 from stylenet.training import StyleTransfer, check
 
 COMPILE_FROM = 1000  # steps; compiling takes a minute
@@ -101,43 +102,47 @@ def train(
     model: StyleTransfer,
     photos: Photos,
     trainer: pl.Trainer,
-    out: Path,
+    out: Path | Shelf,
     resume: str | None = None,
     half: bool = False,
 ) -> Path:
-    """Run the training and write the style to ``out``; return its path. Stopped early, it writes what there is, beside
-    a style that has the name already, and :func:`stopped_by` tells. ``half``: as 16-bit floats, half the size.
+    """Run the training and write the style to ``out``, or beside it where there is a style; return its path, which
+    means something in the first process alone. Stopped early, it writes what there is, and :func:`stopped_by` tells.
+    ``half``: as 16-bit floats, half the size.
 
     Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
     KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
     """
+    shelf = out if isinstance(out, Shelf) else Shelf(out, resumed=resume is not None)
     if resume:
         _check_resumable(model, resume)
-    writable(out)
+    if trainer.is_global_zero:
+        writable(shelf.path)
     if trainer.precision == "64-true":
         model.double()  # Lightning does so after it has read the checkpoint into what there is
     with processes.together(trainer):
-        return _train(model, photos, trainer, out, resume, half)
+        return _train(model, photos, trainer, shelf, resume, half)
 
 
 def _train(
-    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, resume: str | None, half: bool
+    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, shelf: Shelf, resume: str | None, half: bool
 ) -> Path:
     try:
         with logging_redirect_tqdm():  # messages above the bar, not into it
             trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
         if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
-            _keep(model, photos, trainer, out, half)  # should the validation be interrupted
+            _keep(model, photos, trainer, shelf, half, unfinished=True)  # should the validation be interrupted
             trainer.validate(model, datamodule=photos, verbose=False)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
-    if stopped_by(trainer) is not None and (out.exists() or out.stem in checkpoint.known()):
-        out = out.with_stem(f"{out.stem}_at_{trainer.global_step}")  # the finished style keeps its file and its name
-    info = _keep(model, photos, trainer, out, half)
+    info = _keep(model, photos, trainer, shelf, half, unfinished=stopped_by(trainer) is not None)
+    if not trainer.is_global_zero or shelf.mine is None:
+        return shelf.path
+    shelf.tell()
     for logger in trainer.loggers:
-        if trainer.is_global_zero and hasattr(logger, "keep_style"):
-            logger.keep_style(out, info)  # type: ignore[attr-defined]
-    return out
+        if hasattr(logger, "keep_style"):
+            logger.keep_style(shelf.mine, info)  # type: ignore[attr-defined]
+    return shelf.mine
 
 
 def stopped_by(trainer: pl.Trainer) -> int | None:
@@ -155,7 +160,9 @@ def reading(trainer: pl.Trainer, name: str) -> float:
     return float(readings[name])
 
 
-def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, half: bool) -> dict[str, Any]:
+def _keep(
+    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, shelf: Shelf, half: bool, unfinished: bool
+) -> dict[str, Any]:
     """Write the style as it is now; what the file says about it is returned."""
     info = model.info()
     val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
@@ -165,8 +172,10 @@ def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, 
         "precision": str(trainer.precision),
         "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
     }
+    if unfinished:
+        info["training"][UNFINISHED] = True
     if trainer.is_global_zero:
-        checkpoint.save(out, model.net, info, half)
+        shelf.keep(model.net, info, half, trainer.global_step if stopped_by(trainer) is not None else None)
     return info
 
 
