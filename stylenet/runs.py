@@ -4,6 +4,7 @@ Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scrip
 training.py.
 """
 
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,17 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from stylenet import processes
+from stylenet import checkpoint, processes, resuming
 from stylenet.callbacks import callbacks
 from stylenet.data import Photos
 from stylenet.errors import UserError, one_line
 from stylenet.files import writable
 from stylenet.guards import Stopper
-from stylenet.saving import AtomicFiles
+from stylenet.saving import AtomicFiles, Average
 from stylenet.shelf import UNFINISHED, Shelf
 from stylenet.training import StyleTransfer, check
+
+log = logging.getLogger(__name__)
 
 COMPILE_FROM = 1000  # steps; compiling takes a minute
 
@@ -110,12 +113,17 @@ def train(
     means something in the first process alone. Stopped early, it writes what there is, and :func:`stopped_by` tells.
     ``half``: as 16-bit floats, half the size.
 
-    Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
-    KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
+    What a run that goes on does otherwise than before is said, and told in the style file.
+
+    Raises UserError for photos, styles or a ``resume`` that cannot be used or is of a run with another painting,
+    network or loss, and when the loss is no longer a number; KeyboardInterrupt for Ctrl-C before the first step, and
+    for a second one.
     """
     shelf = out if isinstance(out, Shelf) else Shelf(out, resumed=resume is not None)
+    ema = next((c.rate for c in trainer.callbacks if isinstance(c, Average)), None)  # type: ignore[attr-defined]
+    model.settings = resuming.settings(model, photos, trainer, ema)
     if resume:
-        _check_resumable(model, resume)
+        _compare(model, resume, _resumable(resume))
     if trainer.is_global_zero:
         writable(shelf.path)
     if trainer.precision == "64-true":
@@ -179,17 +187,32 @@ def _keep(
     return info
 
 
-def _check_resumable(model: StyleTransfer, resume: str) -> None:
-    """Raise UserError unless ``resume`` is a training's checkpoint of a model like this one."""
-    advice = "Give the last.ckpt of a run, with the options of that run."
+def _resumable(resume: str) -> dict[str, Any]:
+    """The checkpoint of a training. Raises UserError where ``resume`` is none."""
+    advice = resuming.ADVICE
     try:
         saved = torch.load(resume, map_location="cpu", weights_only=True, mmap=True)
-        theirs = {key: value.shape for key, value in saved["state_dict"].items()}
-        if not {"optimizer_states", "loops"} <= saved.keys():
+        if not {"optimizer_states", "loops"} <= saved.keys() or not isinstance(saved["state_dict"], dict):
             raise KeyError("a training's state")
+        return saved
     except FileNotFoundError as error:
         raise UserError(f"resume={resume}: there is no such file. {advice}") from error
     except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
-    if theirs != {key: value.shape for key, value in model.state_dict().items()}:
-        raise UserError(f"resume={resume} is of a run with another network, loss or number of styles. {advice}")
+
+
+def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any]) -> None:
+    """Refuse what is another run, and say which settings are others now. Checkpoints of before these were recorded
+    tell some of them.
+    """
+    theirs, mine = ({k: x.shape for k, x in state.items()} for state in (saved["state_dict"], model.state_dict()))
+    info = saved.get(checkpoint.KEY) or {}
+    resuming.refuse_another(resume, info, model.info(), theirs == mine)
+    training = info.get("training") or {}
+    before = saved.get("settings") or resuming.of_file(info, training.get("optimizer") or {})
+    model.changes = list(training.get("changes") or [])
+    if changed := resuming.changes(before, model.settings):
+        step, names = saved["global_step"], [style["name"] for style in model.styles]
+        log.warning("other settings from step %d on: %s", step, resuming.in_words(changed, names))
+        model.changes.append({"step": step, **resuming.for_the_file(changed)})
+        model.goes_on_otherwise = True

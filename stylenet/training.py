@@ -79,6 +79,9 @@ class StyleTransfer(pl.LightningModule):
         self.last_norm = torch.zeros(())
         self.validated_at = -1  # the step of the latest validation
         self.training_terms = self.terms
+        self.settings: dict[str, Any] = {}  # those that a resumed run is compared with
+        self.changes: list[dict[str, Any]] = []  # at which step which of them changed, and from what to what
+        self.goes_on_otherwise = False
 
     def configure_optimizers(self) -> Any:
         lr, final, warmup = (self.optimizer[name] for name in ("lr", "final", "warmup"))
@@ -97,7 +100,17 @@ class StyleTransfer(pl.LightningModule):
             heights = [height, lambda step: height(step) * rise(self.schedule.part(step), norms_first)]
         adam = torch.optim.Adam(groups, lr, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(adam, heights)
+        self._rates = schedule.base_lrs
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """A run that goes on with other settings has their learning rate, not that of its checkpoint."""
+        if not self.goes_on_otherwise:
+            return
+        schedule: Any = self.trainer.lr_scheduler_configs[0].scheduler
+        schedule.base_lrs = self._rates
+        for group, rate, height in zip(schedule.optimizer.param_groups, self._rates, schedule.lr_lambdas, strict=True):
+            group["initial_lr"], group["lr"] = rate, rate * height(schedule.last_epoch)
 
     def on_fit_start(self) -> None:
         """Measure what the loss is measured in, unless a resumed run has it already."""
@@ -235,12 +248,15 @@ class StyleTransfer(pl.LightningModule):
     def _trained(self) -> dict[str, Any]:
         """How long: of a run of so many steps not in minutes, for the same run gives the same file."""
         steps: dict[str, Any] = {"steps": self.global_step}
+        if self.changes:
+            steps["changes"] = self.changes
         by_the_clock = self.schedule.seconds is not None
         return steps | {"minutes": round(self.schedule.spent / 60, 1)} if by_the_clock else steps
 
     def on_save_checkpoint(self, saved: dict[str, Any]) -> None:
         saved[checkpoint.KEY] = self.info()
         saved["schedule"] = self.schedule.state_dict()
+        saved["settings"] = self.settings
 
     def on_load_checkpoint(self, saved: dict[str, Any]) -> None:
         if "schedule" in saved:

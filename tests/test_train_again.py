@@ -41,3 +41,22 @@ def test_overwrite_replaces_and_a_sweep_its_own_runs_never(tmp_path: Path):
     assert names(first.out) == ["great_wave.safetensors", "great_wave_2.safetensors"]
     written = [Path(line) for line in sweep.stdout.splitlines()]
     assert [metadata(path)["loss"]["style_weight"] for path in written] == [5, 6] and written[0] == first.style
+
+
+# --- going on
+
+
+def test_going_on_with_other_options_is_told_on_stderr_and_another_painting_refused(tmp_path: Path):
+    first = Run(tmp_path, "style=great_wave", *SHORT).done()
+    same = Run(tmp_path / "same", "style=great_wave", *SHORT, f"out={first.out}", f"resume={first.last}").done()
+    assert same.stdout == first.stdout and "other settings" not in same.stderr  # nothing was left to do
+    words = (*SHORT[1:], f"resume={first.last}", f"hydra.run.dir={tmp_path / 'b'}")
+    longer = Run(tmp_path, "style=great_wave", "steps=2", "optimizer.lr=0.01", *words).done()
+    assert "other settings from step 1 on: steps=2 (before: 1); optimizer.lr=0.01 (before: 0.001)" in longer.stderr
+    assert longer.style.name == "great_wave_2.safetensors"  # the one of one step was finished
+    changes = [{"step": 1, "steps": [1, 2], "optimizer.lr": [0.001, 0.01]}]
+    assert metadata(longer.style)["training"]["changes"] == changes
+    other = Run(tmp_path, "style=starry_night", "++style.starry_night.size=128", *SHORT, *words).done()
+    assert other.process.returncode == 2 and other.stdout == ""
+    line = other.stderr.splitlines()[-1]
+    assert "great_wave.jpg" in line and "starry_night.jpg" in line and "Traceback" not in other.stderr
