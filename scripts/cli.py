@@ -23,17 +23,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stylenet import processes
 from stylenet.errors import UserError
+from stylenet.files import numbered
 
 PATIENCE = 3.0  # seconds
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+_claimed: dict[str, str] = {}  # folders of runs, as they were wanted and as they are called
 RESOLVERS = {
     "project": lambda path: str(CONFIGS.parent / path),  # ${project:runs}, from any folder
-    "run_of": lambda resume, otherwise: run_of(resume) or otherwise,
+    "run_of": lambda resume, otherwise: run_of(resume) or claimed(otherwise),
+    "claimed": lambda folder: claimed(folder),
     "chosen": lambda choice, styles: chosen(choice, styles),
     "if_resumed": lambda resume, then, otherwise: then if run_of(resume) else otherwise,
 }
 for name, resolver in RESOLVERS.items():
-    OmegaConf.register_new_resolver(name, resolver, replace=True)
+    # What was claimed is not claimed anew each time that a config, or a copy of it in another process, is asked for it.
+    OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=name in ("run_of", "claimed"))
 
 
 def chosen(choice: str | None, styles: DictConfig) -> str:
@@ -112,6 +116,32 @@ def run_of(resume: str | None) -> str | None:
     """The folder of the run whose checkpoint is ``resume``; None where it is not in the folder of a run."""
     folder = Path(resume).absolute().parent if resume and Path(resume).is_file() else None
     return str(folder) if folder and (folder / ".hydra").is_dir() else None
+
+
+def claimed(folder: str) -> str:
+    """The folder of a new run, made at this very moment, or where another run has it the next free one, as x_2: runs
+    that begin in one second have two folders. Always the same in one process.
+
+    The other processes of a training have the folder of the first, and who asks for the config alone makes none.
+    """
+    only_asked = any(word in ("-c", "-i") or word.startswith(("--cfg", "--info")) for word in sys.argv[1:])
+    if processes.number() > 0 or only_asked:
+        return folder
+    if folder not in _claimed:
+        try:
+            _claimed[folder] = str(next(place for place in numbered(Path(folder)) if _made(place)))
+        except OSError:
+            return folder  # Hydra, which is to write there, is told the same and says it
+    return _claimed[folder]
+
+
+def _made(folder: Path) -> bool:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 # --- file names as typed

@@ -14,7 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from stylenet import processes
 from stylenet.errors import UserError
@@ -29,11 +29,15 @@ _interrupted: list[bool] = []  # not empty in a launcher's process that heard Ct
 
 
 def alone(function: Job) -> Job:
-    """The function, with this run's own options in ``sys.argv``: with these Lightning starts the other processes."""
+    """The function, with this run's own options in ``sys.argv``: with these, and in the same folder, Lightning starts
+    the other processes.
+    """
 
     def job(config: DictConfig) -> Any:
-        overrides = HydraConfig.get().overrides
-        sys.argv[1:] = [*overrides.hydra, *overrides.task]
+        hydra = HydraConfig.get()
+        sys.argv[1:] = [*hydra.overrides.hydra, *hydra.overrides.task]
+        with read_write(hydra), open_dict(hydra):
+            hydra.run.dir = hydra.runtime.output_dir
         return function(config)
 
     return job
