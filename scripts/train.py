@@ -21,7 +21,6 @@ def main(config: DictConfig) -> list[float] | None:
 
     from stylenet import processes
     from stylenet.data import Photos
-    from stylenet.loggers import make_logger
     from stylenet.memory import keep_freed_memory
     from stylenet.runs import compiles, reading, stopped_by, train, trainer_for
     from stylenet.schedule import Schedule
@@ -57,9 +56,7 @@ def main(config: DictConfig) -> list[float] | None:
     if compiles(settings["compile"], settings["trainer"]["accelerator"], length):
         model.compile_training()
     first = processes.number() == 0
-    charts = {"folder": folder, "name": name, "config": settings, "resume": settings["resume"]}
-    logger = make_logger(**settings["logger"], **charts) if first else False
-    trainer = trainer_for(settings["trainer"], steps, folder, logger)
+    trainer = trainer_for(settings["trainer"], steps, folder, charts(settings, folder, name) if first else False)
     resumed, claims = settings["resume"] is not None, launched.shared(".styles")
     shelf = Shelf(Path(settings["out"] or folder) / f"{name}.safetensors", settings["overwrite"], resumed, claims)
     path = train(model, photos, trainer, shelf, settings["resume"], settings["half"])
@@ -68,6 +65,15 @@ def main(config: DictConfig) -> list[float] | None:
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
+
+
+def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:
+    """The logger that was asked for."""
+    from stylenet.loggers import make_logger
+
+    chosen = dict(settings["logger"])
+    called = chosen.pop("name", None) or settings["name"]
+    return make_logger(folder=folder, name=name, config=settings, resume=settings["resume"], called=called, **chosen)
 
 
 def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
