@@ -3,6 +3,7 @@
 Knows Hydra and OmegaConf, and nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment brings tracebacks back.
 """
 
+import argparse
 import csv
 import difflib
 import logging
@@ -65,8 +66,9 @@ def run(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
     logging.raiseExceptions = False  # what a full disk keeps out of the log file is on the screen all the same
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names that are not UTF-8
+    argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # its own prints pages
     refuse_dashes(sys.argv[1:], config_name)
-    sys.argv[1:] = as_typed(sys.argv[1:], paths, several)
+    sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths, several))
     begun: list[DictConfig] = []
     job = launched.told(_answering(launched.alone(function) if together else function, begun, tracebacks))
     try:
@@ -166,7 +168,6 @@ def as_typed(argv: list[str], paths: Collection[str], several: str | None = None
             gathered.append(word)
         else:
             words.append(word)
-    # Where the first was, not at the end: Hydra refuses values on both sides of an option such as -m.
     return [*words[:place], f"{several}={_list(gathered)}", *words[place:]] if gathered else words
 
 
@@ -202,6 +203,22 @@ def _unquote(quoted: str) -> str:
     return name if os.path.lexists(name) else os.path.expanduser(name)
 
 
+VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
+VALUED += ("--experimental-rerun",)
+
+
+def together_first(argv: list[str]) -> list[str]:
+    """The command line with all that is written name=value before Hydra's own options, such as -m: argparse refuses
+    values on both sides of one.
+    """
+    values: list[str] = []
+    options: list[str] = []
+    for word in argv:
+        belongs = bool(options) and options[-1] in VALUED or (options[-1:] in (["--info"], ["-i"]) and "=" not in word)
+        (options if belongs or (word.startswith("-") and word != "-") else values).append(word)
+    return values + options
+
+
 # --- mistakes in the options
 
 
@@ -211,6 +228,11 @@ def refuse_dashes(argv: list[str], config_name: str) -> None:
     if dashed and (known := set(dashed) & set(_known_keys(config_name))):
         key = min(known)
         _exit(f"Options are written without dashes: {key}=..., not --{key}.")
+
+
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    message = message.replace("unrecognized arguments:", "There is no option")
+    _exit(f"{message[:1].upper()}{message[1:]}. Options are written as name=value; --help lists them.")
 
 
 def explain(error: Exception, config_name: str) -> str:
