@@ -105,6 +105,13 @@ def one_of_many() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def beside_others() -> int | None:
+    """The number of this run of -m where several run at once on this machine, else None."""
+    if not one_of_many() or HydraConfig.get().runtime.choices.get("hydra/launcher") not in ("joblib", "submitit_local"):
+        return None
+    return int(HydraConfig.get().job.num)
+
+
 def shared(name: str) -> Path | None:
     """A path that all runs of a -m share, and no other run has; None in a run that is none of several."""
     if not one_of_many():

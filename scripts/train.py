@@ -22,7 +22,7 @@ def main(config: DictConfig) -> list[float] | None:
     from stylenet import processes
     from stylenet.data import Photos
     from stylenet.memory import keep_freed_memory
-    from stylenet.runs import compiles, reading, stopped_by, train, trainer_for
+    from stylenet.runs import compiles, in_turn, reading, stopped_by, train, trainer_for
     from stylenet.schedule import Schedule
     from stylenet.shelf import Shelf
     from stylenet.training import StyleTransfer, check
@@ -56,6 +56,8 @@ def main(config: DictConfig) -> list[float] | None:
     if compiles(settings["compile"], settings["trainer"]["accelerator"], length):
         model.compile_training()
     first = processes.number() == 0
+    if (number := launched.beside_others()) is not None:
+        settings["trainer"] = in_turn(settings["trainer"], number)
     trainer = trainer_for(settings["trainer"], steps, folder, charts(settings, folder, name) if first else False)
     resumed, claims = settings["resume"] is not None, launched.shared(".styles")
     shelf = Shelf(Path(settings["out"] or folder) / f"{name}.safetensors", settings["overwrite"], resumed, claims)
@@ -77,7 +79,10 @@ def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:
 
 
 def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The styles as a list; style=custom is called after its file."""
+    """The styles as a list; style=custom is called after its file. A size that was typed for all is that of those too
+    that have one of their own, but for a size typed for one.
+    """
+    typed = {word.lstrip("+").partition("=")[0] for word in HydraConfig.get().overrides.task}
     chosen = dict(settings["style"])
     color = chosen.pop("color", "style")  # of all; style.<name>.color overrides it
     names = [key for key, style in chosen.items() if "image" in style]
@@ -86,6 +91,8 @@ def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
         if "image" not in style:
             raise UserError(f"style.{key}=...: this run has no such style, it has style={','.join(names)}.")
         name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
+        if "style_size" in typed and f"style.{key}.size" not in typed:
+            style = {**style, "size": settings["style_size"]}
         styles.append({"name": name, "size": settings["style_size"], "color": color, **style})
     return styles
 

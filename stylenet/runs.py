@@ -63,10 +63,19 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
         raise UserError(f"trainer: {one_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
 
 
+def in_turn(settings: dict[str, Any], number: int) -> dict[str, Any]:
+    """The settings of the Trainer for run ``number`` of several at once, each for one device: they take the GPUs of
+    this machine in turn. Which GPU it is stays as it is where that is said, as devices=[1].
+    """
+    gpus = torch.cuda.device_count() if settings["accelerator"] in ("auto", "gpu", "cuda") else 0
+    return settings | {"devices": [number % gpus]} if settings["devices"] == 1 and gpus > 1 else settings
+
+
 def _spread(settings: dict[str, Any]) -> None:
     """Fill in what several processes need: as many as torchrun or SLURM started where "auto" is asked for, and DDP."""
     here, machines = processes.started() or ("auto", 1)
-    if settings.get("strategy", "auto") == "auto" and settings["devices"] == 1:
+    one = settings["devices"] == 1 or (isinstance(settings["devices"], list) and len(settings["devices"]) == 1)
+    if settings.get("strategy", "auto") == "auto" and one:
         if here != "auto" and here * machines > 1:
             raise UserError(f"{here * machines} processes were started: say trainer=ddp, or start one.")
         return

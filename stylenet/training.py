@@ -77,6 +77,7 @@ class StyleTransfer(pl.LightningModule):
         self.optimizer, self.schedule = optimizer, schedule or Schedule(steps)
         self.last_terms: dict[str, Tensor] = {}
         self.last_norm = torch.zeros(())
+        self.last_batch: tuple[Tensor, Tensor | None, Window | None] | None = None
         self.validated_at = -1  # the step of the latest validation
         self.training_terms = self.terms
         self.settings: dict[str, Any] = {}  # those that a resumed run is compared with
@@ -192,9 +193,22 @@ class StyleTransfer(pl.LightningModule):
         content = self.prepare(batch)
         first = self._photos().sample(self.global_step) + self.global_rank * len(batch)
         style = self.choose_styles(first, len(batch))
-        terms = self.training_terms(content, style, self.window(first))
+        self.last_batch = content, style, self.window(first)
+        terms = self.training_terms(*self.last_batch)
         self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
         return torch.stack([*terms.values()]).sum()
+
+    @torch.no_grad()
+    def terms_after(self) -> dict[str, Tensor]:
+        """The terms of the last step's batch with the weights as the step left them; empty before the first step."""
+        if self.last_batch is None:
+            return {}
+        training = self.net.training
+        self.net.train()  # a linear output is clamped in eval mode, where a validation may have left it
+        with self.trainer.precision_plugin.forward_context():
+            terms = self._of_all(self.terms(*self.last_batch))
+        self.net.train(training)
+        return terms
 
     def _photos(self) -> Photos:
         return self.trainer.datamodule  # type: ignore[attr-defined]
