@@ -120,6 +120,7 @@ def train(inputs: Path, out: Path, chosen: dict[str, Any]) -> int:
     words += [f"minutes={chosen['minutes']}", f"data.size={chosen['size']}", f"data.batch_size={chosen['batch']}"]
     words += [f"optimizer.lr={chosen['lr']}", f"loss.vgg_path={vgg(inputs, out)}", "name=base", "half=true"]
     words += [f"out={out}", f"hydra.run.dir={out}", "logger=csv", "trainer.val_every=1000000"]
+    words.append("overwrite=true")  # a base that was given more minutes takes the place of the one before
     words += (
         [f"resume={last}"] if last.exists() else [f"init={Path(chosen['init']).resolve()}"] if chosen["init"] else []
     )

@@ -68,7 +68,8 @@ def _steps(style: Path) -> int:
 
 def started(folder: Path, arguments: Sequence[str], script: Path = TRAIN) -> subprocess.Popen:
     """scripts/train.py (or one like it) at work; what it makes goes to ``folder``, the style as style.safetensors."""
-    command = [sys.executable, str(script), *arguments, f"out={folder}", "name=style", f"hydra.run.dir={folder}"]
+    command = [sys.executable, str(script), *arguments, f"out={folder}", "name=style", "overwrite=true"]
+    command.append(f"hydra.run.dir={folder}")
     print(" ".join(command), file=sys.stderr, flush=True)
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 

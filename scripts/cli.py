@@ -3,6 +3,7 @@
 Knows Hydra and OmegaConf, and nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment brings tracebacks back.
 """
 
+import argparse
 import csv
 import difflib
 import logging
@@ -23,17 +24,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stylenet import processes
 from stylenet.errors import UserError
+from stylenet.files import numbered
 
 PATIENCE = 3.0  # seconds
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+_claimed: dict[str, str] = {}  # folders of runs, as they were wanted and as they are called
 RESOLVERS = {
     "project": lambda path: str(CONFIGS.parent / path),  # ${project:runs}, from any folder
-    "run_of": lambda resume, otherwise: run_of(resume) or otherwise,
+    "run_of": lambda resume, otherwise: run_of(resume) or claimed(otherwise),
+    "claimed": lambda folder: claimed(folder),
     "chosen": lambda choice, styles: chosen(choice, styles),
     "if_resumed": lambda resume, then, otherwise: then if run_of(resume) else otherwise,
 }
 for name, resolver in RESOLVERS.items():
-    OmegaConf.register_new_resolver(name, resolver, replace=True)
+    # What was claimed is not claimed anew each time that a config, or a copy of it in another process, is asked for it.
+    OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=name in ("run_of", "claimed"))
 
 
 def chosen(choice: str | None, styles: DictConfig) -> str:
@@ -64,8 +69,9 @@ def run(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
     logging.raiseExceptions = False  # what a full disk keeps out of the log file is on the screen all the same
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names that are not UTF-8
+    argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # its own prints pages
     refuse_dashes(sys.argv[1:], config_name)
-    sys.argv[1:] = as_typed(sys.argv[1:], paths, several)
+    sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths, several))
     begun: list[DictConfig] = []
     job = launched.told(_answering(launched.alone(function) if together else function, begun, tracebacks))
     try:
@@ -117,6 +123,32 @@ def run_of(resume: str | None) -> str | None:
     return str(folder) if folder and (folder / ".hydra").is_dir() else None
 
 
+def claimed(folder: str) -> str:
+    """The folder of a new run, made at this very moment, or where another run has it the next free one, as x_2: runs
+    that begin in one second have two folders. Always the same in one process.
+
+    The other processes of a training have the folder of the first, and who asks for the config alone makes none.
+    """
+    only_asked = any(word in ("-c", "-i") or word.startswith(("--cfg", "--info")) for word in sys.argv[1:])
+    if processes.number() > 0 or only_asked:
+        return folder
+    if folder not in _claimed:
+        try:
+            _claimed[folder] = str(next(place for place in numbered(Path(folder)) if _made(place)))
+        except OSError:
+            return folder  # Hydra, which is to write there, is told the same and says it
+    return _claimed[folder]
+
+
+def _made(folder: Path) -> bool:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
 # --- file names as typed
 
 
@@ -139,7 +171,6 @@ def as_typed(argv: list[str], paths: Collection[str], several: str | None = None
             gathered.append(word)
         else:
             words.append(word)
-    # Where the first was, not at the end: Hydra refuses values on both sides of an option such as -m.
     return [*words[:place], f"{several}={_list(gathered)}", *words[place:]] if gathered else words
 
 
@@ -175,6 +206,22 @@ def _unquote(quoted: str) -> str:
     return name if os.path.lexists(name) else os.path.expanduser(name)
 
 
+VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
+VALUED += ("--experimental-rerun",)
+
+
+def together_first(argv: list[str]) -> list[str]:
+    """The command line with all that is written name=value before Hydra's own options, such as -m: argparse refuses
+    values on both sides of one.
+    """
+    values: list[str] = []
+    options: list[str] = []
+    for word in argv:
+        belongs = bool(options) and options[-1] in VALUED or (options[-1:] in (["--info"], ["-i"]) and "=" not in word)
+        (options if belongs or (word.startswith("-") and word != "-") else values).append(word)
+    return values + options
+
+
 # --- mistakes in the options
 
 
@@ -184,6 +231,11 @@ def refuse_dashes(argv: list[str], config_name: str) -> None:
     if dashed and (known := set(dashed) & set(_known_keys(config_name))):
         key = min(known)
         _exit(f"Options are written without dashes: {key}=..., not --{key}.")
+
+
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    message = message.replace("unrecognized arguments:", "There is no option")
+    _exit(f"{message[:1].upper()}{message[1:]}. Options are written as name=value; --help lists them.")
 
 
 def explain(error: Exception, config_name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from stylenet import processes
 from stylenet.errors import UserError
@@ -29,11 +29,15 @@ _interrupted: list[bool] = []  # not empty in a launcher's process that heard Ct
 
 
 def alone(function: Job) -> Job:
-    """The function, with this run's own options in ``sys.argv``: with these Lightning starts the other processes."""
+    """The function, with this run's own options in ``sys.argv``: with these, and in the same folder, Lightning starts
+    the other processes.
+    """
 
     def job(config: DictConfig) -> Any:
-        overrides = HydraConfig.get().overrides
-        sys.argv[1:] = [*overrides.hydra, *overrides.task]
+        hydra = HydraConfig.get()
+        sys.argv[1:] = [*hydra.overrides.hydra, *hydra.overrides.task]
+        with read_write(hydra), open_dict(hydra):
+            hydra.run.dir = hydra.runtime.output_dir
         return function(config)
 
     return job
@@ -99,6 +103,21 @@ class Ended(Exception):
 def one_of_many() -> bool:
     """Whether this run is one of ``-m``: its mistakes are told when the others are through."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def beside_others() -> int | None:
+    """The number of this run of -m where several run at once on this machine, else None."""
+    if not one_of_many() or HydraConfig.get().runtime.choices.get("hydra/launcher") not in ("joblib", "submitit_local"):
+        return None
+    return int(HydraConfig.get().job.num)
+
+
+def shared(name: str) -> Path | None:
+    """A path that all runs of a -m share, and no other run has; None in a run that is none of several."""
+    if not one_of_many():
+        return None
+    hydra = HydraConfig.get()
+    return Path(hydra.runtime.output_dir).parents[len(Path(hydra.sweep.subdir).parts) - 1] / name
 
 
 def _begin() -> None:

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import launched
 from cli import CONFIGS, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -25,9 +26,9 @@ def main(config: DictConfig) -> list[float] | None:
 
     from stylenet import processes
     from stylenet.data import Photos
-    from stylenet.loggers import make_logger
     from stylenet.memory import keep_freed_memory
-    from stylenet.runs import COMPILE_FROM, compiles, reading, stopped_by, train, trainer_for
+    from stylenet.runs import COMPILE_FROM, compiles, in_turn, reading, stopped_by, train, trainer_for
+    from stylenet.shelf import Shelf
     from stylenet.training import StyleTransfer, check
 
     for library in ("pytorch_lightning", "lightning_fabric"):
@@ -62,11 +63,12 @@ def main(config: DictConfig) -> list[float] | None:
     length = steps if schedule.seconds is None else COMPILE_FROM * (schedule.seconds >= LONG)
     if compiles(settings["compile"], settings["trainer"]["accelerator"], length):
         model.compile_training()
-    charts = {"folder": folder, "name": name, "config": settings, "resume": settings["resume"]}
-    logger = make_logger(**settings["logger"], **charts) if first else False
-    trainer = trainer_for(settings["trainer"], steps, folder, logger)
-    out = Path(settings["out"] or folder) / f"{name}.safetensors"
-    path = train(model, photos, trainer, out, settings["resume"], settings["half"])
+    if (number := launched.beside_others()) is not None:
+        settings["trainer"] = in_turn(settings["trainer"], number)
+    trainer = trainer_for(settings["trainer"], steps, folder, charts(settings, folder, name) if first else False)
+    resumed, claims = settings["resume"] is not None, launched.shared(".styles")
+    shelf = Shelf(Path(settings["out"] or folder) / f"{name}.safetensors", settings["overwrite"], resumed, claims)
+    path = train(model, photos, trainer, shelf, settings["resume"], settings["half"])
     if first:
         print(path, flush=True)
         if signal := stopped_by(trainer):
@@ -74,8 +76,20 @@ def main(config: DictConfig) -> list[float] | None:
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
 
 
+def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:
+    """The logger that was asked for."""
+    from stylenet.loggers import make_logger
+
+    chosen = dict(settings["logger"])
+    called = chosen.pop("name", None) or settings["name"]
+    return make_logger(folder=folder, name=name, config=settings, resume=settings["resume"], called=called, **chosen)
+
+
 def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The styles as a list; style=custom is called after its file."""
+    """The styles as a list; style=custom is called after its file. A size that was typed for all is that of those too
+    that have one of their own, but for a size typed for one.
+    """
+    typed = {word.lstrip("+").partition("=")[0] for word in HydraConfig.get().overrides.task}
     chosen = dict(settings["style"])
     color = chosen.pop("color", "style")  # of all; style.<name>.color overrides it
     names = [key for key, style in chosen.items() if "image" in style]
@@ -84,6 +98,8 @@ def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
         if "image" not in style:
             raise UserError(f"style.{key}=...: this run has no such style, it has style={','.join(names)}.")
         name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
+        if "style_size" in typed and f"style.{key}.size" not in typed:
+            style = {**style, "size": settings["style_size"]}
         styles.append({"name": name, "size": settings["style_size"], "color": color, **style})
     return styles
 

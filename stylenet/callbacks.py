@@ -28,6 +28,20 @@ log = logging.getLogger(__name__)
 LONG = 30 * 60  # seconds: a training longer than this is told of the quick recipe
 
 
+class OneFolder(Callback):
+    """Several processes of one run have the folder of the first, whatever each of them would have called it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        if trainer.world_size > 1:
+            folder = trainer.strategy.broadcast(self.folder)
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if hasattr(callback, "folder"):
+                    callback.folder = folder
+
+
 class Charts(Callback):
     """Losses by name, learning rate, gradient norm and images/s every ``every`` steps, and each validation's losses;
     once, how long it takes.
@@ -172,6 +186,7 @@ def callbacks(
     """
     return [
         Clock(),
+        OneFolder(folder),
         Guard(folder, checkpoint_every),
         Charts(log_every),
         Sheet(folder, sheet_every),

@@ -31,17 +31,18 @@ LARGEST = 10_000  # what a file may give as a width or a count: enough for any n
 _PACKAGE = Path(__file__).parent
 
 
-def save(path: str | Path, net: nn.Module, info: dict[str, Any], half: bool = False) -> Path:
+def save(path: str | Path, net: nn.Module, info: dict[str, Any], half: bool = False, new: bool = False) -> Path:
     """Write ``net`` and ``info`` (plain data that JSON can hold) to ``path``, whole or not at all; return the path.
 
-    ``half`` stores float16: half the size. "format" and "net" of ``info`` are set here. Raises TypeError or
-    ValueError for data that is not plain (NaN is not), UserError where ``path`` cannot be written.
+    ``half`` stores float16: half the size. ``new``: a file that is there stays, and ``files.Taken`` is raised.
+    "format" and "net" of ``info`` are set here. Raises TypeError or ValueError for data that is not plain (NaN is
+    not), UserError where ``path`` cannot be written.
     """
     info = {**info, "format": FORMAT, "net": describe(net)}
     dtype = torch.float16 if half else torch.float32
     state = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in net.state_dict().items()}
     metadata = {KEY: json.dumps(info, allow_nan=False), SHA256: _sha256(state)}
-    with replacing(path) as temp:
+    with replacing(path, new) as temp:
         temp.write_bytes(to_bytes(state, metadata))  # safetensors' own writing makes files that others cannot read
     return Path(path)
 

@@ -19,15 +19,13 @@ def show(folder: Path, results: Mapping[str, Any], project: str = "stylenet") ->
     """Send the figures and the pictures of ``folder``. True if W&B has them; what ails it is told and fails nothing."""
     import wandb
 
-    from stylenet.loggers import OFFLINE, wandb_modes
+    from stylenet.loggers import OFFLINE, wandb_modes, wandb_options
 
+    chosen = wandb_options({}, project=project, job_type="evaluation", name=folder.name, dir=str(folder))
     for mode in wandb_modes():
         try:
             run: Any = wandb.init(
-                project=project,
-                job_type="evaluation",
-                name=folder.name,
-                dir=folder,
+                **chosen,
                 mode=mode,  # type: ignore[arg-type]
                 config=dict(results["about"]),
                 settings=wandb.Settings(silent=True),

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, renamed into it. Knows nothing of what is in them."""
 
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -13,12 +14,23 @@ from stylenet.errors import UserError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors of a disk without room for more, or for files so large
 
 
+class Taken(Exception):
+    """There is a file of that name already."""
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """``path`` itself, then with _2, _3 ... after its stem, without end."""
+    yield path
+    yield from (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
+
+
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, new: bool = False) -> Iterator[Path]:
     """Yield an empty temporary file beside ``path`` that takes its place when the block ends well.
 
     The temporary file has the same suffix. A missing parent folder is made. If the block raises, the temporary file is
-    removed and what was at ``path`` stays. Raises UserError where the place cannot be written.
+    removed and what was at ``path`` stays. ``new``: nothing is replaced; where there is a file by the end of the block
+    it stays, and :class:`Taken` is raised. Raises UserError where the place cannot be written.
     """
     target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
     # Not made from the target's name, which may already be as long as the file system allows.
@@ -32,7 +44,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # 0o666: the user's umask decides
         yield temp
         _sync(temp)
-        os.replace(temp, target)
+        (_place if new else os.replace)(temp, target)
         _sync(target.parent)
     except OSError as error:
         here = error.filename is None or Path(error.filename) in (temp, *temp.parents)
@@ -43,6 +55,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+def _place(temp: Path, target: Path) -> None:
+    """Give the file ``temp`` the name ``target`` as well, if that is free at this very moment."""
+    try:
+        os.link(temp, target)
+    except FileExistsError:
+        raise Taken(str(target)) from None
+    except OSError:  # a file system without links
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise Taken(str(target)) from None
+        os.replace(temp, target)
 
 
 class _Enough(Exception):

@@ -54,9 +54,16 @@ class Guard(Callback):
             self._check([*pl_module.last_terms, "the gradient"])
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """The loss was that of the weights before the step: these are the ones after it."""
+        """The loss was that of the weights before the step: these are the ones after it, and they may have exploded in
+        this very step, by numbers that are finite.
+        """
         if not torch.stack([weight.isfinite().all() for weight in pl_module.net.parameters()]).all():
             self._stop(trainer.global_step, "a weight")
+        terms = pl_module.terms_after() if self.lowest is not None else {}
+        if terms:
+            values = torch.stack([*terms.values()]).float()
+            if not values.isfinite().all() or values.sum() > EXPLODED * self.lowest:
+                self._stop(trainer.global_step, [*terms][int(values.nan_to_num(torch.inf).argmax())])
 
     def _check(self, names: Sequence[str]) -> None:
         assert self.first_bad is not None

@@ -5,6 +5,7 @@ takes its place. A resumed run goes on with the charts of the run it resumes, ea
 logger where.
 """
 
+import json
 import logging
 import os
 import re
@@ -21,11 +22,22 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from stylenet import offline
 from stylenet.errors import UserError, one_line
 from stylenet.figures import Figures
+from stylenet.files import replacing
 
 log = logging.getLogger(__name__)
 
 KINDS = ("wandb", "tensorboard", "csv", "none")
 OFFLINE = ("offline", "dryrun")
+VARIABLES = {  # what W&B reads from the environment, by the argument of wandb.init that would override it
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "group": "WANDB_RUN_GROUP",
+    "name": "WANDB_NAME",
+    "dir": "WANDB_DIR",
+    "job_type": "WANDB_JOB_TYPE",
+    "notes": "WANDB_NOTES",
+}
+ELSEWHERE = "wandb_run.json"  # in a run's folder: its id at W&B, and where W&B's files of it are, if not in there
 PATIENCE = 30.0  # seconds that a training waits for W&B's server before it goes on offline
 
 
@@ -51,29 +63,36 @@ class Wandb(Unfailing, WandbLogger):
     artifact.
 
     ``figures`` is where the same rows are on disk at once: a kill takes those that W&B has not written or sent yet,
-    and the resumed run gives them to it again. ``earlier``: the folder of the run that is resumed.
+    and the resumed run gives them to it again. ``folder``: the run's; W&B's own files may be elsewhere. ``earlier``:
+    the folder of the run that is resumed.
     """
 
     called = "Weights & Biases"
 
-    def __init__(self, mode: str, figures: Figures, earlier: Path | None = None, **settings: Any):
+    def __init__(self, mode: str, figures: Figures, folder: Path, earlier: Path | None = None, **settings: Any):
         import wandb
 
+        kept, run = _kept_by_wandb(earlier) if earlier else (None, None)
+
         chosen = wandb.Settings(silent=True) if mode in OFFLINE else wandb.Settings(init_timeout=PATIENCE)
-        if earlier and (run := settings.get("id") or offline.run_id(earlier / "wandb")):
+        if run and not settings.get("id"):
             settings["id"] = run
         # Named here, not by Lightning's ``offline``: it sets a variable that W&B has read by then.
         super().__init__(mode=mode, settings=chosen, **settings)
         self._wandb_init.pop("anonymous", None)  # W&B warns of the argument even where it is None
         self.figures, self.earlier = figures, earlier
-        self.last = self._last(mode)
+        self.last = self._last(mode, kept)
+        where = Path(self.experiment.dir).resolve().parents[1]  # it may be no folder that was asked for
+        if mode != "disabled" and where != (folder / "wandb").resolve():
+            with replacing(folder / ELSEWHERE) as temp:
+                temp.write_text(json.dumps({"id": self.experiment.id, "dir": str(where)}))
 
-    def _last(self, mode: str) -> int:
-        """The last step that W&B has, -1 in a new run."""
-        if not self.earlier or self.version is None:
+    def _last(self, mode: str, kept: Path | None) -> int:
+        """The last step that W&B has, -1 in a new run. ``kept``: where its files of the run before are."""
+        if kept is None or self.version is None:
             return -1
-        kept = offline.last_step(self.earlier / "wandb", self.version) if mode in OFFLINE else -1
-        return max(kept, self.experiment.starting_step - 1)
+        last = offline.last_step(kept, self.version) if mode in OFFLINE else -1
+        return max(last, self.experiment.starting_step - 1)
 
     def log_picture(self, name: str, picture: Image.Image, step: int) -> None:
         import wandb
@@ -149,12 +168,19 @@ class Tensorboard(Unfailing, TensorBoardLogger):
 
 
 def make_logger(
-    kind: str, folder: Path, name: str, config: dict[str, Any], resume: str | Path | None = None, **settings: Any
+    kind: str,
+    folder: Path,
+    name: str,
+    config: dict[str, Any],
+    resume: str | Path | None = None,
+    called: str | None = None,
+    **settings: Any,
 ) -> Logger | bool:
     """The logger ``kind`` writing to ``folder``, with the whole resolved ``config``; False for "none".
 
     ``resume``: the checkpoint that the run goes on from; its charts lie beside it. ``settings``: what else Lightning's
-    logger of this kind takes (project, entity, tags ... for wandb).
+    logger of this kind takes (project, entity, tags ... for wandb); W&B's environment variables stand for those that
+    are None, before ``folder``, ``name`` and "stylenet" do. ``called``: the name that the user gave the run, if any.
     """
     if kind not in KINDS:
         raise UserError(f"logger.kind={kind}: no such logger. Allowed: {', '.join(KINDS)}.")
@@ -164,7 +190,10 @@ def make_logger(
     if kind == "tensorboard":
         return _tensorboard(folder, resumed=earlier is not None, **settings)
     figures = Figures(folder / "csv", earlier / "csv" if earlier else None)
-    return figures if kind == "csv" else _wandb(folder, figures, earlier, name=name, config=config, **settings)
+    if kind == "csv":
+        return figures
+    chosen = wandb_options(settings | {"name": called}, project="stylenet", name=name, dir=str(folder))
+    return _wandb(folder, figures, earlier, config=config, **chosen)
 
 
 def _tensorboard(folder: Path, **settings: Any) -> Logger:
@@ -178,9 +207,11 @@ def _tensorboard(folder: Path, **settings: Any) -> Logger:
 
 def _wandb(folder: Path, figures: Figures, earlier: Path | None, **settings: Any) -> Logger:
     """W&B as the environment has it: online with a login, else offline; CSV where it cannot work at all."""
-    for mode in wandb_modes():
+    typed = settings.pop("mode", None)
+    for mode in [typed] if typed else wandb_modes():
         try:
-            logger = Wandb(mode, figures, earlier, save_dir=folder, **settings)
+            # Lightning's default for ``save_dir`` would override W&B's ``dir``.
+            logger = Wandb(mode, figures, folder, earlier, save_dir=None, **settings)
             run = logger.experiment
         except Exception as error:  # whatever ails W&B, the training goes on
             log.warning("Weights & Biases does not work %s: %s", mode, one_line(error))
@@ -193,8 +224,26 @@ def _wandb(folder: Path, figures: Figures, earlier: Path | None, **settings: Any
     return figures
 
 
+def _kept_by_wandb(earlier: Path) -> tuple[Path, str | None]:
+    """Where W&B has its files of the run in the folder ``earlier``, and the run's id there, if it is known."""
+    try:
+        told = json.loads((earlier / ELSEWHERE).read_text())
+        return Path(told["dir"]), str(told["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return earlier / "wandb", offline.run_id(earlier / "wandb")
+
+
+def wandb_options(typed: dict[str, Any], **ours: Any) -> dict[str, Any]:
+    """The arguments of wandb.init: what was ``typed`` (None: it was not), else what the environment says, else ours."""
+    from_outside = {name: os.environ.get(variable) for name, variable in VARIABLES.items()}
+    given = [{name: value for name, value in one.items() if value not in (None, "")} for one in (from_outside, typed)]
+    return ours | given[0] | given[1]
+
+
 def wandb_modes() -> list[str]:
     """The modes of W&B to try in turn: what the environment says, else online where there is a login, or offline."""
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "t", "y", "yes", "on"):
+        return ["disabled"]
     mode = os.environ.get("WANDB_MODE")
     return [mode] if mode else ["online", "offline"] if _logged_in() else ["offline"]
 

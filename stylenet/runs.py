@@ -4,6 +4,7 @@ Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scrip
 training.py.
 """
 
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,17 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from stylenet import checkpoint, processes
+from stylenet import checkpoint, processes, resuming
 from stylenet.callbacks import callbacks
 from stylenet.data import Photos
 from stylenet.errors import UserError, one_line
 from stylenet.files import writable
 from stylenet.guards import Stopper
-from stylenet.saving import AtomicFiles
+from stylenet.saving import AtomicFiles, Average
+from stylenet.shelf import UNFINISHED, Shelf
 from stylenet.training import StyleTransfer, check
+
+log = logging.getLogger(__name__)
 
 COMPILE_FROM = 1000  # steps; compiling takes a minute
 
@@ -59,10 +63,19 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
         raise UserError(f"trainer: {one_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
 
 
+def in_turn(settings: dict[str, Any], number: int) -> dict[str, Any]:
+    """The settings of the Trainer for run ``number`` of several at once, each for one device: they take the GPUs of
+    this machine in turn. Which GPU it is stays as it is where that is said, as devices=[1].
+    """
+    gpus = torch.cuda.device_count() if settings["accelerator"] in ("auto", "gpu", "cuda") else 0
+    return settings | {"devices": [number % gpus]} if settings["devices"] == 1 and gpus > 1 else settings
+
+
 def _spread(settings: dict[str, Any]) -> None:
     """Fill in what several processes need: as many as torchrun or SLURM started where "auto" is asked for, and DDP."""
     here, machines = processes.started() or ("auto", 1)
-    if settings.get("strategy", "auto") == "auto" and settings["devices"] == 1:
+    one = settings["devices"] == 1 or (isinstance(settings["devices"], list) and len(settings["devices"]) == 1)
+    if settings.get("strategy", "auto") == "auto" and one:
         if here != "auto" and here * machines > 1:
             raise UserError(f"{here * machines} processes were started: say trainer=ddp, or start one.")
         return
@@ -101,45 +114,54 @@ def train(
     model: StyleTransfer,
     photos: Photos,
     trainer: pl.Trainer,
-    out: Path,
+    out: Path | Shelf,
     resume: str | None = None,
     half: bool = False,
 ) -> Path:
-    """Run the training and write the style to ``out``; return its path. Stopped early, it writes what there is, beside
-    a style that has the name already, and :func:`stopped_by` tells. ``half``: as 16-bit floats, half the size.
+    """Run the training and write the style to ``out``, or beside it where there is a style; return its path, which
+    means something in the first process alone. Stopped early, it writes what there is, and :func:`stopped_by` tells.
+    ``half``: as 16-bit floats, half the size.
 
-    Raises UserError for photos, styles or a ``resume`` that cannot be used, and when the loss is no longer a number;
-    KeyboardInterrupt for Ctrl-C before the first step, and for a second one.
+    What a run that goes on does otherwise than before is said, and told in the style file.
+
+    Raises UserError for photos, styles or a ``resume`` that cannot be used or is of a run with another painting,
+    network or loss, and when the loss is no longer a number; KeyboardInterrupt for Ctrl-C before the first step, and
+    for a second one.
     """
+    shelf = out if isinstance(out, Shelf) else Shelf(out, resumed=resume is not None)
+    ema = next((c.rate for c in trainer.callbacks if isinstance(c, Average)), None)  # type: ignore[attr-defined]
+    model.settings = resuming.settings(model, photos, trainer, ema)
     if resume:
-        _check_resumable(model, resume)
-    writable(out)
+        _compare(model, resume, _resumable(resume))
+    if trainer.is_global_zero:
+        writable(shelf.path)
     if trainer.precision == "64-true":
         model.double()  # Lightning does so after it has read the checkpoint into what there is
     with processes.together(trainer):
-        return _train(model, photos, trainer, out, resume, half)
+        return _train(model, photos, trainer, shelf, resume, half)
 
 
 def _train(
-    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, resume: str | None, half: bool
+    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, shelf: Shelf, resume: str | None, half: bool
 ) -> Path:
     val_batches = trainer.limit_val_batches
     try:
         with logging_redirect_tqdm():  # messages above the bar, not into it
             trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
         if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
-            _keep(model, photos, trainer, out, half)  # should the validation be interrupted
+            _keep(model, photos, trainer, shelf, half, unfinished=True)  # should the validation be interrupted
             trainer.limit_val_batches = val_batches  # the clock's end has set it to 0
             trainer.validate(model, datamodule=photos, verbose=False)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
-    if stopped_by(trainer) is not None and (out.exists() or out.stem in checkpoint.known()):
-        out = out.with_stem(f"{out.stem}_at_{trainer.global_step}")  # the finished style keeps its file and its name
-    info = _keep(model, photos, trainer, out, half)
+    info = _keep(model, photos, trainer, shelf, half, unfinished=stopped_by(trainer) is not None)
+    if not trainer.is_global_zero or shelf.mine is None:
+        return shelf.path
+    shelf.tell()
     for logger in trainer.loggers:
-        if trainer.is_global_zero and hasattr(logger, "keep_style"):
-            logger.keep_style(out, info)  # type: ignore[attr-defined]
-    return out
+        if hasattr(logger, "keep_style"):
+            logger.keep_style(shelf.mine, info)  # type: ignore[attr-defined]
+    return shelf.mine
 
 
 def stopped_by(trainer: pl.Trainer) -> int | None:
@@ -157,7 +179,9 @@ def reading(trainer: pl.Trainer, name: str) -> float:
     return float(readings[name])
 
 
-def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, half: bool) -> dict[str, Any]:
+def _keep(
+    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, shelf: Shelf, half: bool, unfinished: bool
+) -> dict[str, Any]:
     """Write the style as it is now; what the file says about it is returned."""
     info = model.info()
     val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
@@ -167,25 +191,39 @@ def _keep(model: StyleTransfer, photos: Photos, trainer: pl.Trainer, out: Path, 
         "precision": str(trainer.precision),
         "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
     }
+    if unfinished:
+        info["training"][UNFINISHED] = True
     if trainer.is_global_zero:
-        checkpoint.save(out, model.net, info, half)
+        shelf.keep(model.net, info, half, trainer.global_step if stopped_by(trainer) is not None else None)
     return info
 
 
-def _check_resumable(model: StyleTransfer, resume: str) -> None:
-    """Raise UserError unless ``resume`` is a training's checkpoint of a model like this one."""
-    advice = "Give the last.ckpt of a run, with the options of that run."
+def _resumable(resume: str) -> dict[str, Any]:
+    """The checkpoint of a training. Raises UserError where ``resume`` is none."""
+    advice = resuming.ADVICE
     try:
         saved = torch.load(resume, map_location="cpu", weights_only=True, mmap=True)
-        theirs = {key: value.shape for key, value in saved["state_dict"].items()}
-        if not {"optimizer_states", "loops"} <= saved.keys():
+        if not {"optimizer_states", "loops"} <= saved.keys() or not isinstance(saved["state_dict"], dict):
             raise KeyError("a training's state")
+        return saved
     except FileNotFoundError as error:
         raise UserError(f"resume={resume}: there is no such file. {advice}") from error
     except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
-    groups = len(saved["optimizer_states"][0]["param_groups"])
-    if groups != len(model.configure_optimizers()["optimizer"].param_groups):
-        raise UserError(f"resume={resume} is of a run with other optimizer.norms or optimizer.norms_first. {advice}")
-    if theirs != {key: value.shape for key, value in model.state_dict().items()}:
-        raise UserError(f"resume={resume} is of a run with another network, loss or number of styles. {advice}")
+
+
+def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any]) -> None:
+    """Refuse what is another run, and say which settings are others now. Checkpoints of before these were recorded
+    tell some of them.
+    """
+    theirs, mine = ({k: x.shape for k, x in state.items()} for state in (saved["state_dict"], model.state_dict()))
+    info = saved.get(checkpoint.KEY) or {}
+    resuming.refuse_another(resume, info, model.info(), theirs == mine)
+    training = info.get("training") or {}
+    before = saved.get("settings") or resuming.of_file(info, training.get("optimizer") or {})
+    model.changes = list(training.get("changes") or [])
+    if changed := resuming.changes(before, model.settings):
+        step, names = saved["global_step"], [style["name"] for style in model.styles]
+        log.warning("other settings from step %d on: %s", step, resuming.in_words(changed, names))
+        model.changes.append({"step": step, **resuming.for_the_file(changed)})
+        model.goes_on_otherwise = True

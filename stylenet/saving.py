@@ -59,6 +59,7 @@ class Average(EMAWeightAveraging):
     """The exponential average of the weights, shipped also by a resumed run that has no step left to take."""
 
     def __init__(self, decay: float):
+        self.rate = decay
         super().__init__(decay=decay, use_buffers=False)  # VGG and the calibration: rounding would wear them down
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:

@@ -77,8 +77,12 @@ class StyleTransfer(pl.LightningModule):
         self.optimizer, self.schedule = optimizer, schedule or Schedule(steps)
         self.last_terms: dict[str, Tensor] = {}
         self.last_norm = torch.zeros(())
+        self.last_batch: tuple[Tensor, Tensor | None, Window | None] | None = None
         self.validated_at = -1  # the step of the latest validation
         self.training_terms = self.terms
+        self.settings: dict[str, Any] = {}  # those that a resumed run is compared with
+        self.changes: list[dict[str, Any]] = []  # at which step which of them changed, and from what to what
+        self.goes_on_otherwise = False
 
     def configure_optimizers(self) -> Any:
         lr, final, warmup = (self.optimizer[name] for name in ("lr", "final", "warmup"))
@@ -97,7 +101,17 @@ class StyleTransfer(pl.LightningModule):
             heights = [height, lambda step: height(step) * rise(self.schedule.part(step), norms_first)]
         adam = torch.optim.Adam(groups, lr, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(adam, heights)
+        self._rates = schedule.base_lrs
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """A run that goes on with other settings has their learning rate, not that of its checkpoint."""
+        if not self.goes_on_otherwise:
+            return
+        schedule: Any = self.trainer.lr_scheduler_configs[0].scheduler
+        schedule.base_lrs = self._rates
+        for group, rate, height in zip(schedule.optimizer.param_groups, self._rates, schedule.lr_lambdas, strict=True):
+            group["initial_lr"], group["lr"] = rate, rate * height(schedule.last_epoch)
 
     def on_fit_start(self) -> None:
         """Measure what the loss is measured in, unless a resumed run has it already."""
@@ -179,9 +193,22 @@ class StyleTransfer(pl.LightningModule):
         content = self.prepare(batch)
         start = self._photos().sample(self.global_step)  # of all processes: they look through one window
         style = self.choose_styles(start + self.global_rank * len(batch), len(batch))
-        terms = self.training_terms(content, style, self.window(start))
+        self.last_batch = content, style, self.window(start)
+        terms = self.training_terms(*self.last_batch)
         self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
         return torch.stack([*terms.values()]).sum()
+
+    @torch.no_grad()
+    def terms_after(self) -> dict[str, Tensor]:
+        """The terms of the last step's batch with the weights as the step left them; empty before the first step."""
+        if self.last_batch is None:
+            return {}
+        training = self.net.training
+        self.net.train()  # a linear output is clamped in eval mode, where a validation may have left it
+        with self.trainer.precision_plugin.forward_context():
+            terms = self._of_all(self.terms(*self.last_batch))
+        self.net.train(training)
+        return terms
 
     def _photos(self) -> Photos:
         return self.trainer.datamodule  # type: ignore[attr-defined]
@@ -235,12 +262,15 @@ class StyleTransfer(pl.LightningModule):
     def _trained(self) -> dict[str, Any]:
         """How long it was. A run of so many steps tells no minutes: repeated, it must give the same file."""
         steps: dict[str, Any] = {"steps": self.global_step}
+        if self.changes:
+            steps["changes"] = self.changes
         if self.schedule.seconds is None:
             return steps
         return steps | {"minutes": round(self.schedule.spent / 60, 1)}
 
     def on_save_checkpoint(self, saved: dict[str, Any]) -> None:
         saved[checkpoint.KEY] = self.info()
+        saved["settings"] = self.settings
         if self.schedule.seconds is not None:
             saved["schedule"] = self.schedule.state_dict()
 

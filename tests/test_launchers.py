@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, RunScript
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.errors import MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -18,7 +19,7 @@ from stylenet import checkpoint
 from stylenet.weights import home, vgg_weights
 
 sys.path.append(str(ROOT / "scripts"))
-from cli import explain  # noqa: E402  # type: ignore[import-not-found]
+from cli import explain, together_first  # noqa: E402  # type: ignore[import-not-found]
 
 TINY = [
     *("style_size=64", "++net.widths=[4,8,16]", "net.blocks=1", "~loss.style_layers.relu3_3", "logger=none"),
@@ -128,3 +129,45 @@ def test_a_job_on_slurm_asks_for_what_a_training_needs():
 def test_a_plugin_that_is_not_installed_is_named_with_what_brings_it(name: str):
     line = explain(MissingConfigException("", missing_cfg_file=name, options=["basic"]), "train")
     assert name.rpartition("/")[2] in line and "pip install 'stylenet[sweep]'" in line and "\n" not in line
+
+
+# --- words in any order
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["style=great_wave,udnie", "-m", "steps=2", "out=null"],
+        ["--multirun", "style=great_wave", "steps=2"],
+        ["a=1", "--cfg", "job", "b=2", "--resolve", "~c", "+d=-1"],
+        ["a=1", "-cn", "train", "-m", "b=2"],
+        ["a=1", "--info", "plugins", "b=2", "--cfg=job", "c=3"],
+        ["a=1", "--info", "b=2"],
+        ["a=1", "-", "b=2"],
+        [],
+    ],
+)
+def test_what_is_written_on_both_sides_of_an_option_of_hydra_is_understood(words: list[str]):
+    parsed = get_args_parser().parse_args(together_first(words))
+    assert parsed.overrides == [word for word in words if "=" in word and word[:2] != "--" or word in ("~c", "-")]
+    assert parsed.multirun == ("-m" in words or "--multirun" in words)
+    assert parsed.cfg == ("job" if {"--cfg", "--cfg=job"} & {*words} else None)
+    assert parsed.info == ("plugins" if "plugins" in words else "all" if "--info" in words else None)
+
+
+def test_options_on_both_sides_of_m_begin_the_runs(tmp_path: Path):
+    process = start(tmp_path, "style=great_wave,custom", "-m", "steps=1", "out=out")
+    stdout = process.communicate(timeout=300)[0]
+    said = (tmp_path / "log").read_text()
+    assert stdout == "out/great_wave.safetensors\n" and "usage:" not in said, said
+    assert "style.custom.image=" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["-q"], "There is no option -q."), (["--nosuch"], "--nosuch"), (["--cfg", "what"], "invalid choice: 'what'")],
+)
+def test_an_option_that_hydra_does_not_know_is_answered_in_a_line(words: list[str], told: str, run_script: RunScript):
+    done = run_script("train.py", "style=great_wave", *words)
+    assert done.returncode == 2 and done.stdout == "" and told in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and "--help" in done.stderr

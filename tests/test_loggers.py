@@ -16,6 +16,7 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger
 from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
+from stylenet import offline
 from stylenet.errors import UserError
 from stylenet.loggers import Wandb, make_logger
 from stylenet.saving import LAST
@@ -281,3 +282,81 @@ def test_tensorboard_shows_no_step_twice(tmp_path: Path):
         second.log_metrics({"train/loss": step / 2}, step)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(s, s / 2) for s in range(1, 8)]
+
+
+# --- W&B's environment
+
+
+def sent(folder: Path) -> Any:
+    """What W&B was told of the run itself, by the one run in ``folder``."""
+    wandb.finish()
+    wandb.teardown()  # comes back when all is on disk
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    return next(
+        record.run for record in offline.records(path.read_bytes()) if record.WhichOneof("record_type") == "run"
+    )
+
+
+OUTSIDE = {"WANDB_PROJECT": "theirs", "WANDB_ENTITY": "team", "WANDB_RUN_GROUP": "group", "WANDB_NAME": "called"}
+
+
+def test_the_environment_of_wandb_comes_before_our_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in OUTSIDE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_NOTES", "a note")
+    wandb.teardown()
+    made(tmp_path)
+    run = sent(tmp_path)
+    assert (run.project, run.entity, run.run_group, run.display_name) == ("theirs", "team", "group", "called")
+    assert run.notes == "a note"
+
+
+def test_what_is_typed_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in OUTSIDE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "theirs"))
+    wandb.teardown()
+    mine = {"project": "p", "entity": "e", "group": "g", "called": "n", "dir": str(tmp_path / "mine")}
+    for folder in ("theirs", "mine", "run"):
+        (tmp_path / folder).mkdir()
+    made(tmp_path / "run", **mine)
+    run = sent(tmp_path / "mine")
+    assert (run.project, run.entity, run.run_group, run.display_name) == ("p", "e", "g", "n")
+
+
+def test_without_either_our_defaults_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in (*OUTSIDE, "WANDB_DIR"):
+        monkeypatch.setenv(name, "")  # as a shell leaves what it was told to forget
+    made(tmp_path, project=None, dir=None)
+    run = sent(tmp_path)
+    assert (run.project, run.display_name, run.entity) == ("stylenet", "a style", "")
+
+
+def test_a_run_whose_files_wandb_has_elsewhere_goes_on_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In the folder that all projects share there are other runs, and later ones."""
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "all"))
+    for folder in ("all", "a", "b"):
+        (tmp_path / folder).mkdir()
+    wandb.teardown()
+    began = []
+    for folder in ("a", "b"):
+        logger = made(tmp_path / folder)
+        began.append(logger.version)
+        for step in range(1, 5):
+            logger.log_metrics({"train/loss": step / 2}, step)
+        wandb.finish()
+        wandb.teardown()
+    assert not [*tmp_path.glob("[ab]/wandb/*run-*")] and len(runs(tmp_path / "all")) == 2
+    resumed(tmp_path / "a", checkpoint=4, end=6)
+    ids = [name.rpartition("-")[2] for name in runs(tmp_path / "all")]
+    rows = [row["_step"] for row in history(tmp_path / "all")]
+    assert ids.count(began[0]) == 2 and len({*ids}) == 2 and sorted(rows) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 6]
+
+
+@pytest.mark.parametrize("word", ["true", "1", "YES"])
+def test_wandb_disabled_in_its_old_way_is_disabled(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_DISABLED", word)
+    logger = made(tmp_path)
+    assert isinstance(logger, Wandb)
+    logger.log_metrics({"train/loss": 0.5}, 1)
+    assert not [*tmp_path.glob("wandb/*run-*")] and (tmp_path / "csv/metrics.csv").is_file()

@@ -24,7 +24,7 @@ from stylenet.errors import UserError
 from stylenet.images import to_tensor
 from stylenet.nets import build
 from stylenet.paintings import open_painting
-from stylenet.runs import compiles, has_bf16, stopped_by, train, trainer_for
+from stylenet.runs import _spread, compiles, has_bf16, in_turn, stopped_by, train, trainer_for
 from stylenet.schedule import Schedule
 from stylenet.training import StyleTransfer
 
@@ -505,3 +505,68 @@ def test_color_match_gives_the_painting_the_colours_of_the_photos():
     plain = StyleTransfer(NET, LOSS, [style], OPTIMIZER, 4)
     contrasts = [to_tensor(net.pictures[0]).std((0, 2, 3)) for net in (harsh, plain)]
     assert (contrasts[0] < 1.55 * contrasts[1]).all()  # a painting is not made harsh
+
+
+# --- explosions
+
+
+class Exploding(Callback):
+    """The step ``at`` leaves weights that are finite and paint nonsense."""
+
+    def __init__(self, at: int, by: float = 1e4):
+        self.at, self.by = at, by
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        if trainer.global_step == self.at:
+            with torch.no_grad():
+                for weight in pl_module.net.last.parameters():
+                    weight.mul_(self.by)
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint")
+@pytest.mark.parametrize(
+    ("at", "more"),
+    [(4, {}), (4, {"val_every": 2}), (4, {"ema": 0.5}), (6, {})],  # the last one as the run ends
+)
+def test_weights_that_exploded_in_the_step_of_a_checkpoint_are_not_the_last_good_one(
+    at: int, more: dict[str, Any], tmp_path: Path
+):
+    """In the same step the loss is still that of the weights before it."""
+    runner = trainer(tmp_path, 6, checkpoint_every=2, **more)
+    runner.callbacks.insert(0, Exploding(at))  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=rf"step {at}: .* exploded .*last good checkpoint is {tmp_path}/last.ckpt"):
+        train(model(steps=6, net={"output": "linear"}), photos(6), runner, tmp_path / "a.safetensors")
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == at - 2
+    rest = trainer(tmp_path / "rest", 6, checkpoint_every=2, **more)
+    train(
+        model(steps=6, net={"output": "linear"}),
+        photos(6),
+        rest,
+        tmp_path / "b.safetensors",
+        str(tmp_path / "last.ckpt"),
+    )
+
+
+def test_a_run_that_goes_well_is_the_same_however_often_it_looks_after_its_weights(tmp_path: Path):
+    often = train(model(TWO), photos(), trainer(tmp_path / "a", checkpoint_every=1), tmp_path / "a.safetensors")
+    once = train(model(TWO), photos(), trainer(tmp_path / "b"), tmp_path / "b.safetensors")
+    one, other = load_file(often), load_file(once)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+# --- several runs at once
+
+
+def test_runs_at_once_take_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    chosen = [in_turn(TRAINER | {"accelerator": "auto"}, number)["devices"] for number in range(4)]
+    assert chosen == [[0], [1], [0], [1]]
+    assert in_turn(TRAINER, 1)["devices"] == 1  # on a processor
+    assert in_turn(TRAINER | {"accelerator": "gpu", "devices": [1]}, 0)["devices"] == [1]  # as it was said
+    assert in_turn(TRAINER | {"accelerator": "gpu", "devices": "auto"}, 1)["devices"] == "auto"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert in_turn(TRAINER | {"accelerator": "gpu"}, 3)["devices"] == 1
+    settings = {**TRAINER, "devices": [1], "strategy": "auto"}
+    _spread(settings)
+    assert settings["strategy"] == "auto"  # one device, whichever it is, needs no other process

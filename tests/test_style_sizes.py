@@ -1,0 +1,68 @@
+"""How large a painting is learned: what is typed for one, then what is typed for all, then its own, then the usual."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf, open_dict
+
+sys.path.append(str(ROOT / "scripts"))
+import cli  # noqa: E402, F401  # type: ignore[import-not-found]
+import launched  # noqa: E402  # type: ignore[import-not-found]
+
+found = importlib.util.spec_from_file_location("train_script", ROOT / "scripts/train.py")
+assert found and found.loader
+train_script = importlib.util.module_from_spec(found)
+found.loader.exec_module(train_script)
+
+
+@pytest.fixture(autouse=True)
+def hydra_as_it_was() -> Iterator[None]:
+    before = HydraConfig.instance().cfg
+    yield
+    HydraConfig.instance().cfg = before
+
+
+def started(*words: str, **of_hydra: Any) -> dict[str, Any]:
+    """The settings of a run with these words, which Hydra knows about."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose("train", [*words], return_hydra_config=True)
+    with open_dict(config):
+        for key, value in of_hydra.items():
+            OmegaConf.update(config, f"hydra.{key}", value)
+        HydraConfig.instance().set_config(config)
+        del config["hydra"]
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+BOTH = "style=[starry_night,great_wave]"
+
+
+@pytest.mark.parametrize(
+    ("words", "sizes"),
+    [
+        ([BOTH], {"starry_night": 576, "great_wave": 384}),
+        ([BOTH, "style_size=128"], {"starry_night": 128, "great_wave": 128}),
+        ([BOTH, "++style_size=128"], {"starry_night": 128, "great_wave": 128}),
+        ([BOTH, "style_size=128", "style.starry_night.size=64"], {"starry_night": 64, "great_wave": 128}),
+        ([BOTH, "++style.great_wave.size=64"], {"starry_night": 576, "great_wave": 64}),
+        (["style=udnie", "style.udnie.image=starry_night.jpg", "style_size=512"], {"udnie": 512}),
+        ([BOTH, "experiment=quick"], {"starry_night": 576, "great_wave": 384}),
+    ],
+)
+def test_what_is_typed_has_the_last_word(words: list[str], sizes: dict[str, int]):
+    assert {style["name"]: style["size"] for style in train_script.named(started(*words))} == sizes
+
+
+@pytest.mark.parametrize(("launcher", "number"), [("joblib", 3), ("submitit_local", 3), ("basic", None)])
+def test_only_runs_that_share_a_machine_are_numbered(launcher: str, number: int | None):
+    words = [BOTH] if launcher == "basic" else [BOTH, f"hydra/launcher={launcher}"]
+    started(*words, **{"mode": "MULTIRUN", "job.num": 3})
+    assert launched.beside_others() == number
+    started(BOTH, **{"mode": "RUN"})
+    assert launched.beside_others() is None
