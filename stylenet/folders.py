@@ -10,10 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stylenet import jobs
+from stylenet import jobs, left_out
 from stylenet.errors import UserError
 from stylenet.images import Picture
-from stylenet.jobs import STREAM, Job
+from stylenet.jobs import STREAM, Job, Plan
 from stylenet.memory import give_back
 from stylenet.outcomes import FAILED, SKIPPED, WRITTEN, Outcome, Place, Report, SomeFailed, reason
 from stylenet.pipeline import overlapped
@@ -38,7 +38,7 @@ class Steps:
 
 
 def run(
-    todo: Sequence[Job],
+    plan: Plan,
     way: Way,
     existing: str,
     report: str | Path | None,
@@ -46,14 +46,18 @@ def run(
     there: Callable[[Path], bool] = os.path.lexists,
     place: Callable[[Path], Place] = Path,
 ) -> Iterator[Place]:
-    """The results' places as they come, with a progress bar called ``name``.
+    """The results' places as they come, with a progress bar called ``name``. What is left out is told first.
 
     ``way`` does the work: it gives the outcomes, and tells each at once what it is given. ``existing``: see
     :func:`stylenet.jobs.existing`; ``there`` says whether a result is, ``place`` what a job's path stands for. Raises
     SomeFailed at the end where some failed or are incomplete, UserError if the only one failed, and where ``report``
     cannot be written.
     """
+    todo = plan.jobs
     with Report(report) as lines:
+        left_out.say(plan.left)
+        for one in plan.left:
+            lines.add(Outcome(place(one.path), "", SKIPPED, one.reason))
         rest = [job for job in todo if existing != "skip" or job.target == STREAM or not there(job.target)]
         left = set(rest)
         for job in todo:

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylenet import metadata, sixteen_bit, srgb
+from stylenet import metadata, plugins, sixteen_bit, srgb
 from stylenet.errors import UserError
 from stylenet.files import replacing
 from stylenet.opening import Source, opened
 
-IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = plugins.SUFFIXES.union(
     ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .mpo .pbm .pcx .pgm .png .pnm .ppm .psd .qoi .sgi"
     " .tga .tif .tiff .webp".split()
 )

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from stylenet import sixteen_bit
+from stylenet import plugins, raw, sixteen_bit
 from stylenet.errors import UserError, shown
 from stylenet.memory import free_memory
 
@@ -63,17 +63,51 @@ def opened(source: Source) -> Iterator[Image.Image]:
                 yield source
             else:
                 _silence_libtiff()
+                plugins.register()
                 # Not by its name: Pillow would map it into memory, which scrambles a deep grey TIFF that is turned.
                 handle = _file(source) if isinstance(source, str | os.PathLike) else nullcontext(source)
-                with handle as file, Image.open(file) as image:
-                    if image.format in _RUNS_PROGRAMS:
-                        raise _Refused("it is a drawing, not a photo; save it as PNG first")
-                    _require_memory(image)
-                    yield image
+                with handle as file:
+                    _require_no_raw(file, str(name))
+                    with _identified(file) as image:
+                        if image.format in _RUNS_PROGRAMS:
+                            raise _Refused("it is a drawing, not a photo; save it as PNG first")
+                        _require_memory(image)
+                        yield image
     except UserError:
         raise
     except Exception as error:  # a hostile file can make a decoder raise nearly anything
         raise UserError(f"Cannot read {shown(name)}: {_reason(error, source)}.") from error
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    """What Pillow makes of an opened file. A kind that a plug-in would read is named."""
+    try:
+        return Image.open(file)
+    except Image.UnidentifiedImageError:
+        kind = plugins.kind(_head(file))
+        if kind is None or plugins.installed(kind):
+            raise
+        raise _Refused(f"it is a {kind} picture, which needs a plug-in: {plugins.EXTRA}") from None
+
+
+def _require_no_raw(file: BinaryIO, name: str) -> None:
+    """Refuse camera raw, of which Pillow would show the small preview, and a TIFF file that begins with one."""
+    head, suffix = _head(file), os.path.splitext(name)[1].lower()
+    maker, tiff = raw.kind(head), raw.is_tiff(head)
+    pages, below = raw.directories(file) if tiff and maker is None else ([], [])
+    if maker or raw.shows_sensor(pages, below) or (tiff and suffix in raw.SUFFIXES):
+        of = maker or (suffix[1:].upper() if suffix in raw.SUFFIXES else "DNG" if pages[0].dng else "")
+        raise _Refused(f"it is a camera raw file{f' ({of})' if of else ''}; develop it to JPEG or TIFF first")
+    if pages and pages[0].reduced and not all(page.reduced for page in [*pages, *below]):
+        raise _Refused("its first page is only a preview of the picture; save the picture as a file of its own first")
+
+
+def _head(file: BinaryIO) -> bytes:
+    place = file.tell()
+    file.seek(0)
+    head = file.read(plugins.HEAD)
+    file.seek(place)
+    return head
 
 
 def _file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -477,8 +477,8 @@ def test_names_of_results(tmp_path):
         film(tmp_path / "x.mp4").rename(tmp_path / name)
     named = [job.target.name for job in plan([tmp_path], None, "wave")]
     assert named == ["a_wave.mp4", "b_wave.mp4", "c_wave.webm"]
-    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")  # with pictures there, a folder means these
-    assert [job.source.name for job in plan([tmp_path], None, "wave")] == ["photo.png"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    assert [job.source.name for job in plan([tmp_path], None, "wave")] == ["a.mp4", "b.avi", "c.webm", "photo.png"]
     assert plan(["camera:0"], None, "wave")[0].target.name == "camera_0_wave.mp4"
 
 
