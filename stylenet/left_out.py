@@ -20,6 +20,8 @@ from stylenet.images import IMAGE_SUFFIXES
 PICTURE, FILM = "picture", "film"  # what can be done
 RAW, OTHER, RESULT, CLUSTER = "raw", "other", "result", "cluster"  # why it is left out
 HIDDEN, FOLDER, CLOSED = "hidden", "folder", "closed"
+MENDABLE = frozenset({RAW, *plugins.PLUGINS})
+"""What holds a photo that can be had in another way."""
 LITTER = frozenset(
     "thumbs.db ehthumbs.db desktop.ini .ds_store .localized .directory .nomedia icon\r"
     " .spotlight-v100 .fseventsd .temporaryitems .documentrevisions-v100 .thumbnails".split(" ")
@@ -29,14 +31,14 @@ _STREAMS = {".ts": 0, ".m2ts": 4, ".mts": 4}  # where a packet begins, with b"G"
 _NAMED = 4  # suffixes told one by one
 
 _SAID = {  # one, several, and what can be done
-    **{name: (f"{name} picture", f"{name} pictures", f"{plugins.EXTRA} to have them read") for name in plugins.PLUGINS},
-    RAW: ("camera raw file", "camera raw files", "develop them to JPEG or TIFF first"),
-    FILM: ("film", "films", "pip install 'stylenet[video]' to have them done"),
-    CLUSTER: ("film", "films", "engine=ray takes pictures"),
+    **{name: (f"{name} picture", f"{name} pictures", f"needs {plugins.EXTRA}") for name in plugins.PLUGINS},
+    RAW: ("camera raw file", "camera raw files", "to be developed to JPEG or TIFF first"),
+    FILM: ("film", "films", "needs pip install 'stylenet[video]'"),
+    CLUSTER: ("film", "films", "engine=ray takes pictures only"),
     OTHER: ("file that is not a picture", "files that are not pictures", ""),
     RESULT: ("result of an earlier run", "results of earlier runs", ""),
     HIDDEN: ("hidden file or folder", "hidden files or folders", ""),
-    FOLDER: ("folder", "folders", "name them as input= to have all below"),
+    FOLDER: ("folder", "folders", "to be named as input= for what is in it"),
     CLOSED: ("folder that cannot be read", "folders that cannot be read", ""),
 }
 

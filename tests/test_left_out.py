@@ -62,10 +62,10 @@ def test_what_a_folder_holds_beside_pictures_is_counted_by_kind_and_stands_in_th
     assert (done.returncode, done.stdout) == (0, "out/a_tiny.jpg\n")
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Left out: ")]
     for part in (
-        "2 HEIC pictures (pip install 'stylenet[heif]' to have them read)",
-        "1 JPEG XL picture (pip install 'stylenet[heif]'",
-        "2 camera raw files (develop them to JPEG or TIFF first)",
-        "1 film (pip install 'stylenet[video]'",
+        "2 HEIC pictures (needs pip install 'stylenet[heif]')",
+        "1 JPEG XL picture (needs pip install 'stylenet[heif]'",
+        "2 camera raw files (to be developed to JPEG or TIFF first)",
+        "1 film (needs pip install 'stylenet[video]'",
         "5 files that are not pictures",
         "1 hidden file",
     ):
@@ -73,7 +73,7 @@ def test_what_a_folder_holds_beside_pictures_is_counted_by_kind_and_stands_in_th
     assert "2 .xmp" in line and "1 without a suffix" in line and "1 .ts" in line
     names = "b.heic sub/c.HIF d.jxl e.dng f.CR3 g.mp4 notes.txt a.xmp b.xmp README types.ts .hidden.jpg"
     assert {*left()} == {f"in/{name}" for name in names.split()}  # and not a word of the systems' litter
-    assert left()["in/b.heic"] == "HEIC picture: pip install 'stylenet[heif]' to have them read"
+    assert left()["in/b.heic"] == "HEIC picture: needs pip install 'stylenet[heif]'"
     without("input=in", "output=out", "report=report.jsonl", "skip_existing=true")
     assert len(Path("report.jsonl").read_text().splitlines()) == 13  # nothing twice
 
@@ -81,7 +81,7 @@ def test_what_a_folder_holds_beside_pictures_is_counted_by_kind_and_stands_in_th
 def test_a_pattern_and_one_photo_alone_tell_too(place):
     done = without("input=in/*", "output=out")
     assert done.returncode == 0 and done.stderr.count("\n") == 1
-    assert "1 HEIC picture (" in done.stderr and "1 folder (name them as input=" in done.stderr
+    assert "1 HEIC picture (" in done.stderr and "1 folder (to be named as input=" in done.stderr
     every = without("input=in/**", "output=all")
     assert every.returncode == 0 and "2 HEIC pictures (" in every.stderr and "folder (" not in every.stderr
 
@@ -98,7 +98,7 @@ def test_a_folder_without_any_picture_says_what_it_holds(place):
     Path("in/a.jpg").unlink()
     Path("in/g.mp4").unlink()
     done = without("input=in")
-    assert done.returncode == 2 and "no pictures in this folder (2 HEIC pictures (pip" in done.stderr
+    assert done.returncode == 2 and "no pictures in this folder (2 HEIC pictures (needs pip" in done.stderr
 
 
 def test_results_of_earlier_runs_are_counted(place, capsys):
