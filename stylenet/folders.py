@@ -65,11 +65,12 @@ def run(
                 lines.add(Outcome(place(job.source), place(job.target), SKIPPED, jobs.SKIPPED))
         reasons: dict[Place, str] = {}
         failed = False
-        shown = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
-        shown["disable"] = len(todo) == 1  # one film has a bar of its own
-        with tqdm(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
+        bar_as = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
+        bar_as["disable"] = len(todo) == 1  # one film has a bar of its own
+        with tqdm(total=len(todo), initial=len(todo) - len(rest), **bar_as) as bar:
             for outcome in way(rest, lines.add):
                 bar.update()
+                left_out.remark(outcome.input, outcome.note)
                 failed |= outcome.status == FAILED
                 if outcome.status == FAILED or (outcome.status == WRITTEN and outcome.reason is not None):
                     reasons[outcome.input] = outcome.reason or ""
@@ -90,6 +91,7 @@ class _Work:
     shape: tuple[int, ...] = (0, 0)
     reason: str | None = None
     seconds: float = 0.0
+    note: str = ""
 
 
 def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
@@ -148,7 +150,7 @@ def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
     def write(work: _Work) -> Outcome:
         picture, work.picture = work.picture, None
         if picture is not None:
-            work.shape = picture.rgb.shape
+            work.shape, work.note = picture.rgb.shape, picture.note
             tried([work], lambda: steps.write(work.job, picture))
         outcome = _outcome(work)
         tell(outcome)
@@ -167,4 +169,4 @@ def _outcome(work: _Work) -> Outcome:
     if work.reason is not None:
         return Outcome(*places, FAILED, work.reason, seconds=work.seconds)
     height, width = work.shape[:2]
-    return Outcome(*places, WRITTEN, None, width, height, work.seconds)
+    return Outcome(*places, WRITTEN, None, width, height, work.seconds, work.note)

@@ -19,11 +19,11 @@ from torch import Tensor
 from stylenet import metadata, plugins, sixteen_bit, srgb
 from stylenet.errors import UserError
 from stylenet.files import replacing
-from stylenet.opening import Source, opened
+from stylenet.opening import Source, opened, pages_left
 
 IMAGE_SUFFIXES = plugins.SUFFIXES.union(
     ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .mpo .pbm .pcx .pgm .png .pnm .ppm .psd .qoi .sgi"
-    " .tga .tif .tiff .webp".split()
+    " .tga .tif .tiff .webp .avifs".split()
 )
 FORMATS = {  # what can be written, by suffix
     **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif"], "JPEG"),
@@ -45,6 +45,7 @@ class Picture:
 
     ``rgb``: (h, w, 3) and ``alpha``: (h, w) or None, both uint8, or both uint16 where the file has 16 bits a channel.
     ``format``: Pillow's name of the file's format. ``exif``: what may be written again. ``dpi``: horizontal, vertical.
+    ``note``: what a user should know of the file, such as that it has more pages; "" for nothing.
     """
 
     rgb: np.ndarray
@@ -52,6 +53,7 @@ class Picture:
     format: str = "PNG"
     exif: bytes = b""
     dpi: tuple[float, float] | None = None
+    note: str = ""
 
     def pil(self) -> Image.Image:
         """The pixels as an 8-bit Pillow image of mode RGB, or RGBA where there is alpha."""
@@ -89,7 +91,7 @@ def read(source: Source) -> Picture:
     if not isinstance(source, str | os.PathLike | Image.Image):
         source = io.BytesIO(source.read())  # a pipe cannot be read twice
     with opened(source) as image:
-        deep = sixteen_bit.claims(image)
+        deep, note = sixteen_bit.claims(image), "" if isinstance(source, Image.Image) else pages_left(image)
         halves = _halves(image, source)
         upright = _upright(image, isinstance(source, Image.Image))
         kept = metadata.exif(image), metadata.dpi(image)
@@ -101,7 +103,7 @@ def read(source: Source) -> Picture:
             pixels = _array(srgb.convert(upright))
             pixels = pixels * np.uint16(257) if deep else pixels
         alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
-        return Picture(pixels[..., :3], alpha, image.format or "PNG", *kept)
+        return Picture(pixels[..., :3], alpha, image.format or "PNG", *kept, note)
 
 
 def _halves(image: Image.Image, source: Source) -> tuple[Image.Image, Image.Image] | None:

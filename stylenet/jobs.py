@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stylenet import films, frames, left_out
+from stylenet import animations, films, frames, left_out
 from stylenet.errors import UserError
 from stylenet.images import FORMATS
 from stylenet.left_out import Left
@@ -228,9 +228,9 @@ def _identity(path: Path) -> str:
 
 
 def moves(path: Path) -> bool:
-    """Whether ``path`` is a film, an animated GIF, numbered pictures or a camera."""
-    if path.suffix.lower() == ".gif" and path.is_file():
-        return frames.is_animated(path)
+    """Whether ``path`` is a film, an animated picture, numbered pictures or a camera."""
+    if path.suffix.lower() in animations.READABLE and path.is_file():
+        return animations.is_animated(path)
     named = path.suffix.lower() in films.READABLE or frames.camera(path) is not None
     return named or (frames.is_numbered(path) and not path.is_file())
 
@@ -256,16 +256,18 @@ def _mirrored(one: Found, output: Path) -> Path:
 def _named(source: Path, folder: Path, style: str) -> Path:
     """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours.
 
-    Of a film, .mp4 where its own cannot be written.
+    Of a film, .mp4 where its own cannot be written; of an animated picture, .webp.
     """
-    writable = films.WRITABLE if moves(source) else FORMATS.keys() - {".gif"}
-    suffix = source.suffix
+    moving, suffix = moves(source), source.suffix
+    writable, otherwise = (films.WRITABLE.keys(), ".mp4") if moving else (FORMATS.keys() - {".gif"}, ".png")
     if frames.camera(source) is not None:
         source, suffix = Path(source.name.replace(":", "_")), ".mp4"
-    elif moves(source) and (frames.is_numbered(source) or suffix.lower() == ".gif"):
-        writable = FORMATS
+    elif moving and frames.is_numbered(source):
+        writable, otherwise = FORMATS.keys(), ".png"
+    elif moving and suffix.lower() in animations.READABLE:
+        writable, otherwise = animations.WRITABLE.keys(), ".webp"
     if suffix.lower() not in writable:
-        suffix = ".mp4" if writable is films.WRITABLE else ".png"
+        suffix = otherwise
     stem, end = "stdin" if source == STREAM else source.stem, f"_{style}{suffix}"
     while len(os.fsencode(stem + end)) > _LONGEST:
         stem = stem[:-1]

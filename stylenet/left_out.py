@@ -102,6 +102,12 @@ def say(left: Sequence[Left]) -> None:
         tqdm.write(f"Left out: {told(left)}.", file=sys.stderr)
 
 
+def remark(name: object, note: str) -> None:
+    """One line on stderr about a file that is done, where there is anything to say."""
+    if note:
+        tqdm.write(f"{shown(name)}: {note}.", file=sys.stderr)
+
+
 def _suffixes(paths: Iterable[Path]) -> str:
     counts = Counter(shown(path.suffix.lower()) or "without a suffix" for path in paths)
     named = [f"{count} {suffix}" for suffix, count in counts.most_common(_NAMED)]

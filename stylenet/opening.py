@@ -4,6 +4,7 @@ Nothing in a file may run a program, keep the reader waiting, take more memory t
 """
 
 import ctypes
+import io
 import math
 import os
 import stat
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL import Image
 
@@ -24,6 +25,7 @@ from stylenet.memory import free_memory
 Source = str | os.PathLike[str] | BinaryIO | Image.Image
 
 _RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
+_ONE_PICTURE = {"MPO", "PSD", "ICNS", "ICO"}  # whose other pictures belong to the first
 _LONGEST = 200  # letters of a reason: some decoders quote what they found in the file
 _BYTES, _BYTES_DEEP = 13, 28  # of memory for each pixel of 8 bits or more, reading and resizing: measured
 
@@ -100,6 +102,21 @@ def _require_no_raw(file: BinaryIO, name: str) -> None:
         raise _Refused(f"it is a camera raw file{f' ({of})' if of else ''}; develop it to JPEG or TIFF first")
     if pages and pages[0].reduced and not all(page.reduced for page in [*pages, *below]):
         raise _Refused("its first page is only a preview of the picture; save the picture as a file of its own first")
+
+
+def pages_left(image: Image.Image) -> str:
+    """What is said where a file holds more pictures than the one that Pillow shows first; "" where it does not.
+
+    Smaller copies, masks, a phone's depth maps and an editor's layers are not counted.
+    """
+    count = getattr(image, "n_frames", 1)
+    if image.format == "TIFF" and count > 1 and isinstance(file := getattr(image, "fp", None), io.IOBase):
+        pages, _ = raw.directories(cast(BinaryIO, file))
+        count = 1 + raw.further_pages(pages) if pages else count
+    if count == 1 or image.format in _ONE_PICTURE:
+        return ""
+    what = {"TIFF": "pages", "HEIF": "pictures"}.get(str(image.format), "frames")
+    return f"it has {count} {what}, and only the first is done"
 
 
 def _head(file: BinaryIO) -> bytes:

@@ -20,7 +20,7 @@ WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
 class Outcome:
     """One picture's: ``status`` is written, skipped or failed, ``reason`` why. ``output``: "" for a file that is left
     out. ``width``, ``height``: of the result, in pixels, None where there is none. ``seconds``: spent on this picture,
-    not counting what it waited.
+    not counting what it waited. ``note``: what a user should know of a picture that is written, as it should be.
     """
 
     input: Place
@@ -30,6 +30,7 @@ class Outcome:
     width: int | None = None
     height: int | None = None
     seconds: float = 0.0
+    note: str = ""
 
     def line(self) -> str:
         return json.dumps(
@@ -37,7 +38,7 @@ class Outcome:
                 "input": str(self.input),
                 "output": str(self.output) or None,
                 "status": self.status,
-                "reason": self.reason,
+                "reason": self.reason or self.note or None,
                 "width": self.width,
                 "height": self.height,
                 "seconds": round(self.seconds, 4),

@@ -30,7 +30,8 @@ def find_images(root: str | Path, setting: str = "data.root") -> list[Path]:
 
     root: a folder (nested or flat, links followed), a .txt list (one path a line, relative to the list's folder), or
     COCO as unpacked (then only its ``train2017``). setting: what the user would change, for messages. Hidden files and
-    other kinds of file are ignored, and counted in the log. Raises UserError, saying what is there instead, if there is no photo.
+    other kinds of file are ignored, and counted in the log. Raises UserError, saying what is there instead, if there is
+    no photo.
     """
     root = data_root(root)
     if not root.exists():

@@ -97,6 +97,7 @@ def stylize_files(
     if len(todo) == 1 and not (moving or skip_existing or report):
         left_out.say(plan.left)
         picture = _read(todo[0], size, overwrite)
+        left_out.remark(todo[0].source, picture.note)
         (made,) = _stylized(stylizer, todo, [picture])
         yield from _write(todo[0], made, quality)
         return

@@ -1,4 +1,4 @@
-"""Camera raw: refused as what it is, while ordinary TIFF files with thumbnails open as ever. Files are built by hand."""
+"""Camera raw: refused as what it is, while ordinary TIFF files with thumbnails open as ever. All built by hand."""
 
 import io
 import struct

@@ -13,7 +13,7 @@ from av.stream import Disposition
 from conftest import ROOT
 from PIL import Image
 
-from stylenet import films, frames, images, temporal, video
+from stylenet import animations, films, frames, images, temporal, video
 from stylenet.errors import UserError
 from stylenet.images import Picture
 from stylenet.jobs import Job, plan
@@ -348,7 +348,7 @@ def test_a_gif_keeps_its_times_and_what_is_transparent(tmp_path):
 
 def test_each_frame_of_a_gif_is_seen_by_itself(tmp_path):
     """Opaque, half transparent, wholly transparent, opaque: nothing of the one before shines through."""
-    sink = frames.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)))
+    sink = animations.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)))
     half = np.full((8, 10), 255, np.uint8)
     half[:, :5] = 0
     colours = [((250, 0, 0), None), ((0, 250, 0), half), ((0, 0, 0), half * 0), ((0, 0, 250), None)]
@@ -377,7 +377,7 @@ def test_a_gif_of_a_quick_film_is_not_slower(tmp_path):
 
 
 def test_a_gif_is_written_as_its_frames_come(tmp_path):
-    sink = frames.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)), None)
+    sink = animations.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)), None)
     held = []
     for number in range(30):
         sink.add(films.Frame(noise(number, (40, 50)), Fraction(number, 10)))
@@ -389,7 +389,7 @@ def test_a_gif_is_written_as_its_frames_come(tmp_path):
         made.seek(29)
         assert np.abs(np.asarray(made.convert("RGB")).astype(int) - noise(29, (40, 50))).mean() < 15
     with pytest.raises(UserError, match="no frames to write"):
-        frames.GifWriter(tmp_path / "none.gif", films.Look()).close()
+        animations.GifWriter(tmp_path / "none.gif", films.Look()).close()
 
 
 def test_numbered_pictures_of_16_bits_with_alpha(tmp_path):
