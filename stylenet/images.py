@@ -22,16 +22,22 @@ from stylenet.files import replacing
 from stylenet.opening import Source, opened, pages_left
 
 IMAGE_SUFFIXES = plugins.SUFFIXES.union(
-    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .mpo .pbm .pcx .pgm .png .pnm .ppm .psd .qoi .sgi"
-    " .tga .tif .tiff .webp .avifs".split()
+    ".apng .avif .avifs .bmp .dib .gif .icb .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm"
+    " .pcx .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .vda .vst .webp".split()
 )
 FORMATS = {  # what can be written, by suffix
-    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif"], "JPEG"),
+    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif"], "JPEG"),
     **dict.fromkeys([".tif", ".tiff"], "TIFF"),
     **dict.fromkeys([".bmp", ".dib"], "BMP"),
-    **dict.fromkeys([".jp2", ".j2k", ".jpx"], "JPEG2000"),
-    **{".png": "PNG", ".webp": "WEBP", ".avif": "AVIF", ".gif": "GIF", ".ppm": "PPM", ".tga": "TGA", ".qoi": "QOI"},
+    **dict.fromkeys([".jp2", ".j2k", ".jpx", ".jpf"], "JPEG2000"),
+    **dict.fromkeys([".png", ".apng"], "PNG"),
+    **dict.fromkeys([".ppm", ".pnm"], "PPM"),
+    **dict.fromkeys([".tga", ".icb", ".vda", ".vst"], "TGA"),
+    **{".webp": "WEBP", ".avif": "AVIF", ".gif": "GIF", ".qoi": "QOI"},
 }
+NEAREST = {".mpo": ".jpg", ".pgm": ".ppm", ".pbm": ".ppm", ".j2c": ".jp2", ".jpc": ".jp2"}
+"""What a result is called whose photo has a suffix for a special kind of a format."""
+_KINDS = {"MPO": "JPEG", "DIB": "BMP"}  # Pillow's names of special kinds of a format
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65536}  # sides the formats can hold
 _ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
 _QUALITY = {"JPEG", "WEBP", "AVIF"}
@@ -222,6 +228,14 @@ def format_of(path: str | os.PathLike[str]) -> str:
         return FORMATS[Path(path).suffix.lower()]
     except KeyError:
         raise UserError(f"Cannot write {path}: the name must end in one of {' '.join(sorted(FORMATS))}.") from None
+
+
+def format_like(picture: Picture) -> str:
+    """The format that a result has whose photo came without a name: the photo's, or PNG where that is not written or
+    has but 256 colours.
+    """
+    format = _KINDS.get(picture.format, picture.format)
+    return format if format in FORMATS.values() and format != "GIF" else "PNG"
 
 
 def encode(picture: Picture, format: str, quality: int = 95) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stylenet import animations, films, frames, left_out
 from stylenet.errors import UserError
-from stylenet.images import FORMATS
+from stylenet.images import FORMATS, NEAREST
 from stylenet.left_out import Left
 
 STREAM = Path("-")  # stdin or stdout
@@ -267,7 +267,7 @@ def _named(source: Path, folder: Path, style: str) -> Path:
     elif moving and suffix.lower() in animations.READABLE:
         writable, otherwise = animations.WRITABLE.keys(), ".webp"
     if suffix.lower() not in writable:
-        suffix = otherwise
+        suffix = NEAREST.get(suffix.lower(), otherwise)
     stem, end = "stdin" if source == STREAM else source.stem, f"_{style}{suffix}"
     while len(os.fsencode(stem + end)) > _LONGEST:
         stem = stem[:-1]

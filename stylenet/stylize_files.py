@@ -18,7 +18,7 @@ from tqdm import tqdm
 from stylenet import checkpoint, finishes, images, jobs, left_out
 from stylenet.errors import UserError
 from stylenet.finishes import Finish
-from stylenet.images import FORMATS, Picture
+from stylenet.images import Picture
 from stylenet.kinds import OnImages
 from stylenet.stylize import Tile, check_tile, load, load_each
 
@@ -189,9 +189,8 @@ def _stylized(stylizer: OnImages, some: Sequence[jobs.Job], pictures: Sequence[P
 
 def _write(job: jobs.Job, picture: Picture, quality: int) -> Iterator[Path]:
     if job.target == jobs.STREAM:
-        format = picture.format if picture.format in FORMATS.values() and picture.format != "GIF" else "PNG"
         try:
-            images.write(sys.stdout.buffer, picture, quality, format)
+            images.write(sys.stdout.buffer, picture, quality, images.format_like(picture))
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
