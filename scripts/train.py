@@ -18,7 +18,7 @@ def main(config: DictConfig) -> list[float] | None:
 
     import pytorch_lightning as pl
 
-    from stylenet import processes
+    from stylenet import opening, processes
     from stylenet.data import Photos
     from stylenet.loggers import make_logger
     from stylenet.memory import keep_freed_memory
@@ -30,6 +30,7 @@ def main(config: DictConfig) -> list[float] | None:
         logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     folder = Path(HydraConfig.get().runtime.output_dir)
+    opening.allow(settings["megapixels"])
     check("steps", settings["steps"], 1, whole=True)
     schedule = Schedule(settings["steps"], settings["minutes"])
     steps, seed = schedule.steps, settings["seed"]

@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -131,7 +133,7 @@ class Photos(pl.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_live_and_die_with_training,
+            worker_init_fn=partial(_begin_worker, Image.MAX_IMAGE_PIXELS),
         )
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
@@ -231,10 +233,13 @@ class Photos(pl.LightningDataModule):
         return self.sample(self._trainer_step(self.start_step))
 
 
-def _live_and_die_with_training(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: the workers live on until training has
+def _begin_worker(most: int | None, worker: int) -> None:
+    """``most``: the pixels of the largest photo that is opened, where the worker is no copy of this process.
+
+    Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: the workers live on until training has
     stopped in its own way. Where it is killed they end at once (on Linux; elsewhere they look every few seconds).
     """
+    Image.MAX_IMAGE_PIXELS = most
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":

@@ -7,6 +7,7 @@ import ctypes
 import io
 import math
 import os
+import re
 import stat
 import threading
 import warnings
@@ -166,7 +167,9 @@ def allow(megapixels: float) -> None:
 def _reason(error: Exception, source: Source) -> str:
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        return f"it claims more than {limit:.4g} million pixels; if you trust it, allow more: megapixels=1000"
+        claimed = re.search(r"\((\d+) pixels\)", str(error))
+        more = max(1000, math.ceil(int(claimed[1]) / 1e8) * 100 if claimed else 0)  # enough for this one
+        return f"it claims more than {limit:.4g} million pixels; if you trust it, allow more: megapixels={more}"
     if isinstance(error, Image.UnidentifiedImageError):
         empty = isinstance(source, str | os.PathLike) and Path(source).stat().st_size == 0
         return "the file is empty" if empty else "it is not a picture, or is damaged, or of a kind unknown to Pillow"
