@@ -103,7 +103,7 @@ class Animation:
             alpha = np.asarray(frame.getchannel("A"))
             white = Image.new("RGBA", frame.size, "white")
             white.alpha_composite(frame)
-            seen = alpha if alpha.min() < 255 else None
+            seen = alpha if alpha.min() < 255 or (self.clear and self._image.format != "GIF") else None
             yield Frame(np.array(white.convert("RGB")), time, lasts, seen)
             time += lasts
 

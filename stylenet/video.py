@@ -144,6 +144,7 @@ def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, 
                 sink.add(item)
 
             _until_stopped(source, process, take)
+            size = getattr(sink, "size", None) or size
         for note in sink.said:
             left_out.remark(job.target, note)
         said = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
