@@ -181,6 +181,12 @@ def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.stack([_resized(channel, shape) for channel in np.moveaxis(pixels, -1, 0)], axis=-1)
 
 
+def resampled(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An array (h, w) as float32 (height, width) of another size, (width, height): what all resizing here rests on."""
+    image = Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(shape, Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
 def strips(*arrays: np.ndarray) -> Iterator[tuple[Tensor, ...]]:
     """Arrays (h, w, c) of uint8 or uint16 as tensors (1, c, rows, w) in [0, 1], a few rows at a time."""
     for top in range(0, len(arrays[0]), ROWS):
@@ -199,8 +205,7 @@ def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:
 
 
 def _resized(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    image = Image.fromarray(channel.astype(np.float32)).resize(shape, Image.Resampling.LANCZOS)
-    return np.rint(np.clip(np.asarray(image), 0, np.iinfo(channel.dtype).max)).astype(channel.dtype)
+    return np.rint(np.clip(resampled(channel, shape), 0, np.iinfo(channel.dtype).max)).astype(channel.dtype)
 
 
 # --- writing
