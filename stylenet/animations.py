@@ -327,7 +327,7 @@ def _in_256_colours(frame: Frame) -> Image.Image:
     made = Image.fromarray(srgb.eight_bit(frame.rgb)).quantize(CLEAR, Image.Quantize.MEDIANCUT)
     levels, palette = np.asarray(made), (made.getpalette() or [])[: 3 * CLEAR]
     if frame.alpha is not None:
-        levels = np.where(frame.alpha < 128, np.uint8(CLEAR), levels)
+        levels = np.where(srgb.eight_bit(frame.alpha) < 128, np.uint8(CLEAR), levels)
     made = Image.fromarray(levels)
     made.putpalette(palette + [0] * (768 - len(palette)))
     return made

@@ -1,4 +1,4 @@
-"""Films read and written by way of PyAV: frames as arrays of 8 bits; sound, subtitles, chapters and tags go along.
+"""Films read and written by way of PyAV: frames as arrays; sound, subtitles, chapters and tags go along.
 
 Knows files and frames; nothing about networks. Needs pip install 'stylenet[video]'.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stylenet import srgb
 from stylenet.along import Along, failures
 from stylenet.errors import UserError, one_line
 
@@ -41,9 +42,10 @@ LATE = Fraction(1, 4)  # seconds that a file may end before the length it claims
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: ``rgb`` (h, w, 3) of uint8, upright; when it is shown and for how long, in seconds, exactly.
+    """One frame: ``rgb`` (h, w, 3), upright; when it is shown and for how long, in seconds, exactly.
 
-    ``alpha``: (h, w) of uint8, where some of it is transparent. ``number``: its own, where its file's name has one.
+    ``alpha``: (h, w), where some of it may be transparent. Both are uint8, or uint16 from pictures of 16 bits; films
+    are written in 8. ``number``: its own, where its file's name has one.
     """
 
     rgb: np.ndarray
@@ -374,7 +376,7 @@ class Writer:
 
     def _pixels(self, frame: Frame) -> np.ndarray:
         """A frame as it is stored, (h, w, 3) or, where alpha is kept, (h, w, 4)."""
-        rgb, alpha = frame.rgb, frame.alpha
+        rgb, alpha = srgb.eight_bit(frame.rgb), None if frame.alpha is None else srgb.eight_bit(frame.alpha)
         if "a" in self._film.pix_fmt:
             alpha = np.full(rgb.shape[:2], 255, np.uint8) if alpha is None else alpha
             rgb = np.dstack([rgb, alpha])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stylenet import images, srgb
+from stylenet import images
 from stylenet.errors import UserError
 from stylenet.films import Frame, Look
 from stylenet.images import IMAGE_SUFFIXES, Picture
@@ -69,8 +69,7 @@ class Numbered:
                 failed.append(path.name)
                 self.missing = f"{len(failed)} of {self.expected} pictures cannot be read: {', '.join(failed[:3])}"
                 continue
-            alpha = None if picture.alpha is None else srgb.eight_bit(picture.alpha)
-            yield Frame(srgb.eight_bit(picture.rgb), place / self.look.rate, 1 / self.look.rate, alpha, number)
+            yield Frame(picture.rgb, place / self.look.rate, 1 / self.look.rate, picture.alpha, number)
 
     def close(self) -> None:
         pass

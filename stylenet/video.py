@@ -217,6 +217,9 @@ def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
 
 
 def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
+    if frame.rgb.dtype != np.uint8:  # Pillow has no pictures of 16 bits and three colours
+        alpha = None if frame.alpha is None else images.resized(frame.alpha[..., None], size)[..., 0]
+        return replace(frame, rgb=images.resized(frame.rgb, size), alpha=alpha)
     rgb = np.array(Image.fromarray(frame.rgb).resize(size, Image.Resampling.LANCZOS))
     alpha = None if frame.alpha is None else np.array(Image.fromarray(frame.alpha).resize(size))
     return replace(frame, rgb=rgb, alpha=alpha)

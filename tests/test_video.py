@@ -25,7 +25,7 @@ MOMENTS = [0, 512, 2048, 2560, 5000, 5512]  # of a film whose frames do not come
 
 
 def inverted(picture: Picture) -> Picture:
-    return Picture(255 - picture.rgb)
+    return Picture(np.iinfo(picture.rgb.dtype).max - picture.rgb)
 
 
 def film(path: Path, size=(64, 48), moments=MOMENTS, sound=False, **tags) -> Path:
@@ -398,8 +398,26 @@ def test_numbered_pictures_of_16_bits_with_alpha(tmp_path):
     images.write(tmp_path / "1.png", Picture(deep[..., :3], deep[..., 3]))
     done(tmp_path / "%d.png", tmp_path / "out" / "%d.tif")
     made = images.read(tmp_path / "out" / "1.tif")
-    assert made.rgb[0, 0].tolist() == [255 - 156] * 3 and made.alpha is not None
-    assert made.alpha[0].tolist() == [0] * 5 + [255] * 5
+    assert made.rgb[0, 0].tolist() == [65535 - 40000] * 3 and made.alpha is not None
+    assert made.alpha[0].tolist() == [0] * 5 + [65535] * 5
+    done(tmp_path / "%d.png", tmp_path / "small" / "%d.png", size=6)
+    small = images.read(tmp_path / "small" / "1.png")
+    assert small.rgb.shape == (6, 4, 3) and abs(int(small.rgb[3, 2, 0]) - 25535) <= 1 and small.rgb.dtype == np.uint16
+    for name in ("out.mp4", "out.gif", "out.webp", "out.mov"):  # these have 8 bits
+        done(tmp_path / "%d.png", tmp_path / name)
+
+
+def test_numbered_pictures_of_16_bits_are_held_steady_in_all_their_bits(tmp_path):
+    """Of a still scene: each frame is blended with the one before, to values between those of 8 bits."""
+    scene = np.asarray(Image.fromarray(noise(5, (12, 16))).resize((128, 96), Image.Resampling.BICUBIC)) * np.uint16(257)
+    for number in (1, 2, 3):
+        images.write(tmp_path / f"{number}.png", Picture(scene))
+    levels = iter([20000, 20003, 20009])
+    flat = lambda picture: Picture(np.full_like(picture.rgb, next(levels)))  # noqa: E731
+    how = video.How(temporal=0.5, flow="dis")
+    assert video.stylized(Job(tmp_path / "%d.png", tmp_path / "out" / "%d.png"), flat, how).status == WRITTEN
+    made = [int(images.read(tmp_path / "out" / f"{number}.png").rgb[48, 64, 0]) for number in (1, 2, 3)]
+    assert made[0] == 20000 and made[1] in (20001, 20002) and made[2] in (20005, 20006)
 
 
 def test_of_numbered_pictures_the_broken_ones_are_passed_over(tmp_path):
