@@ -21,6 +21,7 @@ def main(config: DictConfig) -> None:
     options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     check(options)
 
+    from stylenet import opening
     from stylenet.candidates import candidate
     from stylenet.memory import keep_freed_memory
     from stylenet.report import markdown
@@ -29,6 +30,7 @@ def main(config: DictConfig) -> None:
     from stylenet.timing import duration
 
     keep_freed_memory()
+    opening.allow(options["megapixels"])
     device = choose_device(options["device"])
     otherwise = {"loss": options["loss"], "size": options["style_size"]}
     judged = {"otherwise": otherwise, "judge": options["judge"], "range": options["range"]}

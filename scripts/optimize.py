@@ -22,11 +22,13 @@ def main(config: DictConfig) -> None:
     if not options["style"]:
         raise UserError("Please give style=..., a bundled painting's name or a picture (--help explains).")
 
+    from stylenet import opening
     from stylenet.gatys import Interrupted, paint_file  # torch costs seconds: mistakes in the options come first
     from stylenet.memory import keep_freed_memory
     from stylenet.stylize import choose_device
 
     keep_freed_memory()
+    opening.allow(options.pop("megapixels"))
     options["device"] = choose_device(options["device"])
     try:
         print(paint_file(**options), flush=True)

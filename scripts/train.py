@@ -24,7 +24,7 @@ def main(config: DictConfig) -> list[float] | None:
 
     import pytorch_lightning as pl
 
-    from stylenet import processes
+    from stylenet import opening, processes
     from stylenet.data import Photos
     from stylenet.memory import keep_freed_memory
     from stylenet.runs import COMPILE_FROM, compiles, in_turn, reading, stopped_by, train, trainer_for
@@ -34,6 +34,7 @@ def main(config: DictConfig) -> list[float] | None:
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
     folder = Path(HydraConfig.get().runtime.output_dir)
+    opening.allow(settings["megapixels"])
     check("steps", settings["steps"], 1, whole=True)
     steps, seed = schedule.steps, settings["seed"]
     check("seed", seed, 0, 2**32 - 1, whole=True)

@@ -63,7 +63,11 @@ def part(side: int, stroke: float) -> int:
 
 
 def _sized(image: Tensor, sides: Sequence[int]) -> Tensor:
-    return F.interpolate(image.float(), list(sides), mode="bicubic", antialias=True).clamp(0, 1)
+    """(b, c, h, w) in [0, 1] at another height and width, by the resampling that pictures of levels get."""
+    height, width = sides
+    channels = image.detach().float().cpu().flatten(0, 1).numpy()
+    made = torch.stack([torch.from_numpy(images.resampled(channel, (width, height))) for channel in channels])
+    return made.clamp(0, 1).unflatten(0, image.shape[:2]).to(image.device)
 
 
 def _light(image: Tensor) -> Tensor:

@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -35,6 +37,7 @@ BUNDLED = Path(__file__).parent / "assets" / "photos"
 log = logging.getLogger(__name__)
 
 COLOR_CROPS = 64
+MOST_HELD = 2**28  # bytes of validation photos that stay in memory: some 600 of 384 pixels
 
 
 class Photos(pl.LightningDataModule):
@@ -85,7 +88,7 @@ class Photos(pl.LightningDataModule):
         self.root = Path(root).expanduser() if root else None
         self.coco, self.download = coco, download
         self._bundled = self.root is None and not coco
-        self.val_photos: list[Tensor] = []  # uint8 (3, val_size, val_size), the same ones in every run
+        self.val_photos = HeldOut(val_size)  # the same ones in every run
         self._unreadable: list[Path] = []  # met while choosing them
 
     def prepare_data(self) -> None:
@@ -131,15 +134,20 @@ class Photos(pl.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_live_and_die_with_training,
+            worker_init_fn=partial(_begin_worker, Image.MAX_IMAGE_PIXELS),
         )
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
         """The held-out photos in a fixed order, all of them in every process; an empty list where there are none."""
         if not self.val_photos:
             return []
-        photos = _Listed(self.val_photos)
-        return DataLoader(photos, batch_size=self.batch_size, pin_memory=torch.cuda.is_available())
+        return DataLoader(
+            self.val_photos,
+            batch_size=self.batch_size,
+            num_workers=self._workers() if self.val_photos.rereads else 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=partial(_begin_worker, Image.MAX_IMAGE_PIXELS),
+        )
 
     def describe(self) -> dict[str, str | int]:
         """A summary for the checkpoint; ``skipped`` counts what has been met so far."""
@@ -202,7 +210,7 @@ class Photos(pl.LightningDataModule):
 
     def _add_val(self, path: Path) -> bool:
         try:
-            self.val_photos.append(to_uint8(centre_square(open_photo(path, self.val_size), self.val_size)))
+            self.val_photos.add(path)
         except UserError as error:
             log.warning("skipped a photo for validation: %s", error)
             self._unreadable.append(path)
@@ -231,10 +239,13 @@ class Photos(pl.LightningDataModule):
         return self.sample(self._trainer_step(self.start_step))
 
 
-def _live_and_die_with_training(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: the workers live on until training has
+def _begin_worker(most: int | None, worker: int) -> None:
+    """``most``: the pixels of the largest photo that is opened, where the worker is no copy of this process.
+
+    Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: the workers live on until training has
     stopped in its own way. Where it is killed they end at once (on Linux; elsewhere they look every few seconds).
     """
+    Image.MAX_IMAGE_PIXELS = most
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -250,17 +261,50 @@ def _end_workers() -> None:
             child.kill()
 
 
-class _Listed(Dataset[Tensor]):
-    """Pictures already in memory."""
+class HeldOut(Dataset[Tensor]):
+    """The centre squares of photos, uint8 (3, side, side), by number or as a list of several by a slice.
 
-    def __init__(self, pictures: list[Tensor]) -> None:
-        self.pictures = pictures
+    As many as MOST_HELD bytes hold stay in memory; the others are read each time they are asked for. One that can no
+    longer be read is named once, and the first takes its place.
+    """
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self._paths: list[Path] = []
+        self._held: list[Tensor] = []
+        self._gone: set[int] = set()
+
+    def add(self, path: Path) -> None:
+        """Raises UserError where the photo cannot be read."""
+        square = self._square(path)
+        if not self._held or square.nbytes * (len(self._held) + 1) <= MOST_HELD:
+            self._held.append(square)
+        self._paths.append(path)
+
+    @property
+    def rereads(self) -> bool:
+        """Whether some are not in memory."""
+        return len(self._held) < len(self._paths)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self._paths)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.pictures[index]
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        number = range(len(self))[index]
+        if number < len(self._held):
+            return self._held[number]
+        try:
+            return self._square(self._paths[number])
+        except UserError as error:
+            if number not in self._gone:
+                log.warning("a photo for validation is gone, another takes its place: %s", error)
+            self._gone.add(number)
+            return self._held[0]
+
+    def _square(self, path: Path) -> Tensor:
+        return to_uint8(centre_square(open_photo(path, self.side), self.side))
 
 
 def _check_numbers(**limits: tuple[object, int]) -> None:

@@ -1,4 +1,4 @@
-"""Films read and written by way of PyAV: frames as arrays of 8 bits; sound, subtitles, chapters and tags go along.
+"""Films read and written by way of PyAV: frames as arrays; sound, subtitles, chapters and tags go along.
 
 Knows files and frames; nothing about networks. Needs pip install 'stylenet[video]'.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stylenet import srgb
 from stylenet.along import Along, failures
 from stylenet.errors import UserError, one_line
 
@@ -26,6 +27,12 @@ WRITABLE = {  # by suffix: the container's name, and the encoder
     ".mkv": ("matroska", "libx264"),
     ".webm": ("webm", "libvpx-vp9"),
 }
+CLEAR = {  # by container, where it can hold transparency: the encoder, its pixels and its options
+    "mov": ("prores_ks", "yuva444p10le", {"profile": "4444"}),  # what editors take
+    "matroska": ("libvpx-vp9", "yuva420p", {}),
+    "webm": ("libvpx-vp9", "yuva420p", {}),
+}
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # what decodes it: FFmpeg's own decoders pass it over
 HIGH = 720  # pixels of height: where a film does not say its matrix, players take that of HDTV from here on
 BT709, BT601 = 1, 5  # H.273 matrix coefficients
 UNSAID = 2
@@ -35,9 +42,10 @@ LATE = Fraction(1, 4)  # seconds that a file may end before the length it claims
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: ``rgb`` (h, w, 3) of uint8, upright; when it is shown and for how long, in seconds, exactly.
+    """One frame: ``rgb`` (h, w, 3), upright; when it is shown and for how long, in seconds, exactly.
 
-    ``alpha``: (h, w) of uint8, where some of it is transparent. ``number``: its own, where its file's name has one.
+    ``alpha``: (h, w), where some of it may be transparent. Both are uint8, or uint16 from pictures of 16 bits; films
+    are written in 8. ``number``: its own, where its file's name has one.
     """
 
     rgb: np.ndarray
@@ -98,9 +106,9 @@ def require() -> Any:
 class Reader:
     """A film's frames and the packets of its other streams, in the order of the file but a frame first.
 
-    ``look``: see :class:`Look`; ``others``: its sound and subtitles; ``expected``: how many frames the file
-    claims, None where it does not. What cannot be read is passed over: ``missing`` says so afterwards. Raises UserError
-    where the file cannot be opened or holds no film.
+    ``look``: see :class:`Look`; ``clear``: whether its frames have alpha; ``others``: its sound and subtitles;
+    ``expected``: how many frames the file claims, None where it does not. What cannot be read is passed over:
+    ``missing`` says so afterwards. Raises UserError where the file cannot be opened or holds no film.
     """
 
     def __init__(self, path: str | Path):
@@ -117,6 +125,7 @@ class Reader:
                 raise UserError(f"{path} holds no film: no moving pictures are in it.")
             self._film = films[0]
             self._film.thread_type = "AUTO"
+            self._decoder = self._own_decoder()
             self.others = [one for one in self._file.streams if one.type in ("audio", "subtitle")]
             self._packets = self._read = self._broken = 0
             self._end: Fraction = Fraction(0)  # of the frames
@@ -134,6 +143,7 @@ class Reader:
                     raise UserError(f"Cannot read {path} as a film: not one of its frames can be decoded.")
             self.look = _look(self._film, self._first)
             self._size = self._first.width, self._first.height
+            self.clear: bool = any(one.is_alpha for one in self._first.format.components)
             stack.pop_all()
 
     def close(self) -> None:
@@ -197,6 +207,17 @@ class Reader:
         """The part by which the length that a file claims may be wrong: Matroska writes it down, others are guessed."""
         return Fraction(0) if "matroska" in self._file.format.name else Fraction(1, 10)
 
+    def _own_decoder(self) -> Any:
+        """What decodes the film with its alpha; None where that is the usual decoder."""
+        name = _WITH_ALPHA.get(self._film.codec_context.name)
+        said = {key.lower(): value for key, value in self._film.metadata.items()}
+        if name is None or said.get("alpha_mode") != "1":
+            return None
+        try:
+            return self._av.CodecContext.create(name, "r")
+        except failures():  # without it the film is read as it was
+            return None
+
     def _decoded(self) -> Iterator[Any]:
         """Frames of the film and packets of the others."""
         errors = failures()
@@ -216,7 +237,7 @@ class Reader:
                 continue
             self._packets += packet.dts is not None or packet.size > 0
             try:
-                frames = packet.decode()
+                frames = packet.decode() if self._decoder is None else self._decoder.decode(packet)
             except errors:
                 self._broken += 1
                 continue
@@ -230,7 +251,7 @@ class Reader:
         full = range_ == FULL or frame.format.name.startswith("yuvj") or frame.format.is_rgb
         rgb = frame.reformat(
             *self._size,  # a film that changes its size keeps that of its first frame
-            format="rgb24",
+            format="rgba" if self.clear else "rgb24",
             src_colorspace=_matrix(matrix, self._size[1]),
             src_color_range=FULL if full else LIMITED,
             dst_color_range=FULL,
@@ -240,7 +261,8 @@ class Reader:
         time = self._end if frame.pts is None else frame.pts * base
         duration = frame.duration * base if frame.duration else None
         self._end = max(self._end, time + (duration or 1 / self.look.rate))
-        return Frame(self.look.upright(rgb), time, duration)
+        alpha = self.look.upright(rgb[..., 3]) if self.clear else None
+        return Frame(self.look.upright(rgb[..., :3]), time, duration, alpha)
 
     def _seconds(self) -> Fraction | None:
         if self._film.duration:
@@ -252,7 +274,8 @@ class Writer:
     """A film file: ``add`` takes frames in their order, and packets of the ``others``. Then ``close``.
 
     ``path``: its suffix, one of WRITABLE, says the container. ``quality``: 1 to 100, as of JPEG. ``look``: how to store
-    the frames. ``said``: what of the others is not in it, once it is closed.
+    the frames. ``said``: what of the film is not in it, once it is closed. ``size``: of its frames as they are seen,
+    from the first on: H.264 gets even sides, as phones and browsers play no others.
     """
 
     def __init__(
@@ -270,6 +293,8 @@ class Writer:
         self._file.metadata.update(tags or {})
         self._look, self._quality = look, quality
         self._film: Any = None
+        self._notes: dict[str, None] = {}  # in their order, each once
+        self.size: tuple[int, int] | None = None
         self._along: Along | None = None
         self._streams, self._chapters = others, chapters
         self._base = Fraction(1)
@@ -297,7 +322,10 @@ class Writer:
     def said(self) -> list[str]:
         if self._along is None:
             return []
-        said = [f"left out is the {kind}, which {self._container} does not hold" for kind in self._along.left_out]
+        said = [
+            *self._notes,
+            *(f"left out is the {kind}, which {self._container} does not hold" for kind in self._along.left_out),
+        ]
         damaged = self._along.damaged
         return [*said, f"{damaged} pieces of its sound or subtitles are damaged and left out"] if damaged else said
 
@@ -307,15 +335,18 @@ class Writer:
             self._file.close()
 
     def _begin(self, frame: Frame) -> Any:
-        height, width = self._look.stored(frame.rgb).shape[:2]
+        clear = CLEAR.get(self._container) if frame.alpha is not None else None
+        self._encoder, pixels, options = clear or (self._encoder, "yuv420p", {})
+        height, width = self._sides(frame)
         film = self._file.add_stream(self._encoder, rate=self._look.rate)
-        film.width, film.height = width, height
-        even = width % 2 == height % 2 == 0 or self._encoder != "libx264"
-        film.pix_fmt = "yuv420p" if even else "yuv444p"  # H.264 keeps odd sides with whole colours only
+        film.width, film.height, film.pix_fmt = width, height, pixels
         crf = round(13 + (100 - self._quality) / 2)  # 95: 16, which nobody tells from the original
-        film.options = {"crf": str(min(51, crf))}
-        if self._encoder != "libx264":
-            film.options = {"crf": str(min(63, crf * 3 // 2)), "b": "0", "row-mt": "1", "cpu-used": "4"}
+        if self._encoder == "libx264":
+            options = {"crf": str(min(51, crf))}
+        elif self._encoder == "libvpx-vp9":
+            options = {"crf": str(min(63, crf * 3 // 2)), "b": "0", "row-mt": "1", "cpu-used": "4"}
+            film.metadata.update({"alpha_mode": "1"} if clear else {})
+        film.options = options
         base = self._look.time_base or 1 / self._look.rate
         film.time_base = film.codec_context.time_base = base
         primaries, transfer, matrix, range_ = self._look.colors
@@ -332,10 +363,39 @@ class Writer:
             self._file.set_chapters(list(self._chapters))
         return film
 
+    def _sides(self, frame: Frame) -> tuple[int, int]:
+        """Height and width of the stored frames. H.264 keeps odd sides with whole colours only (4:4:4)."""
+        height, width = self._look.stored(frame.rgb).shape[:2]
+        if self._encoder == "libx264":
+            height, width = (max(2, side // 2 * 2) for side in (height, width))
+        self.size = (height, width) if self._look.swaps else (width, height)
+        if self.size != frame.rgb.shape[1::-1]:
+            shape = "x".join(map(str, self.size))
+            self._notes[f"it is {shape}, as phones and browsers play H.264 of even sides only"] = None
+        return height, width
+
+    def _pixels(self, frame: Frame) -> np.ndarray:
+        """A frame as it is stored, (h, w, 3) or, where alpha is kept, (h, w, 4)."""
+        rgb, alpha = srgb.eight_bit(frame.rgb), None if frame.alpha is None else srgb.eight_bit(frame.alpha)
+        if "a" in self._film.pix_fmt:
+            alpha = np.full(rgb.shape[:2], 255, np.uint8) if alpha is None else alpha
+            rgb = np.dstack([rgb, alpha])
+        elif alpha is not None and alpha.min() < 255:
+            shown = alpha[..., None].astype(np.float32) / 255
+            rgb = np.rint(255 + (rgb - np.float32(255)) * shown).astype(np.uint8)
+            into = ".webm, .webp or .gif" if self._container == "mov" else ".mov, .webm, .webp or .gif"
+            self._notes[f"what is transparent became white, as {self._container} cannot hold it: give {into}"] = None
+        pixels = self._look.stored(rgb)[: self._film.height, : self._film.width]
+        rest = self._film.height - pixels.shape[0], self._film.width - pixels.shape[1]
+        return np.ascontiguousarray(
+            np.pad(pixels, [(0, rest[0]), (0, rest[1]), (0, 0)], "edge") if any(rest) else pixels
+        )
+
     def _stored(self, frame: Frame) -> Any:
-        pixels = self._look.stored(frame.rgb)
+        pixels = self._pixels(frame)
         *_, matrix, range_ = self._look.colors
-        stored = self._av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+        kind = "rgb24" if pixels.shape[2] == 3 else "rgba"
+        stored = self._av.VideoFrame.from_ndarray(pixels, format=kind).reformat(
             format=self._film.pix_fmt,
             src_color_range=FULL,
             dst_colorspace=_matrix(matrix, len(pixels)),

@@ -10,10 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stylenet import jobs
+from stylenet import jobs, left_out
 from stylenet.errors import UserError
 from stylenet.images import Picture
-from stylenet.jobs import STREAM, Job
+from stylenet.jobs import STREAM, Job, Plan
 from stylenet.memory import give_back
 from stylenet.outcomes import FAILED, SKIPPED, WRITTEN, Outcome, Place, Report, SomeFailed, reason
 from stylenet.pipeline import overlapped
@@ -38,7 +38,7 @@ class Steps:
 
 
 def run(
-    todo: Sequence[Job],
+    plan: Plan,
     way: Way,
     existing: str,
     report: str | Path | None,
@@ -46,14 +46,18 @@ def run(
     there: Callable[[Path], bool] = os.path.lexists,
     place: Callable[[Path], Place] = Path,
 ) -> Iterator[Place]:
-    """The results' places as they come, with a progress bar called ``name``.
+    """The results' places as they come, with a progress bar called ``name``. What is left out is told first.
 
     ``way`` does the work: it gives the outcomes, and tells each at once what it is given. ``existing``: see
     :func:`stylenet.jobs.existing`; ``there`` says whether a result is, ``place`` what a job's path stands for. Raises
     SomeFailed at the end where some failed or are incomplete, UserError if the only one failed, and where ``report``
     cannot be written.
     """
+    todo = plan.jobs
     with Report(report) as lines:
+        left_out.say(plan.left)
+        for one in plan.left:
+            lines.add(Outcome(place(one.path), "", SKIPPED, one.reason))
         rest = [job for job in todo if existing != "skip" or job.target == STREAM or not there(job.target)]
         left = set(rest)
         for job in todo:
@@ -61,11 +65,12 @@ def run(
                 lines.add(Outcome(place(job.source), place(job.target), SKIPPED, jobs.SKIPPED))
         reasons: dict[Place, str] = {}
         failed = False
-        shown = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
-        shown["disable"] = len(todo) == 1  # one film has a bar of its own
-        with tqdm(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
+        bar_as = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
+        bar_as["disable"] = len(todo) == 1  # one film has a bar of its own
+        with tqdm(total=len(todo), initial=len(todo) - len(rest), **bar_as) as bar:
             for outcome in way(rest, lines.add):
                 bar.update()
+                left_out.remark(outcome.input, outcome.note)
                 failed |= outcome.status == FAILED
                 if outcome.status == FAILED or (outcome.status == WRITTEN and outcome.reason is not None):
                     reasons[outcome.input] = outcome.reason or ""
@@ -86,6 +91,7 @@ class _Work:
     shape: tuple[int, ...] = (0, 0)
     reason: str | None = None
     seconds: float = 0.0
+    note: str = ""
 
 
 def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
@@ -144,7 +150,7 @@ def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
     def write(work: _Work) -> Outcome:
         picture, work.picture = work.picture, None
         if picture is not None:
-            work.shape = picture.rgb.shape
+            work.shape, work.note = picture.rgb.shape, picture.note
             tried([work], lambda: steps.write(work.job, picture))
         outcome = _outcome(work)
         tell(outcome)
@@ -163,4 +169,4 @@ def _outcome(work: _Work) -> Outcome:
     if work.reason is not None:
         return Outcome(*places, FAILED, work.reason, seconds=work.seconds)
     height, width = work.shape[:2]
-    return Outcome(*places, WRITTEN, None, width, height, work.seconds)
+    return Outcome(*places, WRITTEN, None, width, height, work.seconds, work.note)

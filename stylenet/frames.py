@@ -1,164 +1,25 @@
-"""Moving pictures that need no film's container: animated GIFs, numbered pictures, a camera. Read and written.
+"""Moving pictures that are no file: numbered pictures, read and written, and a camera.
 
 Knows files and frames; nothing about networks.
 """
 
-import io
 import os
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from stylenet import images, srgb
-from stylenet.errors import UserError, one_line
+from stylenet import images
+from stylenet.errors import UserError
 from stylenet.films import Frame, Look
 from stylenet.images import IMAGE_SUFFIXES, Picture
 
-FASTEST = Fraction(1, 50)  # of a second: browsers show GIF frames that claim to be shorter for a tenth
-SLOW = Fraction(1, 10)
-SHORTEST = 2  # hundredths of a second that a written GIF frame is shown for at least
-CLEAR = 255
 _NUMBER = re.compile(r"%(0?)(\d*)d")
-
-
-def is_animated(path: str | Path) -> bool:
-    """Whether a file is a GIF of several frames."""
-    try:
-        with Image.open(path, formats=["GIF"]) as image:
-            return bool(getattr(image, "is_animated", False))
-    except Exception:  # whatever is wrong with it: reading it as a picture says so
-        return False
-
-
-class Gif:
-    """An animated GIF's frames, over white where they are transparent. Attributes as of :class:`films.Reader`."""
-
-    others = chapters = ()
-    tags: Any = None
-
-    def __init__(self, path: str | Path):
-        self.path, self.missing = Path(path), None
-        try:
-            self._image = Image.open(path)
-            self.expected: int | None = getattr(self._image, "n_frames", 1)
-        except (OSError, ValueError, SyntaxError, EOFError, UnidentifiedImageError) as error:
-            raise UserError(f"Cannot read {path} as a moving GIF: {one_line(error)}.") from error
-        images.open_rgb(path)  # its size is allowed, its first frame can be read
-        self.size = self._image.size
-        first = _lasts(self._image)
-        self.look = Look(1 / first, Fraction(1, 1000))
-        self.loop = self._image.info.get("loop")
-
-    def __iter__(self) -> Iterator[Frame]:
-        time = Fraction(0)
-        for number in range(self.expected or 1):
-            try:
-                self._image.seek(number)
-                frame = self._image.convert("RGBA")
-            except (OSError, ValueError, SyntaxError, EOFError, IndexError):
-                self.missing = f"only {number} of {self.expected} frames can be read"
-                return
-            lasts = _lasts(self._image)
-            alpha = np.asarray(frame.getchannel("A"))
-            white = Image.new("RGBA", frame.size, "white")
-            white.alpha_composite(frame)
-            seen = alpha if alpha.min() < 255 else None
-            yield Frame(np.array(white.convert("RGB")), time, lasts, seen)
-            time += lasts
-
-    def close(self) -> None:
-        self._image.close()
-
-
-def _lasts(image: Image.Image) -> Fraction:
-    duration = Fraction(int(image.info.get("duration", 0)), 1000)
-    return duration if duration >= FASTEST else SLOW
-
-
-class GifWriter:
-    """Writes a GIF, each frame with 256 colours of its own, as the frames come. ``loop``: how often, 0 for ever, None
-    once. ``clear``: whether some of the frames may be transparent. Frames that are shown for less than the format can
-    say are left out: it would slow the others down.
-    """
-
-    said: tuple[str, ...] = ()
-
-    def __init__(self, path: str | Path, look: Look, loop: int | None = 0, clear: bool = True):
-        self._clear = clear
-        self._file: BinaryIO = open(path, "wb")
-        self._loop, self._last = loop, 1 / look.rate
-        self._begin: Fraction | None = None
-        self._held: tuple[Image.Image, int] | None = None  # the frame that waits to know when the next one comes
-        self._end = Fraction(0)
-
-    def add(self, item: Any) -> None:
-        if not isinstance(item, Frame):
-            return
-        self._begin = item.time if self._begin is None else self._begin
-        # Whole hundredths of a second are what the format knows: rounded at the frame's moment, no error adds up.
-        moment = round((item.time - self._begin) * 100)
-        self._end = item.time - self._begin + (item.duration or self._last)
-        if self._held is None:
-            height, width = item.rgb.shape[:2]
-            self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0))
-            if self._loop is not None:
-                self._file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", self._loop, 0))
-        elif moment - self._held[1] < SHORTEST:
-            return
-        else:
-            self._write(moment)
-        self._held = _in_256_colours(item), moment
-
-    def close(self) -> None:
-        if self._held is None:
-            self.drop()
-            raise UserError("There are no frames to write.")
-        self._write(round(self._end * 100))
-        self._file.write(b"\x3b")
-        self._file.close()
-
-    def drop(self) -> None:
-        self._file.close()
-
-    def _write(self, until: int) -> None:
-        """The frame that waits, shown until a moment in hundredths of a second; see the format's own description."""
-        assert self._held is not None
-        image, moment = self._held
-        whole = io.BytesIO()
-        image.save(whole, "GIF", optimize=False)  # or it would leave out colours that do not occur
-        data = whole.getvalue()
-        start = 13 + 3 * 256
-        palette, place = data[13:start], start
-        while data[place] == 0x21:  # an extension: a kind, then blocks up to an empty one
-            place += 2
-            while data[place]:
-                place += data[place] + 1
-            place += 1
-        # Disposal 2: each frame is cleared before the next one, which may be transparent where it is not.
-        kind = 0x09 if self._clear else 0x04
-        lasting = min(65535, max(SHORTEST, until - moment))
-        self._file.write(b"\x21\xf9\x04" + struct.pack("<BHBB", kind, lasting, CLEAR, 0))
-        self._file.write(data[place : place + 9] + bytes([data[place + 9] | 0x87]) + palette)
-        self._file.write(data[place + 10 : -1])
-
-
-def _in_256_colours(frame: Frame) -> Image.Image:
-    """The last of them stands for what is transparent."""
-    made = Image.fromarray(frame.rgb).quantize(CLEAR, Image.Quantize.MEDIANCUT)
-    levels, palette = np.asarray(made), (made.getpalette() or [])[: 3 * CLEAR]
-    if frame.alpha is not None:
-        levels = np.where(frame.alpha < 128, np.uint8(CLEAR), levels)
-    made = Image.fromarray(levels)
-    made.putpalette(palette + [0] * (768 - len(palette)))
-    return made
 
 
 # --- numbered pictures
@@ -176,7 +37,7 @@ class Numbered:
 
     others = chapters = ()
     tags: Any = None
-    loop = 0
+    loop, clear = 0, True
 
     def __init__(self, pattern: str | Path, fps: Fraction):
         self.path, self.missing = Path(pattern), None
@@ -208,8 +69,7 @@ class Numbered:
                 failed.append(path.name)
                 self.missing = f"{len(failed)} of {self.expected} pictures cannot be read: {', '.join(failed[:3])}"
                 continue
-            alpha = None if picture.alpha is None else srgb.eight_bit(picture.alpha)
-            yield Frame(srgb.eight_bit(picture.rgb), place / self.look.rate, 1 / self.look.rate, alpha, number)
+            yield Frame(picture.rgb, place / self.look.rate, 1 / self.look.rate, picture.alpha, number)
 
     def close(self) -> None:
         pass

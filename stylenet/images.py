@@ -16,22 +16,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylenet import metadata, sixteen_bit, srgb
+from stylenet import metadata, plugins, sixteen_bit, srgb
 from stylenet.errors import UserError
 from stylenet.files import replacing
-from stylenet.opening import Source, opened
+from stylenet.opening import Source, opened, pages_left
 
-IMAGE_SUFFIXES = frozenset(
-    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .mpo .pbm .pcx .pgm .png .pnm .ppm .psd .qoi .sgi"
-    " .tga .tif .tiff .webp".split()
+IMAGE_SUFFIXES = plugins.SUFFIXES.union(
+    ".apng .avif .avifs .bmp .dib .gif .icb .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm"
+    " .pcx .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .vda .vst .webp".split()
 )
 FORMATS = {  # what can be written, by suffix
-    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif"], "JPEG"),
+    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif"], "JPEG"),
     **dict.fromkeys([".tif", ".tiff"], "TIFF"),
     **dict.fromkeys([".bmp", ".dib"], "BMP"),
-    **dict.fromkeys([".jp2", ".j2k", ".jpx"], "JPEG2000"),
-    **{".png": "PNG", ".webp": "WEBP", ".avif": "AVIF", ".gif": "GIF", ".ppm": "PPM", ".tga": "TGA", ".qoi": "QOI"},
+    **dict.fromkeys([".jp2", ".j2k", ".jpx", ".jpf"], "JPEG2000"),
+    **dict.fromkeys([".png", ".apng"], "PNG"),
+    **dict.fromkeys([".ppm", ".pnm"], "PPM"),
+    **dict.fromkeys([".tga", ".icb", ".vda", ".vst"], "TGA"),
+    **{".webp": "WEBP", ".avif": "AVIF", ".gif": "GIF", ".qoi": "QOI"},
 }
+NEAREST = {".mpo": ".jpg", ".pgm": ".ppm", ".pbm": ".ppm", ".j2c": ".jp2", ".jpc": ".jp2"}
+"""What a result is called whose photo has a suffix for a special kind of a format."""
+_KINDS = {"MPO": "JPEG", "DIB": "BMP"}  # Pillow's names of special kinds of a format
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65536}  # sides the formats can hold
 _ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
 _QUALITY = {"JPEG", "WEBP", "AVIF"}
@@ -45,6 +51,7 @@ class Picture:
 
     ``rgb``: (h, w, 3) and ``alpha``: (h, w) or None, both uint8, or both uint16 where the file has 16 bits a channel.
     ``format``: Pillow's name of the file's format. ``exif``: what may be written again. ``dpi``: horizontal, vertical.
+    ``note``: what a user should know of the file, such as that it has more pages; "" for nothing.
     """
 
     rgb: np.ndarray
@@ -52,6 +59,7 @@ class Picture:
     format: str = "PNG"
     exif: bytes = b""
     dpi: tuple[float, float] | None = None
+    note: str = ""
 
     def pil(self) -> Image.Image:
         """The pixels as an 8-bit Pillow image of mode RGB, or RGBA where there is alpha."""
@@ -89,7 +97,7 @@ def read(source: Source) -> Picture:
     if not isinstance(source, str | os.PathLike | Image.Image):
         source = io.BytesIO(source.read())  # a pipe cannot be read twice
     with opened(source) as image:
-        deep = sixteen_bit.claims(image)
+        deep, note = sixteen_bit.claims(image), "" if isinstance(source, Image.Image) else pages_left(image)
         halves = _halves(image, source)
         upright = _upright(image, isinstance(source, Image.Image))
         kept = metadata.exif(image), metadata.dpi(image)
@@ -101,7 +109,7 @@ def read(source: Source) -> Picture:
             pixels = _array(srgb.convert(upright))
             pixels = pixels * np.uint16(257) if deep else pixels
         alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
-        return Picture(pixels[..., :3], alpha, image.format or "PNG", *kept)
+        return Picture(pixels[..., :3], alpha, image.format or "PNG", *kept, note)
 
 
 def _halves(image: Image.Image, source: Source) -> tuple[Image.Image, Image.Image] | None:
@@ -173,6 +181,12 @@ def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.stack([_resized(channel, shape) for channel in np.moveaxis(pixels, -1, 0)], axis=-1)
 
 
+def resampled(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An array (h, w) as float32 (height, width) of another size, (width, height): what all resizing here rests on."""
+    image = Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(shape, Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
 def strips(*arrays: np.ndarray) -> Iterator[tuple[Tensor, ...]]:
     """Arrays (h, w, c) of uint8 or uint16 as tensors (1, c, rows, w) in [0, 1], a few rows at a time."""
     for top in range(0, len(arrays[0]), ROWS):
@@ -191,8 +205,7 @@ def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:
 
 
 def _resized(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    image = Image.fromarray(channel.astype(np.float32)).resize(shape, Image.Resampling.LANCZOS)
-    return np.rint(np.clip(np.asarray(image), 0, np.iinfo(channel.dtype).max)).astype(channel.dtype)
+    return np.rint(np.clip(resampled(channel, shape), 0, np.iinfo(channel.dtype).max)).astype(channel.dtype)
 
 
 # --- writing
@@ -220,6 +233,14 @@ def format_of(path: str | os.PathLike[str]) -> str:
         return FORMATS[Path(path).suffix.lower()]
     except KeyError:
         raise UserError(f"Cannot write {path}: the name must end in one of {' '.join(sorted(FORMATS))}.") from None
+
+
+def format_like(picture: Picture) -> str:
+    """The format that a result has whose photo came without a name: the photo's, or PNG where that is not written or
+    has but 256 colours.
+    """
+    format = _KINDS.get(picture.format, picture.format)
+    return format if format in FORMATS.values() and format != "GIF" else "PNG"
 
 
 def encode(picture: Picture, format: str, quality: int = 95) -> bytes:

@@ -6,12 +6,13 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stylenet import films, frames
+from stylenet import animations, films, frames, left_out
 from stylenet.errors import UserError
-from stylenet.images import FORMATS, IMAGE_SUFFIXES
+from stylenet.images import FORMATS, NEAREST
+from stylenet.left_out import Left
 
 STREAM = Path("-")  # stdin or stdout
 _LONGEST = 248  # bytes of a file's name, of the 255 that most systems take: _apart may add a number
@@ -19,10 +20,13 @@ _LONGEST = 248  # bytes of a file's name, of the 255 that most systems take: _ap
 
 @dataclass(frozen=True)
 class Found:
-    """A file to stylize and the folder that was asked for, if it came from one."""
+    """A file and the folder that was asked for, if it came from one. ``left``: why it is left out, a kind of
+    :mod:`stylenet.left_out`; None for what is to be stylized.
+    """
 
     path: Path
     root: Path | None = None
+    left: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ def exists(target: str | Path) -> str:
     return f"{target} exists: give overwrite=true to replace it, skip_existing=true to keep it, or another output=."
 
 
+@dataclass(frozen=True)
+class Plan:
+    """``jobs``: what is to be done. ``left``: the files of folders and patterns that are not."""
+
+    jobs: list[Job]
+    left: list[Left]
+
+
 def plan(
     inputs: Sequence[str | Path],
     output: str | Path | None,
@@ -58,20 +70,33 @@ def plan(
     own: Collection[str] = (),
     find: Find | None = None,
 ) -> list[Job]:
+    """The jobs of :func:`planned`, whose arguments these are."""
+    return planned(inputs, output, style, own, find).jobs
+
+
+def planned(
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    style: str,
+    own: Collection[str] = (),
+    find: Find | None = None,
+) -> Plan:
     """One job per picture that ``inputs`` (files, folders, patterns, "-") stand for, no two with the same target.
 
     ``output``: None (beside each input), "-", a file for a single picture, or a folder, in which sub-folders are kept.
     Results are called ``<name>_<style>``. Of several pictures, those that are results of another under ``style`` or a
-    name in ``own`` are left out. ``find``: looks for one of ``inputs``; None: among the files here. Raises UserError
-    for what is not there, and for an ``output`` that does not suit.
+    name in ``own`` are left out, as is what is no picture. ``find``: looks for one of ``inputs``; None: among the
+    files here. Raises UserError for what is not there, and for an ``output`` that does not suit.
     """
     found = [one for value in inputs for one in (find or in_files)(str(value), output)]
-    found = list({_identity(one.path): one for one in found}.values())  # each file once
-    if len(found) > 1:
+    found = _without_films(_once(found))
+    if sum(one.left is None for one in found) > 1:
         found = _without_results(found, {style, *own})
-        if any(one.path == STREAM for one in found):
-            raise UserError("input=- (stdin) is one picture: it cannot be combined with other inputs.")
+    left = [Left(one.path, one.left) for one in found if one.left is not None]
+    found = [one for one in found if one.left is None]
     many = len(found) > 1
+    if many and any(one.path == STREAM for one in found):
+        raise UserError("input=- (stdin) is one picture: it cannot be combined with other inputs.")
     if output is None:
         targets = [one.path if one.path == STREAM else _named(one.path, one.path.parent, style) for one in found]
     elif _is_folder(output) or (many and str(output) != "-"):
@@ -83,7 +108,7 @@ def plan(
         raise UserError(f"output=- holds one picture, but there are {len(found)}: give a folder.")
     else:
         targets = [Path(output)]
-    return [Job(one.path, target) for one, target in zip(found, _apart(targets), strict=True)]
+    return Plan([Job(one.path, target) for one, target in zip(found, _apart(targets), strict=True)], left)
 
 
 # --- inputs
@@ -113,45 +138,81 @@ def _names(folder: Path) -> list[str]:
 
 
 def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
-    """The pictures below a folder in the order of their names, or, where there are none, its films.
+    """All files below a folder in the order of their names: its pictures, its films, and what is left out.
 
-    Left out are hidden ones, and earlier results below ``output``.
+    Earlier results below ``output`` are not looked at.
     """
     if os.path.dirname(os.path.realpath(folder)) == os.path.realpath(folder):
         raise UserError(f"input={folder} is the whole disk: give a folder of pictures.")
     skipped = {os.path.realpath(output)} - {os.path.realpath(folder)} if output else set()
-    found, moving, others, seen = [], [], 0, set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    found, closed, seen = [], [], set()
+    for place, folders, files in os.walk(folder, onerror=lambda error: closed.append(error.filename), followlinks=True):
         real = os.path.realpath(place)
         if real in seen or real in skipped:  # a link may lead in a circle
             folders.clear()
             continue
         seen.add(real)
+        hidden = [Path(place, name) for name in sorted(folders) if name.startswith(".")]
+        found += [Found(path, folder, left_out.HIDDEN) for path in hidden if not left_out.is_litter(path)]
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = sorted(name for name in files if not name.startswith("."))
-        pictures = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-        found += [Found(Path(place) / name, folder) for name in pictures]
-        moving += [Found(Path(place) / name, folder) for name in names if Path(name).suffix.lower() in films.READABLE]
-        others += len(names) - len(pictures)
-    if not found and not moving:
-        raise UserError(f"input={folder}: no pictures in this folder ({others} other files).")
-    return found or moving  # not both: cameras put a short film beside each photo
+        found += _sorted_out([Path(place, name) for name in sorted(files)], folder)
+    found += [Found(Path(name), folder, left_out.CLOSED) for name in closed]
+    if all(one.left is not None for one in found):
+        told = left_out.told([Left(one.path, str(one.left)) for one in found])
+        raise UserError(f"input={folder}: no pictures in this folder ({told or 'it is empty'}).")
+    return found
+
+
+def _once(found: Sequence[Found]) -> list[Found]:
+    """Each file once; one that is asked for by its name too is not left out."""
+    once: dict[str, Found] = {}
+    for one in found:
+        if one.left is None or _identity(one.path) not in once:
+            once[_identity(one.path)] = one
+    return list(once.values())
+
+
+def _sorted_out(files: Sequence[Path], root: Path) -> list[Found]:
+    """Files of a folder or a pattern, with why each is left out, if it is; without the litter of systems."""
+    kinds = {path: left_out.kind(path) for path in files}
+    return [
+        Found(path, root, None if kind in (left_out.PICTURE, left_out.FILM) else kind)
+        for path, kind in kinds.items()
+        if kind is not None
+    ]
+
+
+def _without_films(found: list[Found]) -> list[Found]:
+    """Films left out where what reads them is not installed, if there are pictures beside them."""
+
+    def is_film(one: Found) -> bool:
+        return one.left is None and one.root is not None and one.path.suffix.lower() in films.READABLE
+
+    todo = [one for one in found if one.left is None]
+    if left_out.films_can_be_read() or all(map(is_film, todo)):
+        return found
+    return [replace(one, left=left_out.FILM) if is_film(one) else one for one in found]
 
 
 def _matching(pattern: str) -> list[Found]:
-    """Pictures and films, of the folder that the pattern is about: the part before its first sign."""
+    """What a pattern matches, of the folder that it is about: the part before its first sign."""
     pattern = os.path.expanduser(pattern)
-    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(name)]
-    known = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES | films.READABLE]
+    names = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    files = [path for path in names if path.is_file()]
     if not files:
         raise UserError(f"input={pattern}: there is no such file, and as a pattern it matches none.")
     root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    return [Found(file, root) for file in known or files]
+    found = _sorted_out(files, root)
+    if all(one.left is not None for one in found):
+        return [Found(path, root) for path in files]  # asked for by their suffix: reading them says what they are
+    into = {parent for path in files for parent in path.parents}
+    folders = [path for path in names if path.is_dir() and path not in into and path != root]
+    return [*found, *(Found(path, root, left_out.FOLDER) for path in folders)]
 
 
 def _without_results(found: list[Found], styles: set[str]) -> list[Found]:
-    """Leave out ``name_style.ext`` where ``name.*`` of the same folder is there too: an earlier run made it."""
-    names = {(one.path.parent, one.path.stem) for one in found}
+    """Mark ``name_style.ext`` as left out where ``name.*`` of the same folder is there too: an earlier run made it."""
+    names = {(one.path.parent, one.path.stem) for one in found if one.left is None}
     style = f"(?:{'|'.join(map(re.escape, sorted(styles)))})"
     result = re.compile(rf"(.+?)_{style}(?:\+{style})*(?:_[0-9]+)?")
 
@@ -159,7 +220,7 @@ def _without_results(found: list[Found], styles: set[str]) -> list[Found]:
         made = result.fullmatch(path.stem)
         return made is not None and (path.parent, made[1]) in names
 
-    return [one for one in found if not is_result(one.path)]
+    return [replace(one, left=left_out.RESULT) if one.left is None and is_result(one.path) else one for one in found]
 
 
 def _identity(path: Path) -> str:
@@ -167,9 +228,9 @@ def _identity(path: Path) -> str:
 
 
 def moves(path: Path) -> bool:
-    """Whether ``path`` is a film, an animated GIF, numbered pictures or a camera."""
-    if path.suffix.lower() == ".gif" and path.is_file():
-        return frames.is_animated(path)
+    """Whether ``path`` is a film, an animated picture, numbered pictures or a camera."""
+    if path.suffix.lower() in animations.READABLE and path.is_file():
+        return animations.is_animated(path)
     named = path.suffix.lower() in films.READABLE or frames.camera(path) is not None
     return named or (frames.is_numbered(path) and not path.is_file())
 
@@ -195,16 +256,18 @@ def _mirrored(one: Found, output: Path) -> Path:
 def _named(source: Path, folder: Path, style: str) -> Path:
     """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours.
 
-    Of a film, .mp4 where its own cannot be written.
+    Of a film, .mp4 where its own cannot be written; of an animated picture, .webp.
     """
-    writable = films.WRITABLE if moves(source) else FORMATS.keys() - {".gif"}
-    suffix = source.suffix
+    moving, suffix = moves(source), source.suffix
+    writable, otherwise = (films.WRITABLE.keys(), ".mp4") if moving else (FORMATS.keys() - {".gif"}, ".png")
     if frames.camera(source) is not None:
         source, suffix = Path(source.name.replace(":", "_")), ".mp4"
-    elif moves(source) and (frames.is_numbered(source) or suffix.lower() == ".gif"):
-        writable = FORMATS
+    elif moving and frames.is_numbered(source):
+        writable, otherwise = FORMATS.keys(), ".png"
+    elif moving and suffix.lower() in animations.READABLE:
+        writable, otherwise = animations.WRITABLE.keys(), ".webp"
     if suffix.lower() not in writable:
-        suffix = ".mp4" if writable is films.WRITABLE else ".png"
+        suffix = NEAREST.get(suffix.lower(), otherwise)
     stem, end = "stdin" if source == STREAM else source.stem, f"_{style}{suffix}"
     while len(os.fsencode(stem + end)) > _LONGEST:
         stem = stem[:-1]

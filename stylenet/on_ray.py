@@ -62,7 +62,8 @@ def stylize_files(
     files = [checkpoint.resolve(style) for style in styles]
     plainly = partial(start, device="cpu", backend="torch", precision="fp32", tile="auto")
     name = load_each(files, masks, plainly).name
-    todo = jobs.plan(inputs, output, name, checkpoint.known(), remote.find)
+    plan = jobs.planned(inputs, output, name, checkpoint.known(), remote.find)
+    todo = plan.jobs
     for job in todo:
         if jobs.moves(job.source):
             raise UserError(f"{remote.place(job.source)} is a film: engine=ray takes pictures, leave it out for films.")
@@ -80,7 +81,7 @@ def stylize_files(
             with _cluster(ray):
                 yield from _outcomes(ray, work, rest, tell, workers, device)
 
-    yield from folders.run(todo, way, existing, report, name, there.__contains__, remote.place)
+    yield from folders.run(plan, way, existing, report, name, there.__contains__, remote.place)
 
 
 def _outcomes(

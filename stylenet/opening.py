@@ -4,8 +4,10 @@ Nothing in a file may run a program, keep the reader waiting, take more memory t
 """
 
 import ctypes
+import io
 import math
 import os
+import re
 import stat
 import threading
 import warnings
@@ -13,17 +15,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL import Image
 
-from stylenet import sixteen_bit
+from stylenet import plugins, raw, sixteen_bit
 from stylenet.errors import UserError, shown
 from stylenet.memory import free_memory
 
 Source = str | os.PathLike[str] | BinaryIO | Image.Image
 
 _RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
+_ONE_PICTURE = {"MPO", "PSD", "ICNS", "ICO"}  # whose other pictures belong to the first
 _LONGEST = 200  # letters of a reason: some decoders quote what they found in the file
 _BYTES, _BYTES_DEEP = 13, 28  # of memory for each pixel of 8 bits or more, reading and resizing: measured
 
@@ -63,17 +66,66 @@ def opened(source: Source) -> Iterator[Image.Image]:
                 yield source
             else:
                 _silence_libtiff()
+                plugins.register()
                 # Not by its name: Pillow would map it into memory, which scrambles a deep grey TIFF that is turned.
                 handle = _file(source) if isinstance(source, str | os.PathLike) else nullcontext(source)
-                with handle as file, Image.open(file) as image:
-                    if image.format in _RUNS_PROGRAMS:
-                        raise _Refused("it is a drawing, not a photo; save it as PNG first")
-                    _require_memory(image)
-                    yield image
+                with handle as file:
+                    _require_no_raw(file, str(name))
+                    with _identified(file) as image:
+                        if image.format in _RUNS_PROGRAMS:
+                            raise _Refused("it is a drawing, not a photo; save it as PNG first")
+                        _require_memory(image)
+                        yield image
     except UserError:
         raise
     except Exception as error:  # a hostile file can make a decoder raise nearly anything
         raise UserError(f"Cannot read {shown(name)}: {_reason(error, source)}.") from error
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    """What Pillow makes of an opened file. A kind that a plug-in would read is named."""
+    try:
+        return Image.open(file)
+    except Image.UnidentifiedImageError:
+        kind = plugins.kind(_head(file))
+        if kind is None or plugins.installed(kind):
+            raise
+        raise _Refused(f"it is a {kind} picture, which needs a plug-in: {plugins.EXTRA}") from None
+
+
+def _require_no_raw(file: BinaryIO, name: str) -> None:
+    """Refuse camera raw, of which Pillow would show the small preview, and a TIFF file that begins with one."""
+    head, suffix = _head(file), os.path.splitext(name)[1].lower()
+    maker, tiff = raw.kind(head), raw.is_tiff(head)
+    pages, below = raw.directories(file) if tiff and maker is None else ([], [])
+    if maker or raw.shows_sensor(pages, below) or (tiff and suffix in raw.SUFFIXES):
+        of = maker or (suffix[1:].upper() if suffix in raw.SUFFIXES else "DNG" if pages[0].dng else "")
+        raise _Refused(f"it is a camera raw file{f' ({of})' if of else ''}; develop it to JPEG or TIFF first")
+    if pages and pages[0].reduced and not all(page.reduced for page in [*pages, *below]):
+        raise _Refused("its first page is only a preview of the picture; save the picture as a file of its own first")
+
+
+def pages_left(image: Image.Image) -> str:
+    """What is said where a file holds more pictures than the one that Pillow shows first; "" where it does not.
+
+    Smaller copies, masks, a phone's depth maps and an editor's layers are not counted.
+    """
+    count = getattr(image, "n_frames", 1)
+    if image.format == "TIFF" and count > 1 and isinstance(file := getattr(image, "fp", None), io.IOBase):
+        pages, _ = raw.directories(cast(BinaryIO, file))
+        count = 1 + raw.further_pages(pages) if pages else count
+    if count == 1 or image.format in _ONE_PICTURE:
+        return ""
+    what = {"TIFF": "pages", "HEIF": "pictures"}.get(str(image.format), "frames")
+    return f"it has {count} {what}, and only the first is done"
+
+
+def _head(file: BinaryIO) -> bytes:
+    place = file.tell()
+    file.seek(0)
+    head = file.read(plugins.HEAD)
+    file.seek(place)
+    return head
 
 
 def _file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -115,7 +167,9 @@ def allow(megapixels: float) -> None:
 def _reason(error: Exception, source: Source) -> str:
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        return f"it claims more than {limit:.4g} million pixels; if you trust it, allow more: megapixels=1000"
+        claimed = re.search(r"\((\d+) pixels\)", str(error))
+        more = max(1000, math.ceil(int(claimed[1]) / 1e8) * 100 if claimed else 0)  # enough for this one
+        return f"it claims more than {limit:.4g} million pixels; if you trust it, allow more: megapixels={more}"
     if isinstance(error, Image.UnidentifiedImageError):
         empty = isinstance(source, str | os.PathLike) and Path(source).stat().st_size == 0
         return "the file is empty" if empty else "it is not a picture, or is damaged, or of a kind unknown to Pillow"

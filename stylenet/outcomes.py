@@ -18,8 +18,9 @@ WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One picture's: ``status`` is written, skipped or failed, ``reason`` why. ``width``, ``height``: of the result, in
-    pixels, None where there is none. ``seconds``: spent on this picture, not counting what it waited.
+    """One picture's: ``status`` is written, skipped or failed, ``reason`` why. ``output``: "" for a file that is left
+    out. ``width``, ``height``: of the result, in pixels, None where there is none. ``seconds``: spent on this picture,
+    not counting what it waited. ``note``: what a user should know of a picture that is written, as it should be.
     """
 
     input: Place
@@ -29,14 +30,15 @@ class Outcome:
     width: int | None = None
     height: int | None = None
     seconds: float = 0.0
+    note: str = ""
 
     def line(self) -> str:
         return json.dumps(
             {
                 "input": str(self.input),
-                "output": str(self.output),
+                "output": str(self.output) or None,
                 "status": self.status,
-                "reason": self.reason,
+                "reason": self.reason or self.note or None,
                 "width": self.width,
                 "height": self.height,
                 "seconds": round(self.seconds, 4),
@@ -63,14 +65,15 @@ class Report:
     """A file that gets a line of JSON for each outcome, at once; None for no file. It may be told from any thread.
 
     An existing report goes on: a last line that a kill has cut short is removed, the others stay, and what they say is
-    written needs no further line when it is skipped. Raises UserError for a file that holds something else, or where
-    it cannot be written.
+    written or left out needs no further line when it is skipped. Raises UserError for a file that holds something else,
+    or where it cannot be written.
     """
 
     def __init__(self, path: str | Path | None):
         self.path = None if path is None else Path(path)
         self._lock = threading.Lock()
-        self._told: set[str] = set()
+        self._told: set[str] = set()  # results
+        self._left: set[str] = set()  # files that are left out
         self._file: int | None = None
         if self.path is not None:
             try:
@@ -93,7 +96,7 @@ class Report:
 
     def add(self, outcome: Outcome) -> None:
         """Put down one outcome. Raises UserError where there is no room."""
-        if self._file is None or (outcome.status == SKIPPED and str(outcome.output) in self._told):
+        if self._file is None or (outcome.status == SKIPPED and self._knows(outcome)):
             return
         try:
             with self._lock:
@@ -102,6 +105,9 @@ class Report:
                     line = line[os.write(self._file, line) :]
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def _knows(self, outcome: Outcome) -> bool:
+        return str(outcome.input) in self._left if outcome.output == "" else str(outcome.output) in self._told
 
     def close(self) -> None:
         if self._file is not None:
@@ -119,6 +125,8 @@ class Report:
                 whole += 0 if cut else len(line)
                 if said is not None and not cut and said["status"] == WRITTEN:
                     self._told.add(said["output"])
+                if said is not None and not cut and said["output"] is None:
+                    self._left.add(said["input"])
         os.ftruncate(self._file, whole)
         os.lseek(self._file, 0, os.SEEK_END)
 

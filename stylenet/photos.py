@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from stylenet import left_out
 from stylenet.errors import UserError
 from stylenet.images import IMAGE_SUFFIXES, open_rgb
 
@@ -29,7 +30,8 @@ def find_images(root: str | Path, setting: str = "data.root") -> list[Path]:
 
     root: a folder (nested or flat, links followed), a .txt list (one path a line, relative to the list's folder), or
     COCO as unpacked (then only its ``train2017``). setting: what the user would change, for messages. Hidden files and
-    other kinds of file are ignored. Raises UserError, saying what is there instead, if there is no photo.
+    other kinds of file are ignored, and counted in the log. Raises UserError, saying what is there instead, if there is
+    no photo.
     """
     root = data_root(root)
     if not root.exists():
@@ -99,8 +101,9 @@ def _walk(start: Iterable[Path], ignored: Counter[str]) -> list[Path]:
                 _enqueue(path, queue, ignored)
             elif path.suffix.lower() in IMAGE_SUFFIXES and stat.S_ISREG(status.st_mode):
                 found.append(path)
-            else:
-                ignored[path.suffix.lower() or "without a suffix"] += 1
+            elif (kind := left_out.kind(path)) is not None:
+                advice = left_out.Left(path, kind).reason if kind in left_out.MENDABLE else ""
+                ignored[(path.suffix.lower() or "without a suffix") + (f" ({advice})" if advice else "")] += 1
         except OSError as error:
             log.warning("skipped %s: %s", path, error.strerror)
             ignored["unreachable"] += 1

@@ -7,13 +7,15 @@ import io
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stylenet import images
+from stylenet import images, jobs, left_out
 from stylenet.errors import UserError
-from stylenet.images import IMAGE_SUFFIXES, Picture
+from stylenet.images import Picture
 from stylenet.jobs import Found, in_files
+from stylenet.left_out import Left
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://?(?=[^/]|$)")  # of two letters or more: C:/ is a disk
 _HERE = re.compile(r"(?:file|local)://")
@@ -45,7 +47,7 @@ def find(value: str, output: str | Path | None) -> list[Found]:
     Raises UserError for what is not there, cannot be reached, or needs a package that is not installed.
     """
     if not is_uri(value):
-        return in_files(value, output)
+        return _without_films(in_files(value, output))
     system, path = _system("input", value)
     try:
         system.invalidate_cache()
@@ -56,10 +58,24 @@ def find(value: str, output: str | Path | None) -> list[Found]:
     except Exception as error:  # each system has errors of its own
         raise UserError(f"input={value} cannot be read: {_line(error)}.") from error
     root, out = path.rstrip("/"), _below(system, output)
-    pictures = sorted(name for name in names if _is_picture(name, root if not pattern else "", out))
-    if not pictures:
-        raise UserError(f"input={value}: there are no pictures here.")
-    return [Found(Path(_uri(system, name, value)), None if pattern else Path(value)) for name in pictures]
+    found = []
+    for name in sorted(names):
+        which = None if out and out != root and name.startswith(out + "/") else _kind(name, "" if pattern else root)
+        if which is not None:
+            left = None if which == left_out.PICTURE else left_out.CLUSTER if which == left_out.FILM else which
+            found.append(Found(Path(_uri(system, name, value)), None if pattern else Path(value), left))
+    if all(one.left is not None for one in found):
+        told = left_out.told([Left(one.path, str(one.left)) for one in found])
+        raise UserError(f"input={value}: there are no pictures here{f' ({told})' if told else ''}.")
+    return found
+
+
+def _without_films(found: list[Found]) -> list[Found]:
+    """Films of folders and patterns left out, where there are pictures beside them: workers take no others."""
+    films = {one for one in found if one.left is None and one.root is not None and jobs.moves(one.path)}
+    if len(films) == sum(one.left is None for one in found):
+        return found
+    return [replace(one, left=left_out.CLUSTER) if one in films else one for one in found]
 
 
 def existing(targets: Iterable[Path]) -> set[Path]:
@@ -151,11 +167,12 @@ def _schemes(system: Any) -> tuple[str, ...]:
     return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
 
 
-def _is_picture(name: str, root: str, output: str | None) -> bool:
-    if output and output != root and name.startswith(output + "/"):
-        return False
+def _kind(name: str, root: str) -> str | None:
+    """As :func:`stylenet.left_out.kind`, of a name below ``root``; a folder with a hidden name hides all it holds."""
     parts = PurePosixPath(name[len(root) :]).parts
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in parts)
+    if any(part.startswith(".") for part in parts[:-1]):
+        return left_out.HIDDEN
+    return left_out.kind(Path(PurePosixPath(name).name), here=False)
 
 
 def _names(system: Any, folder: str) -> set[str]:

@@ -15,10 +15,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stylenet import checkpoint, finishes, images, jobs
+from stylenet import checkpoint, finishes, images, jobs, left_out
 from stylenet.errors import UserError
 from stylenet.finishes import Finish
-from stylenet.images import FORMATS, Picture
+from stylenet.images import Picture
 from stylenet.kinds import OnImages
 from stylenet.stylize import Tile, check_tile, load, load_each
 
@@ -50,7 +50,7 @@ def stylize_files(
     fps: float | None = None,
 ) -> Iterator[Any]:
     """Stylize files as the iterator is read, and give the path of each result ("-": nothing is given): pictures in
-    order, then films.
+    order, then films. What is left out of folders and patterns is told on stderr, by kind.
 
     ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
     ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
@@ -88,13 +88,16 @@ def stylize_files(
         return
     _check_moving(jobs.plan(inputs, output, "style"), given)  # what is not there is told before the network is loaded
     stylizer = load_each(styles, masks, start)
-    todo = jobs.plan(inputs, output, stylizer.name, checkpoint.known())
+    plan = jobs.planned(inputs, output, stylizer.name, checkpoint.known())
+    todo = plan.jobs
     moving = {job for job in todo if jobs.moves(job.source)}
     for job in todo:
         if job not in moving and job.target != jobs.STREAM:
             images.format_of(job.target)
     if len(todo) == 1 and not (moving or skip_existing or report):
+        left_out.say(plan.left)
         picture = _read(todo[0], size, overwrite)
+        left_out.remark(todo[0].source, picture.note)
         (made,) = _stylized(stylizer, todo, [picture])
         yield from _write(todo[0], made, quality)
         return
@@ -120,7 +123,7 @@ def stylize_files(
         for one, part in zip(ways, parts, strict=False):
             yield from one(part, tell)
 
-    yield from folders.run(todo, way, existing, report, stylizer.name)
+    yield from folders.run(plan, way, existing, report, stylizer.name)
 
 
 def _check_options(size: Any, quality: Any, overwrite: Any) -> None:
@@ -186,9 +189,8 @@ def _stylized(stylizer: OnImages, some: Sequence[jobs.Job], pictures: Sequence[P
 
 def _write(job: jobs.Job, picture: Picture, quality: int) -> Iterator[Path]:
     if job.target == jobs.STREAM:
-        format = picture.format if picture.format in FORMATS.values() and picture.format != "GIF" else "PNG"
         try:
-            images.write(sys.stdout.buffer, picture, quality, format)
+            images.write(sys.stdout.buffer, picture, quality, images.format_like(picture))
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise

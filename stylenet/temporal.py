@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stylenet import srgb
 from stylenet.errors import UserError, one_line
 
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -38,7 +39,8 @@ class Steady:
 
     ``temporal``: the part of the frame before, 0 to 0.95, where that is still to be seen. ``flow``: from two grey
     frames (h, w) of uint8, where each pixel of the first lies in the second: (h, w, 2) of float32, pixels to the right
-    and down; None for OpenCV's DIS. Frames and results are (h, w, 3) of uint8. A change of size or of shot begins anew.
+    and down; None for OpenCV's DIS. Frames and results are (h, w, 3) of uint8 or uint16. A change of size or of shot
+    begins anew.
     """
 
     def __init__(self, temporal: float, flow: Flow | None = None):
@@ -51,8 +53,8 @@ class Steady:
             return stylized
         import cv2
 
-        small = _reduced(frame)
-        result = stylized.astype(np.float32)
+        small, levels = _reduced(srgb.eight_bit(frame)), np.iinfo(stylized.dtype).max / np.float32(255)
+        result = stylized.astype(np.float32) / levels  # from 0 to 255, whatever the depth
         if self._before is not None and self._before[1].shape == result.shape:
             back, kept = trusted(small, self._before[0], self._flow)
             if kept.mean() > CUT:
@@ -64,7 +66,7 @@ class Steady:
                 result = result + weight * (carried - result)
         np.clip(result, 0, 255, out=result)
         self._before = (small, result)
-        return np.rint(result).astype(np.uint8)
+        return np.rint(result * levels).astype(stylized.dtype)
 
 
 def trusted(frame: np.ndarray, before: np.ndarray, flow: Flow) -> tuple[np.ndarray, np.ndarray]:

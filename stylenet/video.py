@@ -1,4 +1,4 @@
-"""Moving pictures stylized: a film, an animated GIF, numbered pictures or a camera in, any of the first three out.
+"""Moving pictures stylized: a film, an animated picture, numbered pictures or a camera in, the first three out.
 
 Frames are read, stylized and written beside each other, and only a few of them are held at a time.
 """
@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from stylenet import files, films, frames, images, jobs, temporal
-from stylenet.errors import UserError, shown
+from stylenet import animations, files, films, frames, images, jobs, left_out, temporal
+from stylenet.errors import UserError
 from stylenet.films import Frame
 from stylenet.folders import Tell
 from stylenet.images import Picture
@@ -81,9 +81,11 @@ def check_target(job: Job) -> None:
         images.format_of(path)
     elif path == jobs.STREAM:
         raise UserError(f"output=- holds one picture, but {job.source} is a film: give a file or a folder.")
-    elif suffix != ".gif" and suffix not in films.WRITABLE:
-        allowed = ", ".join(films.WRITABLE)
-        raise UserError(f"output={path} holds no film: give a file with {allowed} or .gif, or frames/%04d.png.")
+    elif suffix == ".png" and job.source.suffix.lower() in animations.READABLE:
+        return  # an animation stays one; of a film each frame may have been meant
+    elif suffix == ".png" or (suffix not in animations.WRITABLE and suffix not in films.WRITABLE):
+        allowed = ", ".join([*films.WRITABLE, *(animations.WRITABLE.keys() - {".png"})])
+        raise UserError(f"output={path} holds no film: give a file with {allowed}, or frames/%04d.png.")
 
 
 def way(stylize: Stylize, how: How) -> Callable[[Sequence[Job], Tell], Iterator[Outcome]]:
@@ -142,8 +144,9 @@ def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, 
                 sink.add(item)
 
             _until_stopped(source, process, take)
+            size = getattr(sink, "size", None) or size
         for note in sink.said:
-            tqdm.write(f"{shown(job.target)}: {note}.", sys.stderr)
+            left_out.remark(job.target, note)
         said = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
         return said, size
     finally:
@@ -164,7 +167,7 @@ def _source(path: Path, rate: Fraction) -> Any:
         return frames.Camera(path, rate)
     if frames.is_numbered(path):
         return frames.Numbered(path, rate)
-    return frames.Gif(path) if path.suffix.lower() == ".gif" else films.Reader(path)
+    return animations.Animation(path) if path.suffix.lower() in animations.READABLE else films.Reader(path)
 
 
 @contextmanager
@@ -175,9 +178,9 @@ def _sink(target: Path, source: Any, how: How) -> Iterator[Any]:
             sink: Any = frames.NumberedWriter(target, how.quality, how.existing == "skip")
         else:
             temp = stack.enter_context(files.replacing(target))
-            if target.suffix.lower() == ".gif":
-                may_be_clear = isinstance(source, frames.Gif | frames.Numbered)
-                sink = frames.GifWriter(temp, source.look, getattr(source, "loop", 0), may_be_clear)
+            if writer := animations.WRITABLE.get(target.suffix.lower()):
+                loop = getattr(source, "loop", 0)
+                sink = writer(temp, source.look, loop, getattr(source, "clear", False), how.quality)
             else:
                 sink = films.Writer(temp, source.look, how.quality, source.others, source.tags, source.chapters)
         try:
@@ -214,6 +217,9 @@ def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
 
 
 def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
+    if frame.rgb.dtype != np.uint8:  # Pillow has no pictures of 16 bits and three colours
+        alpha = None if frame.alpha is None else images.resized(frame.alpha[..., None], size)[..., 0]
+        return replace(frame, rgb=images.resized(frame.rgb, size), alpha=alpha)
     rgb = np.array(Image.fromarray(frame.rgb).resize(size, Image.Resampling.LANCZOS))
     alpha = None if frame.alpha is None else np.array(Image.fromarray(frame.alpha).resize(size))
     return replace(frame, rgb=rgb, alpha=alpha)

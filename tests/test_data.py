@@ -10,6 +10,7 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+import stylenet.data
 from stylenet import coco
 from stylenet.coco import Archive, fetch_coco
 from stylenet.crops import Crops, GlobalSamples
@@ -312,6 +314,26 @@ def test_held_out_photos_are_never_trained_on_and_stay_when_photos_are_added(tmp
     for number in range(6):  # six that come first by name, of which the hash takes at most two
         picture(tmp_path / f"-{number}.png", (100 + number, 0, 0))
     assert len(held & set(numbers(data(tmp_path, val=6).val_dataloader()))) >= 4
+
+
+def test_a_folder_of_validation_photos_is_not_held_in_memory_whole(tmp_path, monkeypatch, caplog):
+    """Room for three of eight: the same batches as if there were room for all, also in processes that read them."""
+    album(tmp_path / "val", 8)
+    album(tmp_path / "train", 3)
+    settings: Any = {"val": str(tmp_path / "val"), "batch_size": 2}
+    whole = [batch.clone() for batch in data(tmp_path / "train", **settings).val_dataloader()]
+    monkeypatch.setattr(stylenet.data, "MOST_HELD", 3 * 3 * 32 * 32)
+    for workers in (0, 1):
+        module = data(tmp_path / "train", **settings, workers=workers)
+        assert len(module.val_photos) == 8 and sum(one.nbytes for one in module.val_photos._held) == 3 * 3 * 32 * 32
+        for _ in range(2):
+            assert all((a == b).all() for a, b in zip(module.val_dataloader(), whole, strict=True))
+    assert [len(module.val_photos[:5]), len(module.val_photos[6:])] == [5, 2]
+    chosen = module.val_photos
+    (tmp_path / "val" / f"{int(chosen[7][0, 0, 0]):02}.png").unlink()  # during the training
+    for _ in range(2):
+        assert (chosen[7] == chosen[0]).all()
+    assert caplog.text.count("a photo for validation is gone, another takes its place: Cannot read") == 1
 
 
 def test_a_validation_photo_is_not_trained_on_through_a_link(tmp_path):

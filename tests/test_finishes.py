@@ -15,7 +15,7 @@ from stylenet import brush, checkpoint, color, nets
 from stylenet.color import Colors, Match
 from stylenet.errors import UserError
 from stylenet.finishes import Finish, Masked
-from stylenet.images import Picture, open_rgb
+from stylenet.images import Picture, open_rgb, to_array, to_tensor
 from stylenet.stylize import Stylizer
 from stylenet.stylize_files import stylize_files
 
@@ -131,6 +131,22 @@ def test_arrays_and_tensors_get_the_same(style: Path, options: dict):
         assert np.abs(alone - made.movedim(0, -1).numpy() * 255).mean() < 1.5
     assert 0 <= together.min() and together.max() <= 1
     assert (together - stylenet.load(style, "cpu")(batch)).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("size", [(160, 120), (61, 47)])
+@pytest.mark.parametrize("stroke", [0.5, 1.5, 2, 3, 8])
+def test_a_broad_brush_is_the_same_for_arrays_tensors_and_batches(stroke: float, size: tuple[int, int]):
+    """Of a photo with fine detail, painted by a network that only inverts: one resampling for all."""
+    photo = (noise(*size[::-1], 3) * 255).byte().numpy()
+    photo[::2, ::3] = (250, 20, 90)
+    finish = Finish(stroke=stroke)
+    seen = finish.seen(photo)
+    expected = finish.levels(photo, seen, 255 - seen).astype(int)
+    batch = torch.cat([to_tensor(photo), to_tensor(photo[::-1].copy())])
+    small = finish.seen_tensor(batch)
+    made = finish.tensor(batch, small, 1 - small)
+    assert np.abs(to_array(made[0]).astype(int) - expected).max() <= 4  # levels are rounded on the way
+    assert np.abs(to_array(made[1]).astype(int)[::-1] - expected).max() <= 4
 
 
 def test_strips_are_one_picture():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from stylenet import images
+from stylenet import images, jobs
 from stylenet.errors import UserError
 from stylenet.images import Picture, fit, open_rgb, read, to_pil, to_tensor, write
 
@@ -297,3 +297,27 @@ def test_every_format_offered_can_be_written(tmp_path):
         write(tmp_path / f"x{suffix}", Picture(np.full((16, 16, 3), 200, np.uint8), np.full((16, 16), 255, np.uint8)))
         assert open_rgb(tmp_path / f"x{suffix}").size == (16, 16)
         assert suffix in images.IMAGE_SUFFIXES
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "becomes"),
+    [
+        ("x.jpg", {"format": "MPO", "save_all": True, "append_images": [Image.new("RGB", (8, 8))]}, "JPEG"),
+        ("x.mpo", {"save_all": True, "append_images": [Image.new("RGB", (8, 8))]}, "JPEG"),
+        *[(name, {}, "JPEG") for name in ("x.jpe", "x.jfif", "x.JPG")],
+        ("x.jif", {"format": "JPEG"}, "JPEG"),
+        *[("x.dib", {}, "BMP"), ("x.bmp", {}, "BMP"), ("x.pnm", {}, "PPM"), ("x.pgm", {}, "PPM")],
+        *[("x.tif", {}, "TIFF"), ("x.vst", {}, "TGA"), ("x.jpf", {}, "JPEG2000"), ("x.jpx", {}, "JPEG2000")],
+        *[("x.apng", {"format": "PNG"}, "PNG"), ("x.gif", {}, "PNG"), ("x.pcx", {}, "PNG")],
+    ],
+)
+def test_every_kind_of_a_format_counts_as_the_format(tmp_path, name, options, becomes):
+    """Through a pipe, and in the name of a result beside its photo."""
+    saved(Image.new("L" if name.endswith("pgm") else "RGB", (24, 16), 90), tmp_path / name, **options)
+    picture = read(io.BytesIO((tmp_path / name).read_bytes()))
+    assert images.format_like(picture) == becomes
+    (job,) = jobs.plan([tmp_path], None, "style")
+    assert images.format_of(job.target) == becomes
+    write(job.target, picture)
+    with Image.open(job.target) as again:
+        assert again.format in (becomes, "DIB")

@@ -279,7 +279,7 @@ def test_a_folder_that_links_to_itself_ends(folder):
     [
         (["in/b.jpg"], None, "in/b.jpg: there is no such file or folder. Did you mean in/a.jpg"),
         (["nowhere/*.jpg"], None, "as a pattern it matches none"),
-        (["empty"], None, "no pictures in this folder .0 other"),
+        (["empty"], None, "no pictures in this folder .it is empty"),
         (["/"], None, "is the whole disk"),
         (["in"], "x.jpg", "names one file, but there are 3"),
         (["in"], "in/a.jpg", "names one file, but there are 3"),

@@ -204,7 +204,7 @@ def test_the_figures_in_the_style_are_those_of_its_weights(whole: Run):
         val_size=64,
     )
     photos.setup()
-    content = torch.stack(photos.val_photos).float() / 255
+    content = torch.stack(photos.val_photos[:]).float() / 255
     vgg = VGG(["relu1_2", "relu3_3"])
     with torch.no_grad():
         ours, theirs = vgg(loaded(content)), vgg(content)

@@ -13,7 +13,7 @@ from av.stream import Disposition
 from conftest import ROOT
 from PIL import Image
 
-from stylenet import films, frames, images, temporal, video
+from stylenet import animations, films, frames, images, temporal, video
 from stylenet.errors import UserError
 from stylenet.images import Picture
 from stylenet.jobs import Job, plan
@@ -25,7 +25,7 @@ MOMENTS = [0, 512, 2048, 2560, 5000, 5512]  # of a film whose frames do not come
 
 
 def inverted(picture: Picture) -> Picture:
-    return Picture(255 - picture.rgb)
+    return Picture(np.iinfo(picture.rgb.dtype).max - picture.rgb)
 
 
 def film(path: Path, size=(64, 48), moments=MOMENTS, sound=False, **tags) -> Path:
@@ -154,9 +154,9 @@ def test_turned_and_mirrored_films_are_seen_as_players_show_them(a, b, c, d, cor
     assert (look.stored(seen) == stored).all()
 
 
-def test_odd_sides_stay_and_size_gives_even_ones(tmp_path):
+def test_odd_sides_stay_in_vp9_and_size_gives_even_ones(tmp_path):
     source = film(tmp_path / "in.mp4", size=(63, 41))
-    assert (done(source, tmp_path / "same.mp4").width, films.Reader(tmp_path / "same.mp4").size) == (63, (63, 41))
+    assert (done(source, tmp_path / "same.webm").width, films.Reader(tmp_path / "same.webm").size) == (63, (63, 41))
     done(source, tmp_path / "small.mp4", size=31)
     assert films.Reader(tmp_path / "small.mp4").size == (32, 20)
 
@@ -348,7 +348,7 @@ def test_a_gif_keeps_its_times_and_what_is_transparent(tmp_path):
 
 def test_each_frame_of_a_gif_is_seen_by_itself(tmp_path):
     """Opaque, half transparent, wholly transparent, opaque: nothing of the one before shines through."""
-    sink = frames.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)))
+    sink = animations.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)))
     half = np.full((8, 10), 255, np.uint8)
     half[:, :5] = 0
     colours = [((250, 0, 0), None), ((0, 250, 0), half), ((0, 0, 0), half * 0), ((0, 0, 250), None)]
@@ -377,7 +377,7 @@ def test_a_gif_of_a_quick_film_is_not_slower(tmp_path):
 
 
 def test_a_gif_is_written_as_its_frames_come(tmp_path):
-    sink = frames.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)), None)
+    sink = animations.GifWriter(tmp_path / "out.gif", films.Look(Fraction(10)), None)
     held = []
     for number in range(30):
         sink.add(films.Frame(noise(number, (40, 50)), Fraction(number, 10)))
@@ -389,7 +389,7 @@ def test_a_gif_is_written_as_its_frames_come(tmp_path):
         made.seek(29)
         assert np.abs(np.asarray(made.convert("RGB")).astype(int) - noise(29, (40, 50))).mean() < 15
     with pytest.raises(UserError, match="no frames to write"):
-        frames.GifWriter(tmp_path / "none.gif", films.Look()).close()
+        animations.GifWriter(tmp_path / "none.gif", films.Look()).close()
 
 
 def test_numbered_pictures_of_16_bits_with_alpha(tmp_path):
@@ -398,8 +398,26 @@ def test_numbered_pictures_of_16_bits_with_alpha(tmp_path):
     images.write(tmp_path / "1.png", Picture(deep[..., :3], deep[..., 3]))
     done(tmp_path / "%d.png", tmp_path / "out" / "%d.tif")
     made = images.read(tmp_path / "out" / "1.tif")
-    assert made.rgb[0, 0].tolist() == [255 - 156] * 3 and made.alpha is not None
-    assert made.alpha[0].tolist() == [0] * 5 + [255] * 5
+    assert made.rgb[0, 0].tolist() == [65535 - 40000] * 3 and made.alpha is not None
+    assert made.alpha[0].tolist() == [0] * 5 + [65535] * 5
+    done(tmp_path / "%d.png", tmp_path / "small" / "%d.png", size=6)
+    small = images.read(tmp_path / "small" / "1.png")
+    assert small.rgb.shape == (6, 4, 3) and abs(int(small.rgb[3, 2, 0]) - 25535) <= 1 and small.rgb.dtype == np.uint16
+    for name in ("out.mp4", "out.gif", "out.webp", "out.mov"):  # these have 8 bits
+        done(tmp_path / "%d.png", tmp_path / name)
+
+
+def test_numbered_pictures_of_16_bits_are_held_steady_in_all_their_bits(tmp_path):
+    """Of a still scene: each frame is blended with the one before, to values between those of 8 bits."""
+    scene = np.asarray(Image.fromarray(noise(5, (12, 16))).resize((128, 96), Image.Resampling.BICUBIC)) * np.uint16(257)
+    for number in (1, 2, 3):
+        images.write(tmp_path / f"{number}.png", Picture(scene))
+    levels = iter([20000, 20003, 20009])
+    flat = lambda picture: Picture(np.full_like(picture.rgb, next(levels)))  # noqa: E731
+    how = video.How(temporal=0.5, flow="dis")
+    assert video.stylized(Job(tmp_path / "%d.png", tmp_path / "out" / "%d.png"), flat, how).status == WRITTEN
+    made = [int(images.read(tmp_path / "out" / f"{number}.png").rgb[48, 64, 0]) for number in (1, 2, 3)]
+    assert made[0] == 20000 and made[1] in (20001, 20002) and made[2] in (20005, 20006)
 
 
 def test_of_numbered_pictures_the_broken_ones_are_passed_over(tmp_path):
@@ -477,8 +495,8 @@ def test_names_of_results(tmp_path):
         film(tmp_path / "x.mp4").rename(tmp_path / name)
     named = [job.target.name for job in plan([tmp_path], None, "wave")]
     assert named == ["a_wave.mp4", "b_wave.mp4", "c_wave.webm"]
-    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")  # with pictures there, a folder means these
-    assert [job.source.name for job in plan([tmp_path], None, "wave")] == ["photo.png"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    assert [job.source.name for job in plan([tmp_path], None, "wave")] == ["a.mp4", "b.avi", "c.webm", "photo.png"]
     assert plan(["camera:0"], None, "wave")[0].target.name == "camera_0_wave.mp4"
 
 

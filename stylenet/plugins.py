@@ -1,0 +1,63 @@
+"""Kinds of pictures that Pillow reads with a plug-in only: HEIC, as iPhones take them, and JPEG XL.
+
+They come with pip install 'stylenet[heif]'. Knows names and first bytes; nothing about pixels.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+
+EXTRA = "pip install 'stylenet[heif]'"
+HEAD = 64  # bytes of a file that tell its kind
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}
+_JXL = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """``module``: what reads the kind; ``start``: its function that tells Pillow, "" where importing it does."""
+
+    module: str
+    start: str
+    suffixes: frozenset[str]
+
+
+PLUGINS = {
+    "HEIC": Plugin("pillow_heif", "register_heif_opener", frozenset({".heic", ".heif", ".hif", ".heics", ".heifs"})),
+    "JPEG XL": Plugin("pillow_jxl", "", frozenset({".jxl"})),
+}
+SUFFIXES = frozenset().union(*(one.suffixes for one in PLUGINS.values() if find_spec(one.module)))
+"""Those of the kinds whose plug-in is installed."""
+
+
+@lru_cache(maxsize=1)
+def register() -> None:
+    """Make Pillow know the plug-ins that are installed. One that cannot be loaded is as good as none."""
+    for plugin in PLUGINS.values():
+        try:
+            module = import_module(plugin.module)
+            if plugin.start:
+                getattr(module, plugin.start)()
+        except Exception:  # absent, or built for another machine: the file is then named for what it is
+            continue
+
+
+def installed(name: str) -> bool:
+    """Whether the plug-in of one of PLUGINS is there, so that a file that it does not read is damaged."""
+    return bool(PLUGINS[name].suffixes & SUFFIXES)
+
+
+def kind(head: bytes) -> str | None:
+    """Which of PLUGINS a file with these first HEAD bytes is; None for others."""
+    if head.startswith(_JXL):
+        return "JPEG XL"
+    brands = {head[8:12], *(head[place : place + 4] for place in range(16, len(head) - 3, 4))}
+    if head[4:8] == b"ftyp" and b"avif" not in brands and head[8:12] in _HEIC_BRANDS:
+        return "HEIC"
+    return None
+
+
+def kind_named(suffix: str) -> str | None:
+    """Which of PLUGINS has this suffix, in small letters; None for others."""
+    return next((name for name, plugin in PLUGINS.items() if suffix in plugin.suffixes), None)
