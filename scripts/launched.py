@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from stylenet import processes
+from stylenet import processes, streams
 from stylenet.errors import UserError
 
 Job = Callable[[DictConfig], Any]
@@ -85,7 +85,7 @@ def prepare_many() -> None:
 
 def _wait(number: int, frame: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    print("waiting for the runs to stop; once more ends them at once", file=sys.stderr)
+    streams.tell("waiting for the runs to stop; once more ends them at once")
 
 
 class Ended(Exception):

@@ -10,6 +10,7 @@ from cli import CONFIGS, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from stylenet import streams
 from stylenet.errors import UserError
 
 
@@ -61,7 +62,7 @@ def main(config: DictConfig) -> list[float] | None:
     out = Path(settings["out"] or folder) / f"{name}.safetensors"
     path = train(model, photos, trainer, out, settings["resume"], settings["half"])
     if first:
-        print(path, flush=True)
+        streams.give(path)
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
