@@ -5,6 +5,7 @@ training.py.
 """
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stylenet import checkpoint, processes
 from stylenet.callbacks import callbacks
-from stylenet.data import Photos
+from stylenet.data import SHARE_MORE, Photos
 from stylenet.errors import UserError, one_line
 from stylenet.files import writable
 from stylenet.guards import Stopper
@@ -131,6 +132,10 @@ def _train(
             trainer.validate(model, datamodule=photos, verbose=False)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if re.search(r"Bus error|shared memory|/torch_\d+", str(error)):  # others have filled it meanwhile
+            raise UserError(f"The shared memory is full ({one_line(error)[:100]}). {SHARE_MORE}") from error
+        raise
     if stopped_by(trainer) is not None and (out.exists() or out.stem in checkpoint.known()):
         out = out.with_stem(f"{out.stem}_at_{trainer.global_step}")  # the finished style keeps its file and its name
     info = _keep(model, photos, trainer, out, half)
