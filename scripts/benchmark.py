@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from train import named
 
+from stylenet import streams
 from stylenet.errors import UserError
 
 SAME_WORK = ["loss=pytorch_examples", "net=johnson", "net.upsample=nearest", "net.output=linear", "net.noise=0"]
@@ -53,7 +54,7 @@ def main(config: DictConfig) -> None:
         if path:
             with replacing(path) as temp:
                 temp.write_text(text)
-    print(table, end="")
+    streams.give(table.rstrip("\n"))
 
 
 def check(options: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ Knows Hydra and OmegaConf, and nothing about styles. ``HYDRA_FULL_ERROR=1`` in t
 import argparse
 import csv
 import difflib
+import io
 import logging
 import os
 import re
@@ -22,7 +23,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stylenet import processes
+from stylenet import processes, streams
 from stylenet.errors import UserError
 from stylenet.files import numbered
 
@@ -68,7 +69,9 @@ def run(
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
     logging.raiseExceptions = False  # what a full disk keeps out of the log file is on the screen all the same
-    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names that are not UTF-8
+    streams.plug()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names that are not UTF-8
     argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # its own prints pages
     refuse_dashes(sys.argv[1:], config_name)
     sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths, several))
@@ -113,7 +116,7 @@ def _exit(message: str) -> NoReturn:
     if other := processes.number():
         time.sleep(PATIENCE)  # where the first process says the same, this one is ended meanwhile
         message = f"process {other}: {message}"
-    print(message, file=sys.stderr)
+    streams.tell(message)
     sys.exit(2)
 
 

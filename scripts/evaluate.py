@@ -8,8 +8,8 @@ from typing import Any
 
 from cli import run
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
+from stylenet import streams
 from stylenet.errors import UserError
 
 FILES = ("ckpt", "data.root", "painting", "paintings", "judge", "output")
@@ -49,10 +49,10 @@ def main(config: DictConfig) -> None:
     )
     survey = Survey(nets, plan, folder, {"command": command()})
     for net in nets:
-        print(f"{net.name}: {net.notes}", file=sys.stderr)
+        streams.tell(f"{net.name}: {net.notes}")
     if seconds := survey.expected():
-        print(f"This takes {duration(seconds)} at most; stopped, it goes on where it was.", file=sys.stderr)
-    with tqdm(total=survey.total(), bar_format=BAR, mininterval=5, smoothing=0.1) as bar:
+        streams.tell(f"This takes {duration(seconds)} at most; stopped, it goes on where it was.")
+    with streams.bar(total=survey.total(), bar_format=BAR, mininterval=5, smoothing=0.1) as bar:
         results = survey.run(bar.update)
     written(folder, results, survey, markdown(results), options["wandb"])
 
@@ -69,8 +69,8 @@ def written(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb
     report.sheet(folder / "sheet.jpg", survey.pictures())
     if wandb:
         show(folder, results)
-    print(text, end="")
-    print(folder)
+    streams.give(text.rstrip("\n"))
+    streams.give(folder)
 
 
 def command() -> str:

@@ -5,12 +5,14 @@ from typing import Any
 from cli import run
 from omegaconf import DictConfig, OmegaConf
 
+from stylenet import streams
+
 
 def main(config: DictConfig) -> None:
     from stylenet.export import export  # torch costs seconds: mistakes in the options come first
 
     options: Any = OmegaConf.to_container(config, resolve=True)
-    print(export(**options))
+    streams.give(export(**options))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from stylenet import processes
+from stylenet import processes, streams
 from stylenet.errors import UserError
 
 Job = Callable[[DictConfig], Any]
@@ -34,7 +34,7 @@ def alone(function: Job) -> Job:
     """
 
     def job(config: DictConfig) -> Any:
-        hydra = HydraConfig.get()
+        hydra: Any = HydraConfig.get()
         sys.argv[1:] = [*hydra.overrides.hydra, *hydra.overrides.task]
         with read_write(hydra), open_dict(hydra):
             hydra.run.dir = hydra.runtime.output_dir
@@ -89,7 +89,7 @@ def prepare_many() -> None:
 
 def _wait(number: int, frame: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    print("waiting for the runs to stop; once more ends them at once", file=sys.stderr)
+    streams.tell("waiting for the runs to stop; once more ends them at once")
 
 
 class Ended(Exception):

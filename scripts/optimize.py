@@ -6,6 +6,7 @@ from typing import Any
 from cli import run
 from omegaconf import DictConfig, OmegaConf
 
+from stylenet import streams
 from stylenet.errors import UserError
 
 NAMES = {"alpha": "content_weight", "beta": "style_weight"}  # Gatys' names
@@ -31,10 +32,10 @@ def main(config: DictConfig) -> None:
     opening.allow(options.pop("megapixels"))
     options["device"] = choose_device(options["device"])
     try:
-        print(paint_file(**options), flush=True)
+        streams.give(paint_file(**options))
     except Interrupted as stop:
-        print(stop.path, flush=True)
-        print(stop, file=sys.stderr)
+        streams.give(stop.path)
+        streams.tell(stop)
         sys.exit(130)
 
 

@@ -10,9 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def main(config: DictConfig) -> None:
-    from tqdm import tqdm
-
-    from stylenet import opening
+    from stylenet import opening, streams
     from stylenet.memory import keep_freed_memory
     from stylenet.outcomes import SomeFailed
     from stylenet.stylize_files import stylize_files  # torch costs seconds: mistakes in the options come first
@@ -23,13 +21,12 @@ def main(config: DictConfig) -> None:
     opening.allow(options.pop("megapixels"))
     try:
         for path in stylize_files(**options):
-            tqdm.write(str(path))  # not through the progress bar
-            sys.stdout.flush()
+            streams.give(path)
     except SomeFailed as error:
-        print(error, file=sys.stderr)
+        streams.tell(error)
         sys.exit(1)
     except BrokenPipeError:  # who reads the paths, or the picture, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
 
 

@@ -11,6 +11,7 @@ from cli import CONFIGS, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from stylenet import streams
 from stylenet.errors import UserError
 from stylenet.schedule import Schedule
 
@@ -71,7 +72,7 @@ def main(config: DictConfig) -> list[float] | None:
     shelf = Shelf(Path(settings["out"] or folder) / f"{name}.safetensors", settings["overwrite"], resumed, claims)
     path = train(model, photos, trainer, shelf, settings["resume"], settings["half"])
     if first:
-        print(path, flush=True)
+        streams.give(path)
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None

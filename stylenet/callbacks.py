@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from torch import Tensor
 
+from stylenet import streams
 from stylenet.files import replacing
 from stylenet.guards import Clock, Guard, Stopper
 from stylenet.images import to_pil
@@ -137,13 +138,13 @@ class Bar(TQDMProgressBar):
     IN_MINUTES = "{l_bar}{bar}| {n:.1f}/{total:g} min{postfix}"
 
     def __init__(self) -> None:
-        super().__init__(refresh_rate=1 if sys.stderr.isatty() else 50)  # in a file each refresh stays
+        super().__init__(refresh_rate=1 if streams.is_terminal(sys.stderr) else 50)  # in a file each refresh stays
 
     def init_train_tqdm(self) -> Tqdm:
         return Tqdm(
             desc="training",
-            file=sys.stderr,
-            disable=self.is_disabled,
+            file=streams.stderr(),
+            disable=self.is_disabled or not streams.shows(sys.stderr),
             dynamic_ncols=True,
             smoothing=0,
             bar_format=self.BAR_FORMAT,

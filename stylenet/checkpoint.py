@@ -1,12 +1,14 @@
 """One self-describing safetensors file per style: a network's weights, and as metadata the plain data to rebuild it.
 
-It reads our files, the checkpoints of our training runs and pytorch/examples' files, on any device. It knows nothing
-about VGG, losses or training. Nothing that a file says is executed or looked up outside the table of networks.
+It reads our files, the checkpoints of our training runs and pytorch/examples' files, on any device, and the same
+weights however they were wrapped. It knows nothing about VGG, losses or training. Nothing that a file says is executed
+or looked up outside the table of networks.
 """
 
 import difflib
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -18,15 +20,17 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from stylenet import foreign, mistaken
 from stylenet.errors import UserError
 from stylenet.files import replacing
-from stylenet.foreign import from_pytorch_examples, is_pytorch_examples
 from stylenet.nets import NETS, build, of_styles
 
 FORMAT = 1
 KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
 SHA256 = "weights_sha256"  # of the metadata in our files: a file may be damaged and yet whole
 LARGEST = 10_000  # what a file may give as a width or a count: enough for any network, too little to fill the memory
+
+log = logging.getLogger("stylenet.checkpoint")
 
 _PACKAGE = Path(__file__).parent
 
@@ -77,8 +81,9 @@ def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
 
     ``ckpt``: a name (see ``known``) or the path of our ``.safetensors``, a ``.ckpt`` of our training, or a
     pytorch/examples ``.pth`` or ``.model``; with ":" and a style's name after it, that style alone of a file with
-    several. Raises UserError for a file that is missing, damaged, foreign, newer than this program or at odds with
-    itself, and for a style that it has not.
+    several. The weights alone will do, as safetensors or saved by torch, in any precision, inside of other dicts, and
+    under names that DataParallel or torch.compile have lengthened. Raises UserError for a file that is missing,
+    damaged, foreign, newer than this program or at odds with itself, and for a style that it has not.
     """
     path, (_, style) = resolve(ckpt), _split(ckpt)
     info, state = _read(path)
@@ -125,7 +130,9 @@ def resolve(name: str | Path) -> Path:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The info, in its outer form checked, and the weights under the network's names."""
     try:
-        info, state = _from_safetensors(path) if path.suffix == ".safetensors" else _from_torch(path)
+        if other := mistaken.kind(path):
+            raise UserError(f"{path} is {other}")
+        info, state = _from_safetensors(path) if mistaken.is_safetensors(path) else _from_torch(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from error
     if not isinstance(info, dict) or not isinstance(info.get("format"), int):
@@ -148,10 +155,10 @@ def _from_safetensors(path: Path) -> tuple[Any, dict[str, Tensor]]:
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or cut short ({_line(error)}). Get it again.") from error
     if text is None:
-        raise _foreign(path, state)
+        return _from_weights(path, state)
     if SHA256 in metadata and _sha256(state) != metadata[SHA256]:
         raise UserError(f"{path} is damaged: its weights are not those that were written. Get it again.")
-    return info, state
+    return info, {foreign.unwrapped(key): value for key, value in state.items()}
 
 
 def _sha256(state: dict[str, Tensor]) -> str:
@@ -163,29 +170,50 @@ def _sha256(state: dict[str, Tensor]) -> str:
 
 def _from_torch(path: Path) -> tuple[Any, dict[str, Tensor]]:
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # not by its name, which need not be right
+            saved = torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # bytes that are no checkpoint can make the reader fail in any way
         if code := re.search(r"GLOBAL (\S+)", str(error)):
-            raise UserError(f"{path} wants to run code ({code[1]}): refused. Save its state_dict instead.") from error
+            raise _of_code(path, code[1]) from error
         # Torch's own words are kept from the user: they advise to switch the protection off.
         raise UserError(f"{path} is damaged, cut short or no checkpoint at all. Get it again.") from error
-    if is_pytorch_examples(saved):
-        return _from_pytorch_examples(path, saved)
     if not isinstance(saved, dict) or KEY not in saved or not isinstance(saved.get("state_dict"), dict):
-        raise _foreign(path, saved if isinstance(saved, dict) else {})
-    state = {str(key): value for key, value in saved["state_dict"].items()}
+        return _from_weights(path, saved)
+    state = {foreign.unwrapped(str(key)): value for key, value in saved["state_dict"].items()}
     return saved[KEY], {key[4:]: value for key, value in state.items() if key.startswith("net.")}
 
 
-def _from_pytorch_examples(path: Path, saved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    _require_room(path, saved)
+def _of_code(path: Path, code: str) -> UserError:
+    advice = "Save its state_dict instead"
+    if mistaken.whole_network(path):
+        how = "torch.save(net.state_dict(), 'style.pth')"
+        return UserError(f"{path} is a whole pickled network. It wants to run code ({code}): refused. {advice}: {how}")
+    return UserError(f"{path} wants to run code ({code}): refused. {advice}.")
+
+
+def _from_weights(path: Path, saved: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The same for weights that do not say what they are."""
+    found = foreign.networks_in(saved)
+    if not found:
+        raise _foreign(path, saved if isinstance(saved, dict) else {})
+    if len(found) > 1:
+        raise UserError(f"{path} holds several networks ({', '.join(found):.200}): save the one you want by itself.")
+    ((origin, weights),) = found.values()
+    _require_room(path, weights)
     try:
-        net, state = from_pytorch_examples(saved)
+        net, state = foreign.as_ours(origin, weights)
     except (ValueError, AttributeError, IndexError) as error:
-        raise UserError(f"{path} looks like a pytorch/examples file, but {_line(error)}. Get it again.") from error
-    return {"format": FORMAT, "net": net, "styles": [{"name": path.stem}], "origin": "pytorch/examples"}, state
+        raise UserError(f"{path} looks like a {origin} file, but {_line(error)}. Get it again.") from error
+    if origin == "stylenet":
+        log.warning(
+            "%s holds weights alone, and they do not tell what upsample= and output= were: taken for blur and sigmoid, "
+            "the defaults",
+            path,
+        )
+    names = [path.stem] if (count := net["args"]["n_styles"]) == 1 else [f"{path.stem}_{n + 1}" for n in range(count)]
+    return {"format": FORMAT, "net": net, "styles": [{"name": name} for name in names], "origin": origin}, state
 
 
 def _assemble(path: Path, info: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:

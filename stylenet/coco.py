@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 from tqdm import tqdm
 
+from stylenet import streams
 from stylenet.errors import UserError
 
 CHUNK = 1 << 20  # bytes
@@ -152,7 +153,7 @@ def _unpack(archive: Path, photos: Path) -> None:
             entries = [entry for entry in opened.infolist() if not entry.is_dir()]
             entries.sort(key=lambda entry: entry.header_offset, reverse=True)
             tail = _read_tail(archive, start)
-            for done, entry in enumerate(tqdm(entries, desc="unpacking COCO", unit=" photos"), 1):
+            for done, entry in enumerate(streams.bar(iterable=entries, desc="unpacking COCO", unit=" photos"), 1):
                 _extract(opened, entry, partial / Path(entry.filename).name)
                 if done % BATCH == 0:
                     _give_back(archive, entry.header_offset, start, tail)
@@ -190,4 +191,4 @@ def _give_back(archive: Path, end: int, start: int, tail: bytes) -> None:
 
 
 def _progress(total: int, what: str) -> tqdm:
-    return tqdm(total=total, desc=what, unit="B", unit_scale=True, unit_divisor=1000)
+    return streams.bar(total=total, desc=what, unit="B", unit_scale=True, unit_divisor=1000)

@@ -43,9 +43,13 @@ class Crops(Dataset[Tensor]):
     ) -> None:
         self.photos, self.size, self.seed = photos, size, seed
         self.scale, self.ratio, self.flip = scale, ratio, flip
-        self._broken = torch.zeros(
-            len(photos), dtype=torch.bool
-        ).share_memory_()  # the workers write, the parent counts
+        self._broken = torch.zeros(len(photos), dtype=torch.bool)
+
+    def share(self) -> None:
+        """For processes that are started from now on: what one finds broken, all know, and this one counts. Raises
+        OSError or RuntimeError where there is no shared memory.
+        """
+        self._broken.share_memory_()
 
     @property
     def skipped(self) -> int:

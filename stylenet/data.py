@@ -10,6 +10,7 @@ import logging
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,12 +28,16 @@ from torch.utils.data import DataLoader, Dataset
 from stylenet.coco import fetch_coco
 from stylenet.color import Colors
 from stylenet.crops import Crops, GlobalSamples, centre_square, to_uint8
-from stylenet.errors import UserError
+from stylenet.errors import UserError, one_line
 from stylenet.photos import MIN_SIDE, data_root, find_images, hold_out, identity, open_photo
 from stylenet.weights import home
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
 BUNDLED = Path(__file__).parent / "assets" / "photos"
+
+SHARED = Path("/dev/shm")  # where Linux keeps it
+SHARE_MORE = "Give data.workers=0, or start the container with --shm-size=1g or --ipc=host."
+PREFETCHED = 2  # batches of each worker that wait
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +131,11 @@ class Photos(pl.LightningDataModule):
         rank, world = self._place()
         done = self._trainer_step(self._start() // (world * self.batch_size))
         workers = self._workers()
+        if workers and (problem := self._without_shared_memory(workers)):
+            if self.workers != "auto":
+                raise UserError(f"data.workers={workers}: {problem} {SHARE_MORE}")
+            log.warning("the training process reads its photos itself (data.workers=0): %s %s", problem, SHARE_MORE)
+            workers = 0
         if workers:
             atexit.register(_end_workers)
         return DataLoader(
@@ -133,6 +143,7 @@ class Photos(pl.LightningDataModule):
             batch_sampler=GlobalSamples(self._start(), self.steps, self.batch_size, rank, world, done),
             num_workers=workers,
             persistent_workers=workers > 0,
+            prefetch_factor=PREFETCHED if workers else None,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=partial(_begin_worker, Image.MAX_IMAGE_PIXELS),
         )
@@ -225,6 +236,20 @@ class Photos(pl.LightningDataModule):
         share = max(1, cores // here)
         # Without a GPU the cores are needed for the training itself and a step takes longer than a batch of crops.
         return max(1, min(share - 1, 16 if torch.cuda.is_available() else 2))
+
+    def _without_shared_memory(self, workers: int) -> str:
+        """Why so many processes cannot hand over their batches here; empty where they can."""
+        try:
+            self.crops.share()
+            multiprocessing.get_context().Lock()
+            free = shutil.disk_usage(SHARED).free if SHARED.is_dir() else None
+        except (OSError, RuntimeError, ImportError) as error:
+            return f"there is no shared memory here ({one_line(error)[:100]})."
+        batch = self.batch_size * 3 * self.crops.size**2
+        needed = batch * (PREFETCHED * workers + 2)  # two are in use
+        if free is not None and free < needed:
+            return f"{SHARED} has {free / 1e6:.1f} MB, and their batches need {needed / 1e6:.1f}."
+        return ""
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

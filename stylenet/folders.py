@@ -1,16 +1,13 @@
 """Many pictures: which are done already, how far it is, what failed. Knows nothing about networks or formats."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from stylenet import jobs, left_out
+from stylenet import jobs, left_out, streams
 from stylenet.errors import UserError
 from stylenet.images import Picture
 from stylenet.jobs import STREAM, Job, Plan
@@ -65,9 +62,9 @@ def run(
                 lines.add(Outcome(place(job.source), place(job.target), SKIPPED, jobs.SKIPPED))
         reasons: dict[Place, str] = {}
         failed = False
-        bar_as = {"desc": name, "unit": "picture", "file": sys.stderr, "mininterval": 0.5}
-        bar_as["disable"] = len(todo) == 1  # one film has a bar of its own
-        with tqdm(total=len(todo), initial=len(todo) - len(rest), **bar_as) as bar:
+        shown: dict[str, Any] = {"desc": name, "unit": "picture", "mininterval": 0.5}
+        shown["disable"] = len(todo) == 1  # one film has a bar of its own
+        with streams.bar(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
             for outcome in way(rest, lines.add):
                 bar.update()
                 left_out.remark(outcome.input, outcome.note)

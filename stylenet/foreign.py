@@ -1,21 +1,91 @@
-"""Style files of other projects, as our networks: so far pytorch/examples' fast_neural_style. It reads no files.
+"""Weights that do not say what they are, as our networks: ours, and pytorch/examples' fast_neural_style. It reads no
+files.
 
 That project's network takes and gives 0..255 and has a bias in every convolution. A bias just before an instance norm
 is taken off again by the norm, so it is dropped; the 255 goes into the first and the last convolution.
 """
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 # Older versions of torch kept running statistics in instance norms; that project never uses them.
 _STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 
+# Parts of names that come from what a network was wrapped in while it was trained: DataParallel and DDP, torch.compile,
+# FSDP, activation checkpoints.
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+_COUNTERS = {"n_averaged"}  # of torch's AveragedModel, beside the network's own names
+DEEP = 4  # dicts in dicts that are looked into
+MOST = 8  # networks that are looked for: one is wanted
 
-def is_pytorch_examples(state: Any) -> bool:
-    """Whether this is a state dict of pytorch/examples' TransformerNet."""
-    return isinstance(state, dict) and {"conv1.conv2d.weight", "deconv3.conv2d.weight"} <= state.keys()
+
+class Project(NamedTuple):
+    """Whose network this is: by two of its names, one of the first layer and one of the last."""
+
+    origin: str
+    first: str
+    last: str
+
+
+PROJECTS = (
+    Project("pytorch/examples", "conv1.conv2d.weight", "deconv3.conv2d.weight"),
+    Project("stylenet", "down.0.conv.weight", "last.weight"),
+)
+
+
+def networks_in(saved: Any) -> dict[str, tuple[str, dict[str, Tensor]]]:
+    """The networks in what somebody saved, by where in it they are ("model", "" for the whole): their project's
+    ``origin`` and their weights under the project's names, whatever they were wrapped in.
+    """
+    found: dict[str, tuple[str, dict[str, Tensor]]] = {}
+    todo, seen = [("", saved)] if isinstance(saved, dict) else [], {id(saved)}
+    for where, data in todo:
+        weights = {unwrapped(str(key)): value for key, value in data.items() if isinstance(value, Tensor)}
+        for prefix, origin in _prefixes(weights):
+            inside = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+            found[(where + prefix).rstrip(".")] = origin, {k: v for k, v in inside.items() if k not in _COUNTERS}
+        if where.count(".") < DEEP and len(found) < MOST:
+            inner = {id(value): (f"{where}{key}.", value) for key, value in data.items() if isinstance(value, dict)}
+            todo += [named for key, named in inner.items() if key not in seen]
+            seen |= inner.keys()
+    return found
+
+
+def unwrapped(name: str) -> str:
+    """A weight's name without what wrappers have added to it."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _prefixes(weights: dict[str, Tensor]) -> list[tuple[str, str]]:
+    """What stands before the names of each network among these, and its ``origin``."""
+    found = []
+    for project in PROJECTS:
+        for key in weights:
+            prefix = key[: -len(project.last)]
+            fits = key.endswith(project.last) and (not prefix or prefix.endswith("."))
+            if fits and prefix + project.first in weights and len(found) < MOST:
+                found.append((prefix, project.origin))
+    return found
+
+
+def as_ours(origin: str, state: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """``{"name", "args"}`` of the network that a ``state`` of :func:`networks_in` is of, and its weights under our
+    names. Raises ValueError naming what is missing or left over.
+    """
+    return from_pytorch_examples(state) if origin == "pytorch/examples" else (_of_stylenet(state), state)
+
+
+def _of_stylenet(state: dict[str, Tensor]) -> dict[str, Any]:
+    """What the shapes tell of one of our networks. They do not tell how it doubles and ends: the defaults are taken."""
+    convs = [f"down.{n}.conv.weight" for n in range(3)]
+    if missing := [name for name in (*convs, "down.0.norm.weight") if name not in state]:
+        raise ValueError(f"{missing[0]} is missing")
+    args: dict[str, Any] = {"widths": [int(state[name].shape[0]) for name in convs]}
+    args["blocks"] = len({key.split(".")[1] for key in state if re.match(r"trunk\.\d+\.", key)})
+    args["n_styles"] = int(state["down.0.norm.weight"].shape[0])
+    return {"name": "johnson", "args": args | ({"noise": 1} if "noise.weight" in state else {})}
 
 
 def from_pytorch_examples(state: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from stylenet import images, jobs, left_out
+from stylenet import images, jobs, left_out, streams
 from stylenet.crops import centre_square
 from stylenet.errors import UserError
 from stylenet.files import writable
@@ -202,7 +202,7 @@ def paint_file(
     paintings = [open_painting(_file(name), style_size) for name in names]
     picture = images.read(content)
     left_out.remark(content, picture.note)
-    with tqdm(total=total, desc=_title(names), unit="step", mininterval=0.05, delay=0.01) as bar:  # none for mistakes
+    with streams.bar(total=total, desc=_title(names), unit="step", mininterval=0.05, delay=0.01) as bar:
         seen = _Watch(picture, target, quality, save_every, bar)
         try:
             paint(picture, paintings, size=size, style_size=style_size, steps=steps, seen=seen, **options)

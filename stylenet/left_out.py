@@ -4,16 +4,13 @@ Knows names and the first bytes of a few; nothing about pixels.
 """
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tqdm import tqdm
-
-from stylenet import films, plugins, raw
+from stylenet import films, plugins, raw, streams
 from stylenet.errors import shown
 from stylenet.images import IMAGE_SUFFIXES
 
@@ -99,13 +96,13 @@ def told(left: Sequence[Left]) -> str:
 def say(left: Sequence[Left]) -> None:
     """One line on stderr, where there is anything."""
     if left:
-        tqdm.write(f"Left out: {told(left)}.", file=sys.stderr)
+        streams.tell(f"Left out: {told(left)}.")
 
 
 def remark(name: object, note: str) -> None:
     """One line on stderr about a file that is done, where there is anything to say."""
     if note:
-        tqdm.write(f"{shown(name)}: {note}.", file=sys.stderr)
+        streams.tell(f"{shown(name)}: {note}.")
 
 
 def _suffixes(paths: Iterable[Path]) -> str:

@@ -6,6 +6,7 @@ training.py.
 
 import logging
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stylenet import checkpoint, processes, resuming
 from stylenet.callbacks import callbacks
-from stylenet.data import Photos
+from stylenet.data import SHARE_MORE, Photos
 from stylenet.errors import UserError, one_line
 from stylenet.files import writable
 from stylenet.guards import Stopper
@@ -154,6 +155,10 @@ def _train(
             trainer.validate(model, datamodule=photos, verbose=False)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if re.search(r"Bus error|shared memory|/torch_\d+", str(error)):  # others have filled it meanwhile
+            raise UserError(f"The shared memory is full ({one_line(error)[:100]}). {SHARE_MORE}") from error
+        raise
     info = _keep(model, photos, trainer, shelf, half, unfinished=stopped_by(trainer) is not None)
     if not trainer.is_global_zero or shelf.mine is None:
         return shelf.path

@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stylenet import checkpoint, finishes, images, jobs, left_out
+from stylenet import checkpoint, finishes, images, jobs, left_out, streams
 from stylenet.errors import UserError
 from stylenet.finishes import Finish
 from stylenet.images import Picture
@@ -176,7 +176,9 @@ def _read(job: jobs.Job, size: int | None, overwrite: bool) -> Picture:
     to_stream = job.target == jobs.STREAM
     if not to_stream and os.path.lexists(job.target) and not overwrite:
         raise UserError(jobs.exists(job.target))
-    if to_stream and sys.stdout.isatty():
+    if to_stream and streams.of_bytes(sys.stdout) is None:
+        raise UserError("output=-: there is no stdout here that takes a picture: give the name of a file.")
+    if to_stream and streams.is_terminal(sys.stdout):
         raise UserError("The picture would go to the terminal: add output=picture.png, or > picture.png.")
     picture = images.read(_stdin() if job.source == jobs.STREAM else job.source)
     return picture if size is None else images.fit_picture(picture, size)
@@ -204,10 +206,10 @@ def _write(job: jobs.Job, picture: Picture, quality: int) -> Iterator[Path]:
 def _bar(name: str) -> tqdm:
     """How far a pass in strips is: in a terminal only, and only where it takes long."""
     shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    return tqdm(total=1, desc=name, file=sys.stderr, disable=None, delay=2, leave=False, bar_format=shape)
+    return streams.bar(total=1, desc=name, disable=None, delay=2, leave=False, bar_format=shape)
 
 
 def _stdin() -> io.BytesIO:
-    if sys.stdin.isatty():
+    if streams.of_bytes(sys.stdin) is None or streams.is_terminal(sys.stdin):
         raise UserError("input=- reads a picture from stdin, but nothing is piped in: add < photo.jpg.")
     return io.BytesIO(sys.stdin.buffer.read())

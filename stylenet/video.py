@@ -4,7 +4,6 @@ Frames are read, stylized and written beside each other, and only a few of them 
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from stylenet import animations, files, films, frames, images, jobs, left_out, temporal
+from stylenet import animations, files, films, frames, images, jobs, left_out, streams, temporal
 from stylenet.errors import UserError
 from stylenet.films import Frame
 from stylenet.folders import Tell
@@ -123,9 +121,9 @@ def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, 
         if numbered and how.existing == "skip" and _complete(job.target, source):
             return None, None
         size = _fitted(source.size, how.size)
-        bar_as = {"desc": job.source.name, "unit": "frame", "file": sys.stderr, "mininterval": 0.5, "leave": False}
+        bar_as = {"desc": job.source.name, "unit": "frame", "mininterval": 0.5, "leave": False}
         bar_as["disable"] = False if how.alone else None
-        with tqdm(total=source.expected, **bar_as) as bar, _sink(job.target, source, how) as sink:
+        with streams.bar(total=source.expected, **bar_as) as bar, _sink(job.target, source, how) as sink:
             place = count(1)
 
             def process(item: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 import safetensors
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stylenet import checkpoint
 from stylenet.errors import UserError
+from stylenet.export import FORMATS, export
 from stylenet.nets import build
 
 SMALL = {"widths": [4, 6, 8], "blocks": 2}
@@ -392,3 +395,169 @@ def test_the_file_can_be_read_without_stylenet(net: nn.Module, tmp_path: Path) -
     path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
     with safetensors.safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["stylenet"])["styles"] == INFO["styles"]
+
+
+# --- the same weights, wrapped
+
+
+class Wrapped(nn.Module):
+    """What an upscaler or a trainer of someone's own makes of a network: it is a part of something else."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net, self.vgg = net, nn.Conv2d(3, 4, 3)
+
+
+WRAPPINGS: dict[str, Any] = {
+    "DataParallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "torch.compile": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    "both": lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+    "a layer compiled": lambda state: {key.replace(".", "._orig_mod.", 1): value for key, value in state.items()},
+    "AveragedModel": lambda state: {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in state.items()},
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3, "optimizer": {"state": {0: {"step": 1}}}},
+    "model": lambda state: {"model": state, "args": ["--lr", 1e-3]},
+    "model_state_dict": lambda state: {"epoch": 1, "model_state_dict": state, "loss": torch.tensor(3.0)},
+    "net": lambda state: {"net": {f"module.{key}": value for key, value in state.items()}},
+    "Lightning": lambda state: {
+        "state_dict": {f"net.{k}": v for k, v in state.items()} | {"vgg.0.weight": torch.ones(4)},
+        "hyper_parameters": {"lr": 1e-3},
+    },
+    "deep": lambda state: {"checkpoint": {"networks": {"generator": state}}},
+    "half": lambda state: {key: value.half() for key, value in state.items()},
+    "bfloat16": lambda state: {key: value.bfloat16() for key, value in state.items()},
+    "double, old format": lambda state: {key: value.double() for key, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize("theirs", [True, False])
+def test_a_wrapped_network_gives_its_picture(net: nn.Module, tmp_path: Path, wrapping: str, theirs: bool) -> None:
+    state = their_weights(widths=(4, 6, 8), blocks=2) if theirs else net.state_dict()
+    torch.save(state, tmp_path / "plain.pth")
+    torch.save(WRAPPINGS[wrapping](state), tmp_path / "it.pth", _use_new_zipfile_serialization="old" not in wrapping)
+    again, info = checkpoint.load(tmp_path / "it.pth")
+    assert info["styles"] == [{"name": "it"}] and {p.dtype for p in again.parameters()} == {torch.float32}
+    wanted = checkpoint.load(tmp_path / "plain.pth")[0](photo()) if theirs else net(photo())
+    rounding = {"half": 5e-3, "bfloat16": 5e-2}.get(wrapping, 0.0)
+    assert (again(photo()) - wanted).abs().max() <= rounding
+
+
+@pytest.mark.parametrize("name", ["it.safetensors", "it.pth", "it"])
+@pytest.mark.parametrize("theirs", [True, False])
+def test_the_same_tensors_as_safetensors(net: nn.Module, tmp_path: Path, theirs: bool, name: str) -> None:
+    """Whatever the file is called; and weights that torch saved may be called .safetensors."""
+    state = their_weights(widths=(4, 6, 8), blocks=2) if theirs else net.state_dict()
+    torch.save(state, tmp_path / "plain.safetensors")
+    wanted = checkpoint.load(tmp_path / "plain.safetensors")[0](photo())
+    save_file({f"module.{key}": value for key, value in state.items()}, tmp_path / name)
+    assert torch.equal(checkpoint.load(tmp_path / name)[0](photo()), wanted)
+    if not theirs:
+        assert torch.equal(wanted, net(photo()))
+
+
+def test_our_file_with_lengthened_names(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
+    info = {"format": 1, "net": checkpoint.describe(net), **INFO}
+    rewritten(path, info, {f"module.{key}": value for key, value in load_file(path).items()})
+    again, found = checkpoint.load(path)
+    assert found == info and torch.equal(again(photo()), net(photo()))
+
+
+def test_our_weights_alone_tell_their_network(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    two = build("johnson", widths=[4, 6, 8], blocks=0, n_styles=2, noise=1).eval()
+    torch.save(Wrapped(two).state_dict(), tmp_path / "two.pt")
+    again, info = checkpoint.load(tmp_path / "two.pt")
+    assert checkpoint.describe(again) == checkpoint.describe(two)
+    assert [style["name"] for style in info["styles"]] == ["two_1", "two_2"]
+    assert torch.equal(again(photo()), two(photo()))
+    assert "do not tell what upsample= and output= were" in caplog.text
+
+
+def test_several_networks_in_a_file_are_named(net: nn.Module, tmp_path: Path) -> None:
+    torch.save({"model": net.state_dict(), "ema": net.state_dict()}, tmp_path / "two.pt")
+    assert "holds several networks (model, ema)" in message(tmp_path / "two.pt")
+
+
+def test_a_wrapping_that_wants_code_is_not_run(tmp_path: Path) -> None:
+    torch.save({"model": their_weights(widths=(4, 6, 8)), "args": Evil(tmp_path / "harm")}, tmp_path / "style.pth")
+    assert "wants to run code" in message(tmp_path / "style.pth")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_dict_that_holds_itself_is_looked_through_once(tmp_path: Path) -> None:
+    loop: dict[str, Any] = {f"part{n}": {} for n in range(50)}
+    for part in loop.values():
+        part.update(loop)
+    torch.save(loop, tmp_path / "loop.pth")
+    assert "is not a style file" in message(tmp_path / "loop.pth")
+
+
+# --- what is no style
+
+
+def torch7(path: Path) -> None:
+    """As Lua's torch.save begins a table: type 3, index 1, two entries, the first called "model"."""
+    path.write_bytes(b"".join(n.to_bytes(4, "little") for n in (3, 1, 2, 2, 5)) + b"model" + bytes(5000))
+
+
+def torch7_object(path: Path) -> None:
+    path.write_bytes(b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1\x0d\0\0\0nn.Sequential" + bytes(5000))
+
+
+def torchscript(path: Path) -> None:
+    torch.jit.save(torch.jit.trace(nn.Conv2d(3, 3, 1), torch.ones(1, 3, 4, 4)), path)
+
+
+def torch_export(path: Path) -> None:
+    torch.export.save(torch.export.export(nn.Conv2d(3, 3, 1), (torch.ones(1, 3, 4, 4),)), path)
+
+
+def picture(path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(path, "JPEG")
+
+
+def packed(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("saved_models/candy.pth", "x")
+
+
+NOT_STYLES: list[tuple[str, Any, str, str]] = [
+    ("starry_night_eccv16.t7", torch7, "is a Torch7 file", "train the style anew: python scripts/train.py"),
+    ("candy.model", torch7_object, "is a Torch7 file", "Get the style as a file of PyTorch"),
+    ("script.pt", torchscript, "is a TorchScript program", "torch.jit.load('it.pt').state_dict()"),
+    ("script.pt2", torch_export, "is a torch.export program", "torch.export.load('it.pt2').state_dict"),
+    ("candy-9.onnx", lambda path: path.write_bytes(b"\x08\x03\x12\x07pytorch"), "is an ONNX file.", "evaluate.py"),
+    ("candy", lambda path: path.write_bytes(b"\x08\x09\x12\x07pytorch"), "is an ONNX file.", "Give the style file"),
+    ("candy.pth", lambda path: path.write_text("<!DOCTYPE html>\n<html>"), "is a web page", "download link"),
+    ("candy.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "Git LFS", "lfs pull"),
+    ("candy.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "Keras or TensorFlow", "file of PyTorch"),
+    ("wave.ckpt.meta", lambda path: path.write_bytes(b"\x0a\x05x"), "Keras or TensorFlow", "train the style anew"),
+    ("wave.jpg", picture, "is a picture", "style.custom.image=wave.jpg experiment=quick"),
+    ("saved_models.zip", packed, "is a zip archive with 'saved_models/candy.pth' in it", "Unpack it"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning", "ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize(("name", "write", "what", "advice"), NOT_STYLES)
+def test_what_is_no_style_is_named(tmp_path: Path, name: str, write: Any, what: str, advice: str) -> None:
+    write(tmp_path / name)
+    text = message(tmp_path / name)
+    assert what in text and advice in text and "damaged" not in text
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_whole_network_is_told_from_other_code(net: nn.Module, tmp_path: Path, zipped: bool) -> None:
+    torch.save(nn.DataParallel(net), tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    text = message(tmp_path / "net.pth")
+    assert "is a whole pickled network" in text and "torch.save(net.state_dict(), 'style.pth')" in text
+    assert "wants to run code (torch.nn.parallel.data_parallel.DataParallel)" in text
+
+
+def test_our_own_exports_name_their_style(net: nn.Module, tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
+    for format in ("onnx", "openvino", "torchscript"):
+        pytest.importorskip("onnx" if format == "onnx" else "openvino")
+        made = export(path, format, tmp_path / f"it{FORMATS[format].suffix}")
+        text = message(made)
+        assert "made by stylenet of the style waves" in text and "ive the style file" in text

@@ -4,8 +4,11 @@ import hashlib
 import io
 import multiprocessing
 import os
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -516,3 +519,64 @@ def test_coco_without_root_or_leave_to_download_tells_both_ways(tmp_path, monkey
     monkeypatch.setenv("STYLENET_HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"data\.root=.*data\.download=true"):
         data(None, coco=True)
+
+
+# --- without shared memory
+
+
+@pytest.fixture
+def no_shared_memory(monkeypatch):
+    """As PyTorch answers where /dev/shm is missing or cannot be written."""
+
+    def share_memory_(tensor):
+        raise RuntimeError("unable to open shared memory object </torch_1_2_0> in read-write mode: No such file (2)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", share_memory_)
+
+
+def test_no_workers_need_no_shared_memory(tmp_path, no_shared_memory):
+    photos = data(album(tmp_path, 8), workers=0)
+    assert len(numbers(photos.train_dataloader())) == 32
+
+
+def test_workers_without_shared_memory_are_refused_with_what_to_do(tmp_path, no_shared_memory):
+    with pytest.raises(UserError) as refused:
+        data(album(tmp_path, 8), workers=1).train_dataloader()
+    text = str(refused.value)
+    assert "data.workers=1: there is no shared memory here" in text and "\n" not in text
+    assert "data.workers=0" in text and "--shm-size=1g or --ipc=host" in text
+
+
+def test_workers_by_themselves_do_without(tmp_path, no_shared_memory, caplog):
+    photos = data(album(tmp_path, 8), workers="auto")
+    assert len(numbers(photos.train_dataloader())) == 32
+    assert "data.workers=0" in caplog.text and "--shm-size" in caplog.text
+
+
+def test_too_little_shared_memory_is_told_before_the_training(tmp_path, monkeypatch):
+    """A container's 64 MB, and batches of 100 large crops."""
+    monkeypatch.setattr("stylenet.data.shutil.disk_usage", lambda place: shutil._ntuple_diskusage(2**26, 0, 2**26))
+    monkeypatch.setattr("stylenet.data.SHARED", tmp_path)
+    with pytest.raises(UserError, match=r"has 67.1 MB, and their batches need 471.9\. Give data.workers=0"):
+        data(album(tmp_path, 8), workers=2, size=512, batch_size=100).train_dataloader()
+    data(tmp_path, workers=2).train_dataloader()
+
+
+WITHOUT = "umount -l /dev/shm; mount -t tmpfs -o ro tmpfs /dev/shm || exit 77; exec"
+
+
+@pytest.mark.parametrize(("workers", "code"), [("0", 0), ("1", 2)])
+def test_a_training_in_a_container_without_dev_shm(tmp_path, workers, code):
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("needs the rights for a mount of its own")
+    options = ["style=starry_night", "net=lite", "steps=1", "data.size=64", "data.batch_size=1", "data.val=1"]
+    options += ["data.val_size=64", "style_size=96", "logger=none", f"hydra.run.dir={tmp_path}", f"out={tmp_path}"]
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *options, f"data.workers={workers}"]
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f"{WITHOUT} {shlex.join(command)}"], capture_output=True, text=True
+    )
+    if done.returncode == 77:
+        pytest.skip("needs the rights for a mount of its own")
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    assert (tmp_path / "starry_night.safetensors").exists() == (code == 0)
+    assert ("--shm-size=1g or --ipc=host" in done.stderr.splitlines()[-1]) == (code == 2)
