@@ -34,7 +34,7 @@ def alone(function: Job) -> Job:
     """
 
     def job(config: DictConfig) -> Any:
-        hydra = HydraConfig.get()
+        hydra: Any = HydraConfig.get()
         sys.argv[1:] = [*hydra.overrides.hydra, *hydra.overrides.task]
         with read_write(hydra), open_dict(hydra):
             hydra.run.dir = hydra.runtime.output_dir
