@@ -29,7 +29,6 @@ def main(config: DictConfig) -> list[float] | None:
     from stylenet.data import Photos
     from stylenet.memory import keep_freed_memory
     from stylenet.runs import COMPILE_FROM, compiles, in_turn, reading, stopped_by, train, trainer_for
-    from stylenet.shelf import Shelf
     from stylenet.training import StyleTransfer, check
 
     for library in ("pytorch_lightning", "lightning_fabric"):
@@ -42,7 +41,7 @@ def main(config: DictConfig) -> list[float] | None:
     check("style_size", settings["style_size"], 1, whole=True)
     styles = named(settings)
     name = settings["name"] or "+".join(style["name"] for style in styles)
-
+    place = shelf(settings, folder, name)
     if HydraConfig.get().runtime.choices["data"] == "folder" and not settings["data"]["root"]:
         raise UserError("data=folder: which one? Please give data.root=/path/to/photos.")
     if str(settings["data"]["val"]).isdecimal():
@@ -68,14 +67,20 @@ def main(config: DictConfig) -> list[float] | None:
     if (number := launched.beside_others()) is not None:
         settings["trainer"] = in_turn(settings["trainer"], number)
     trainer = trainer_for(settings["trainer"], steps, folder, charts(settings, folder, name) if first else False)
-    resumed, claims = settings["resume"] is not None, launched.shared(".styles")
-    shelf = Shelf(Path(settings["out"] or folder) / f"{name}.safetensors", settings["overwrite"], resumed, claims)
-    path = train(model, photos, trainer, shelf, settings["resume"], settings["half"])
+    path = train(model, photos, trainer, place, settings["resume"], settings["half"])
     if first:
         streams.give(path)
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
+
+
+def shelf(settings: dict[str, Any], folder: Path, name: str) -> Any:
+    """Where the finished style goes."""
+    from stylenet.shelf import Shelf
+
+    path = Path(settings["out"] or folder) / f"{name}.safetensors"
+    return Shelf(path, settings["overwrite"], settings["resume"] is not None, launched.shared(".styles"))
 
 
 def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:

@@ -59,7 +59,9 @@ class Guard(Callback):
         """
         if not torch.stack([weight.isfinite().all() for weight in pl_module.net.parameters()]).all():
             self._stop(trainer.global_step, "a weight")
-        if self.lowest is not None and (terms := pl_module.terms_after()):
+        if self.lowest is None:
+            return  # no step was taken
+        if terms := pl_module.terms_after():
             values = torch.stack([*terms.values()]).float()
             if not values.isfinite().all() or values.sum() > EXPLODED * self.lowest:
                 self._stop(trainer.global_step, [*terms][int(values.nan_to_num(torch.inf).argmax())])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -37,7 +38,8 @@ def folder(which: str, *words: str) -> str:
         config = compose("train", ["style=great_wave", *words], return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     OmegaConf.register_new_resolver("now", lambda form: "now", replace=True)  # composing brought the clock back
-    asked = {str(OmegaConf.select(one, which)) for one in (config, config, HydraConfig.instance().cfg)}
+    copies: list[Any] = [config, config, HydraConfig.instance().cfg]
+    asked = {str(OmegaConf.select(one, which)) for one in copies}
     assert len(asked) == 1
     return asked.pop()
 
