@@ -11,7 +11,7 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
-from stylenet import checkpoint, images, left_out, nets
+from stylenet import checkpoint, images, jobs, left_out, nets, remote
 from stylenet.errors import UserError
 from stylenet.left_out import Left
 from stylenet.stylize_files import stylize_files
@@ -149,6 +149,17 @@ def test_pictures_of_a_plug_in_are_read_as_they_look(place, module, suffix):
     assert turned.rgb.shape == (40, 20, 3) and abs(int(turned.rgb[9, 9, 0]) - 200) < 6
     assert clear.alpha is not None and clear.alpha.max() == 0
     assert f".{suffix}" in images.IMAGE_SUFFIXES
+
+
+def test_a_cluster_leaves_out_what_moves_and_says_so(place):
+    shades = [Image.new("RGB", (8, 8), (90 * number, 0, 0)) for number in range(3)]
+    shades[0].save("in/moves.webp", save_all=True, append_images=shades[1:])
+    plan = jobs.planned(["in"], "out", "tiny", find=remote.find)
+    done = {job.source.name for job in plan.jobs}
+    assert "a.jpg" in done and not done & {"g.mp4", "moves.webp", "f.CR3"}
+    kinds = {left.path.name: left.reason for left in plan.left}
+    assert kinds["moves.webp"] == kinds["g.mp4"] == "film: engine=ray takes pictures only"
+    assert kinds["f.CR3"].startswith("camera raw file")
 
 
 def test_few_words_for_many_suffixes():
