@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -499,3 +500,28 @@ def test_color_match_gives_the_painting_the_colours_of_the_photos():
     plain = StyleTransfer(NET, LOSS, [style], OPTIMIZER, 4)
     contrasts = [to_tensor(net.pictures[0]).std((0, 2, 3)) for net in (harsh, plain)]
     assert (contrasts[0] < 1.55 * contrasts[1]).all()  # a painting is not made harsh
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint")
+@pytest.mark.parametrize("key", ["_instantiator", "_class_path", "_target_"])
+def test_a_hostile_checkpoint_runs_nothing(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """GHSA-qqmf-gpg7-g8gw: hyperparameters that name a function, which Lightning imported and called. As resume=, as
+    ckpt= and as init= the file is used for its weights, or refused, and what it names is not even imported.
+    """
+    (tmp_path / "planted.py").write_text(
+        "from pathlib import Path\nPath(__file__).with_name('harm').touch()\ndef run(*given, **named): return given[0]"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    train(model(), photos(), trainer(tmp_path / "half", 2), tmp_path / "half.safetensors")
+    last = tmp_path / "half" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    assert saved["stylenet"]["net"]["name"] == "johnson"
+    for name in ("hyper_parameters", "datamodule_hyper_parameters"):
+        saved[name] = {**saved.get(name, {}), key: "planted.run"}
+    saved |= {"hparams_name": "kwargs", "datamodule_hparams_name": "kwargs", key: "planted.run"}
+    saved["stylenet"] |= {key: "planted.run"}
+    torch.save(saved, last)
+    train(model(seed=1), photos(), trainer(tmp_path / "rest"), tmp_path / "rest.safetensors", str(last))
+    checkpoint.load(last)
+    model().start_from(str(last))
+    assert not (tmp_path / "harm").exists() and "planted" not in sys.modules
