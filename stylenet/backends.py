@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stylenet import graphs
+from stylenet import forked, graphs
 from stylenet.errors import UserError, one_line
 from stylenet.files import replacing
 from stylenet.nets.fast import fast
@@ -29,6 +29,7 @@ log = logging.getLogger("stylenet.backends")
 KEPT = 20  # graphs in the cache, of 7 MB each: those used last
 TRIAL = (1, 3, 49, 71)  # the picture on which a new graph is compared with its network
 DIFFERENCES = {"fp32": (1e-3, 1e-3), "bf16": (0.3, 0.02)}  # allowed there: at most, and on average
+SPAWN = "start it by spawn (multiprocessing.get_context('spawn')), or load styles after the fork only"
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -37,9 +38,11 @@ def start(net: nn.Module, device: torch.device, backend: str = "auto", precision
 
     ``backend``: torch, openvino, onnx, or auto: the fastest that is installed. ``precision``: fp32, bf16, fp16 (torch
     on a GPU), or auto: bf16 on GPUs that have it, else fp32. On a GPU, passes of a size that comes again are replayed,
-    see :mod:`stylenet.replay`. Raises UserError for other values, and for what is not installed.
+    see :mod:`stylenet.replay`. In a forked copy of a process that had started one, torch in one thread is what works.
+    Raises UserError for other values, for what is not installed, and for a GPU in such a copy.
     """
     name, precision = choose(device, backend, precision)
+    forked.use()
     if name == "torch":
         run = Torch(net, device, precision)
         return Replay(run, cuda_graph) if device.type == "cuda" else run
@@ -64,8 +67,13 @@ def choose(device: torch.device, backend: str = "auto", precision: str = "auto")
         raise UserError("precision=fp16 is for GPUs: give precision=bf16, or fp32.")
     if backend == "onnx" and precision == "bf16":
         raise UserError("backend=onnx has no bf16 on a CPU: give precision=fp32, or backend=openvino or torch.")
+    copied = forked.copies() > 0
+    if copied and backend in RUNTIMES:
+        raise UserError(f"backend={backend} does not work in a forked process: {SPAWN}, or give backend=torch.")
+    if copied and device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise UserError(f"device={device}: a forked process cannot use the GPU of the one that it comes from: {SPAWN}.")
     if backend == "auto":
-        backend = "openvino" if on_cpu and importlib.util.find_spec("openvino") else "torch"
+        backend = "openvino" if on_cpu and not copied and importlib.util.find_spec("openvino") else "torch"
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else "fp32"
     return backend, precision
@@ -100,6 +108,7 @@ class InGraph:
     def __init__(self, net: nn.Module, runtime: "Runtime", precision: str):
         self.n_styles = getattr(net, "n_styles", 1)
         self.lock = threading.Lock()  # a runtime does one thing at a time
+        forked.keep(self)
         self.precisions = ["fp32", "bf16"] if precision == "bf16" and graphs.has_parts(net) else [precision]
         kept = home() / "graphs" / _key(net, runtime, precision)
         self.files = [

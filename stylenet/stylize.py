@@ -3,6 +3,8 @@
 Knows nothing about training, losses or VGG, and of Lightning, Hydra and W&B not even that they exist.
 """
 
+import copy
+import pickle
 import re
 from collections.abc import Callable, Sequence
 from numbers import Integral
@@ -14,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stylenet import backends, checkpoint, finishes, images, tiling
+from stylenet import backends, checkpoint, finishes, forked, images, tiling
 from stylenet.errors import UserError
 from stylenet.finishes import Finish
 from stylenet.kinds import OnImages, Progress, Style
@@ -60,7 +62,9 @@ def load(
     net, info = checkpoint.load(ckpt, place)
     run = backends.start(net, place, backend, precision)
     options: Any = {"tile": tile, "scratch": scratch, "run": run, "finish": finish, "mix": mix}
-    return Stylizer(net, info, place, name=Path(ckpt).stem, **options)
+    stylizer = Stylizer(net, info, place, name=Path(ckpt).stem, **options)
+    stylizer.asked = str(device), backend, precision
+    return stylizer
 
 
 def load_each(
@@ -83,7 +87,14 @@ class Stylizer(OnImages):
     ``finish``: what is done to the results, see :class:`stylenet.finishes.Finish`; None for nothing.
     ``mix``: which of several styles is painted where nothing else is asked for: the name of one, or weights
     (n_styles); None for the first.
+
+    It can be copied and pickled, and starts anew what computes wherever it gets to: on the device and backend that
+    :func:`load` was asked for, "auto" included. Raises UserError there for what there is not. In a process that was
+    forked from its own it goes on in one thread; see docs/processes.md.
     """
+
+    asked: tuple[str, str, str] | None = None
+    """The device, backend and precision that :func:`load` was asked for."""
 
     def __init__(
         self,
@@ -109,6 +120,43 @@ class Stylizer(OnImages):
         self.name = _plain(chosen or name)
         self.mix: Style = None
         self.mix = self._weights(mix, 1, "mix")
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        on_cpu = self.net if self.device.type == "cpu" else copy.deepcopy(self.net).cpu()
+        # Bytes: multiprocessing would put tensors into shared memory, which may be small, and ends with this process.
+        state["net"] = pickle.dumps(on_cpu)
+        state["mix"] = self.mix.tolist() if isinstance(self.mix, Tensor) else self.mix
+        if self.asked or self.run is self.net:
+            state.pop("run")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.asked:
+            self.device = choose_device(self.asked[0])
+        self.net = pickle.loads(state["net"]).to(self.device)
+        mix, self.mix = self.mix, None
+        self.mix = self._weights(mix, 1, "mix")
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start what computes, where it is not there yet, or is that of the process which this one was forked from."""
+        forked.use()
+        self._copies = forked.copies()
+        if self.asked and "run" not in self.__dict__:
+            self.run = backends.start(self.net, self.device, *self.asked[1:])
+        self.__dict__.setdefault("run", self.net)
+
+    def _go_on(self) -> None:
+        """In a forked process, first what computes there."""
+        if self._copies == forked.copies():
+            return
+        if self.asked:
+            self.asked = self.asked[0], "torch", self.asked[2]
+            self.run = backends.start(self.net, self.device, *self.asked[1:])
+        self._begin()
 
     def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None) -> list[np.ndarray]:
         seen = [self.finish.seen(photo) for photo in photos]
@@ -168,6 +216,7 @@ class Stylizer(OnImages):
 
     def _either(self, size: Sequence[int], count: int, whole: Callable[[], Any], strips: Callable[[], Any]) -> Any:
         """What ``whole`` gives, or ``strips``, as ``tile`` and the memory have it, for ``count`` pictures (h, w)."""
+        self._go_on()
         height, width = size
         ways = [strips] if self._tiled(height, width, count) else [whole, strips] if self.tile == "auto" else [whole]
         for way in ways:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -571,3 +572,28 @@ def test_runs_at_once_take_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch):
     settings = {**TRAINER, "devices": [1], "strategy": "auto"}
     _spread(settings)
     assert settings["strategy"] == "auto"  # one device, whichever it is, needs no other process
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed", "ignore:You're resuming from a checkpoint")
+@pytest.mark.parametrize("key", ["_instantiator", "_class_path", "_target_"])
+def test_a_hostile_checkpoint_runs_nothing(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """GHSA-qqmf-gpg7-g8gw: hyperparameters that name a function, which Lightning imported and called. As resume=, as
+    ckpt= and as init= the file is used for its weights, or refused, and what it names is not even imported.
+    """
+    (tmp_path / "planted.py").write_text(
+        "from pathlib import Path\nPath(__file__).with_name('harm').touch()\ndef run(*given, **named): return given[0]"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    train(model(), photos(), trainer(tmp_path / "half", 2), tmp_path / "half.safetensors")
+    last = tmp_path / "half" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    assert saved["stylenet"]["net"]["name"] == "johnson"
+    for name in ("hyper_parameters", "datamodule_hyper_parameters"):
+        saved[name] = {**saved.get(name, {}), key: "planted.run"}
+    saved |= {"hparams_name": "kwargs", "datamodule_hparams_name": "kwargs", key: "planted.run"}
+    saved["stylenet"] |= {key: "planted.run"}
+    torch.save(saved, last)
+    train(model(seed=1), photos(), trainer(tmp_path / "rest"), tmp_path / "rest.safetensors", str(last))
+    checkpoint.load(last)
+    model().start_from(str(last))
+    assert not (tmp_path / "harm").exists() and "planted" not in sys.modules
