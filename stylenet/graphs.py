@@ -1,7 +1,7 @@
 """A network as a graph that other programs can run: TorchScript, torch.export, OpenVINO, ONNX. Knows no files.
 
-Height, width and batch stay open in all of them: any ``(b, 3, h, w)`` from 1x1 up gives the same size again. A network
-with several styles takes their weights ``(b, n_styles)`` as a second input.
+Height, width and batch stay open in all of them: any ``(b, 3, h, w)`` from 1x1 up gives the same size again, unless a
+size is asked for. A network with several styles takes their weights ``(b, n_styles)`` as a second input.
 """
 
 import copy
@@ -26,9 +26,11 @@ STEPS_KEPT = 256  # that OpenVINO has made ready for sizes it met: about ten of 
 TRIAL = (2, 66, 83)  # batch, height and width of the picture by which a graph is made: nothing of them stays in it
 
 
-def inputs(net: nn.Module, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
-    """What to try the network on: a picture, and weights where it has several styles."""
-    batch, height, width = TRIAL
+def inputs(
+    net: nn.Module, dtype: torch.dtype = torch.float32, size: tuple[int, int, int] = TRIAL
+) -> tuple[Tensor, ...]:
+    """What to try the network on: a picture, and weights where it has several styles. ``size``: (b, h, w)."""
+    batch, height, width = size
     content = torch.zeros(batch, 3, height, width, dtype=dtype)
     n_styles = getattr(net, "n_styles", 1)
     return (content,) if n_styles == 1 else (content, torch.full((batch, n_styles), 1 / n_styles))
@@ -86,12 +88,19 @@ def program(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
         return torch.export.export(_WithNorms(net), example, dynamic_shapes=shapes)
 
 
-def onnx(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
-    """The network as a ``torch.onnx.ONNXProgram``. Raises UserError without the packages onnx and onnxscript."""
+def onnx(net: nn.Module, example: tuple[Tensor, ...], fixed: bool = False) -> Any:
+    """The network as a ``torch.onnx.ONNXProgram``; ``fixed``: for the sizes of ``example`` alone, which makes constants
+    of all that follows from them. Raises UserError without the packages onnx and onnxscript.
+    """
     require("onnx", "onnx")
     require("onnxscript", "onnx")
     options: dict[str, Any] = {"input_names": NAMES[: len(example)], "output_names": ["image"]}
-    options |= {"dynamic_shapes": _dynamic(example), "opset_version": OPSET, "dynamo": True, "verbose": False}
+    options |= {
+        "dynamic_shapes": None if fixed else _dynamic(example),
+        "opset_version": OPSET,
+        "dynamo": True,
+        "verbose": False,
+    }
     with torch.no_grad(), _quiet():
         made = torch.onnx.export(_WithNorms(net), example, **options)
     assert made is not None  # only where it writes a file itself

@@ -121,6 +121,66 @@ def test_onnx_takes_the_weights_of_several_styles(tmp_path):
     assert exported.stat().st_size < 60_000
 
 
+# --- one size
+
+
+def opencv_run(file, content, style=None):
+    cv2 = pytest.importorskip("cv2")
+    net = cv2.dnn.readNetFromONNX(str(file))
+    for name, array in (("content", content), ("style", style)):
+        if array is not None:
+            net.setInput(array.numpy(), name)
+    return net.forward()
+
+
+@pytest.mark.parametrize("size", ["64x48", "97x61", "7x130", 33])
+def test_a_fixed_size_in_onnxruntime_and_opencv(tiny, tmp_path, size, capsys):
+    """Width and height odd, small and even; the network has noise, doubles by nearest neighbour and gives 4 pixels."""
+    onnx = pytest.importorskip("onnx")
+    file = export(tiny[0], "onnx", tmp_path / "fixed.onnx", size=size)
+    width, height = (33, 33) if size == 33 else map(int, size.split("x"))
+    content = photo(1, height, width)
+    wanted = expected(tiny[1], content)
+    assert np.abs(onnx_run(file, content) - wanted).max() < 1e-3
+    assert np.abs(opencv_run(file, content) - wanted).max() < 1e-3
+    model = onnx.load(file)
+    for picture in (model.graph.input[0], model.graph.output[0]):
+        assert [dim.dim_value for dim in picture.type.tensor_type.shape.dim] == [1, 3, height, width]
+    operators = {node.op_type for node in model.graph.node}
+    assert operators <= {
+        *("Conv", "ConvTranspose", "InstanceNormalization", "Relu", "Pad", "Add", "Mul", "Clip", "Slice", "Concat"),
+        *("DepthToSpace", "Reshape", "Transpose"),
+    }
+    told = json.loads({entry.key: entry.value for entry in model.metadata_props}["stylenet"])
+    assert told["operators"].keys() == operators and told["picture"]["size"] == f"{width}x{height}"
+    said = capsys.readouterr().err
+    assert said.startswith("operators: Add ") and "OpenCV" not in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["blur", "styles", "uint8", "half"])
+def test_a_fixed_size_of_other_networks_and_pixels(tmp_path, kind):
+    torch.manual_seed(0)
+    count = 2 if kind == "styles" else 1
+    net = nets.build("johnson", widths=(4, 6, 8), blocks=1, noise=1, n_styles=count).eval()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if ".norm" in name or "noise" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    file = checkpoint.save(tmp_path / "it.safetensors", net, INFO)
+    pixels = "uint8" if kind == "uint8" else "float"
+    exported = export(file, "onnx", tmp_path / "it.onnx", pixels=pixels, half=kind == "half", size="50x42")
+    content = photo(1, 42, 50)
+    style = torch.tensor([[0.25, 0.75]]) if kind == "styles" else None
+    levels = (content * 255).round().to(torch.uint8)
+    found = onnx_run(exported, levels if pixels == "uint8" else content, style)
+    if pixels == "uint8":
+        assert np.abs(found - expected(net, levels / 255) * 255).max() <= 1.01
+        return
+    assert np.abs(found - expected(net, content, style)).max() < (0.02 if kind == "half" else 1e-3)
+    if kind != "half":
+        assert np.abs(opencv_run(exported, content, style) - expected(net, content, style)).max() < 1e-3
+
+
 # --- what is inside
 
 
@@ -193,6 +253,10 @@ def test_the_check_is_on_odd_sizes_and_several_pictures(tiny):
         ({"format": "onnx", "output": "x.pt"}, "output=x.pt: the name must end in .onnx."),
         ({"format": "torchscript", "output": "there.pt"}, "there.pt exists: give overwrite=true"),
         ({"format": "openvino", "output": "there.xml"}, "there.bin exists: give overwrite=true"),
+        ({"format": "openvino", "size": "64x64"}, "size=64x64 is for format=onnx: leave it out"),
+        ({"format": "onnx", "size": "64,64"}, "size=64,64: give width and height in pixels, 1 to 16384"),
+        ({"format": "onnx", "size": "0x64"}, "size=0x64: give width and height"),
+        ({"format": "onnx", "size": True}, "size=True: give width and height"),
     ],
 )
 def test_mistakes(tiny, tmp_path, monkeypatch, options, message):

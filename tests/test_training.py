@@ -597,3 +597,20 @@ def test_a_hostile_checkpoint_runs_nothing(key: str, tmp_path: Path, monkeypatch
     checkpoint.load(last)
     model().start_from(str(last))
     assert not (tmp_path / "harm").exists() and "planted" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It may be out of shared memory.",
+        "unable to write to file </torch_7_1_0>: No space left on device (28)",
+    ],
+)
+def test_shared_memory_that_fills_in_the_midst_is_told_in_a_line(said: str, tmp_path: Path, monkeypatch: Any):
+    def fit(*given: Any, **named: Any) -> None:
+        raise RuntimeError(said)
+
+    runner = trainer(tmp_path)
+    monkeypatch.setattr(runner, "fit", fit)
+    with pytest.raises(UserError, match="The shared memory is full .*data.workers=0.*--shm-size"):
+        train(model(), photos(), runner, tmp_path / "a.safetensors")
