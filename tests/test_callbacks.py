@@ -15,6 +15,7 @@ from stylenet.callbacks import Charts, Sheet, callbacks
 from stylenet.errors import UserError
 from stylenet.guards import Guard, Stopper
 from stylenet.saving import LAST, AtomicFiles, Average, Last
+from stylenet.schedule import Schedule
 
 
 def module(norm: float = 1.0, **terms: float) -> Any:
@@ -25,6 +26,7 @@ def module(norm: float = 1.0, **terms: float) -> Any:
         last_norm=torch.tensor(norm),
         loss=SimpleNamespace(readings=lambda terms: {"loss": sum(terms.values()), **terms}),
         log_dict=lambda *args, **settings: None,
+        schedule=Schedule(1000),
     )
 
 
@@ -156,6 +158,7 @@ def test_the_sheet_has_photos_above_their_stylizations(tmp_path: Path):
         net=lambda content, style: 1 - content,
         prepare=lambda photo: photo / 255,
         choose_styles=lambda first, count: None,
+        schedule=Schedule(1000),
     )
     now = trainer(5, datamodule=SimpleNamespace(val_photos=photos))
     Sheet(tmp_path, every=5, photos=2).on_train_batch_end(now, model)
