@@ -56,12 +56,23 @@ def main() -> None:
     chosen = options(OPTIONS)
     docs, results = Path(chosen["docs"]), Path(chosen["results"])
     nets = read_json(results)["nets"] if results.exists() else {}
-    names = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+    names = [name for file in sorted(SHIPPED.glob("*.safetensors")) for name in styles(file.stem)]
     for name in names:
-        if chosen["pictures"] or not (docs / "gallery" / f"{name}.jpg").exists():
-            picture(name, docs / "gallery" / f"{name}.jpg")
+        if chosen["pictures"] or not (docs / "gallery" / drawn(name)).exists():
+            picture(name, docs / "gallery" / drawn(name))
     with replacing(docs / "gallery.md") as temp:
         temp.write_text("\n".join(page(names, nets, f"python benchmarks/gallery.py results={results}")))
+
+
+def styles(name: str) -> list[str]:
+    """What ``ckpt=`` calls the styles of a shipped file."""
+    known = [style["name"] for style in checkpoint.load(name)[1]["styles"]]
+    return [name] if len(known) == 1 else [f"{name}:{style}" for style in known]
+
+
+def drawn(name: str) -> str:
+    """The file of a style's pictures."""
+    return f"{name.replace(':', '_')}.jpg"
 
 
 def page(names: list[str], nets: Mapping[str, Any], command: str) -> Iterator[str]:
@@ -72,8 +83,9 @@ def page(names: list[str], nets: Mapping[str, Any], command: str) -> Iterator[st
     for name in names:
         info = checkpoint.load(name)[1]
         if not name.endswith(LITE):
-            yield f"## {info['styles'][0]['title']}\n"
-        yield f"`{name}`: {described(info)}\n\n![{name}](gallery/{name}.jpg)\n"
+            several = ", one of several in a file" if ":" in name else ""
+            yield f"## {info['styles'][0]['title']}{several}\n"
+        yield f"`{name}`: {described(info)}\n\n![{name}](gallery/{drawn(name)})\n"
         if why := tuned(name):
             yield f"The painting's longer side was {info['styles'][0]['size']} px in training: {why}.\n"
 
@@ -81,7 +93,7 @@ def page(names: list[str], nets: Mapping[str, Any], command: str) -> Iterator[st
 def row(name: str, sizes: Mapping[str, Any]) -> list[str]:
     """A style's line in the table."""
     net, _ = checkpoint.load(name)
-    file = (SHIPPED / f"{name}.safetensors").stat().st_size
+    file = checkpoint.resolve(name).stat().st_size
     cost = f"{'light' if name.endswith(LITE) else 'Johnson'}, {multiply_adds(net) / 1e9:.2f} G"
     size = f"{file / 1e6:.1f} MB" if file > 1e6 else f"{file / 1e3:.0f} KB"
     known = (sizes.get("512") or sizes.get("256") or {}).get("summary", {})

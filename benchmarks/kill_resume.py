@@ -216,7 +216,6 @@ def result(folder: Path, steps: int) -> dict[str, Any]:
             raise ValueError(f"the figures are of the steps {of_training}")
         for counter in ("loops", "epoch"):  # Lightning's own: they tell of restarts, and whether the end was told of
             del saved[counter]
-        del saved["schedule"]["spent"]  # seconds
         style = load_file(folder / "out" / "style.safetensors")
         return {"style": bits(style), "checkpoint": bits(saved), "figures": figures, "board": board(folder)}
     except (OSError, ValueError) as error:

@@ -101,6 +101,10 @@ class Clock(Callback):
         self._look(trainer, schedule)
         if schedule.is_over(trainer.global_step):
             spent, given = schedule.spent / 60, schedule.seconds / 60
+            if not trainer.global_step:
+                raise UserError(
+                    f"minutes={given:g} were over before the first step: to begin took {spent:.1f}. Give more."
+                )
             log.warning("minutes=%g: %.1f of them are spent already; give more to go on", given, spent)
             self._end(trainer)
 

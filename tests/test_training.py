@@ -349,6 +349,12 @@ def test_a_run_of_minutes_ends_in_time_and_a_resumed_one_counts_what_was_spent(t
     assert rest[1:] == pytest.approx(rates[6:])
     again, told = run("again", last=str(tmp_path / "rest/last.ckpt"))
     assert (again, told["steps"]) == ([], 11)  # the minutes are over
+    clock = Schedule(5, minutes=0.2)
+    module = StyleTransfer(NET, LOSS, [dict(STYLE)], OPTIMIZER, clock.steps, schedule=clock)
+    now += 13
+    with pytest.raises(UserError, match=r"minutes=0.2 were over before the first step: to begin took 0.2. Give more"):
+        train(module, photos(clock.steps), trainer(tmp_path / "late", clock.steps), tmp_path / "late.safetensors")
+    assert not (tmp_path / "late.safetensors").exists()
 
 
 def test_half_a_style_file_is_half_the_size_and_nearly_the_same(tmp_path: Path):
