@@ -16,10 +16,19 @@ STEP = "trainer/global_step"  # as Lightning calls it
 
 
 def run_id(folder: Path) -> str | None:
-    """The id of the latest run in ``folder``, W&B's place for runs; None where there is none."""
+    """The id of the latest run in ``folder``, W&B's place for runs; None where there is none. Where a run goes on
+    within the second in which it began, W&B adds a number: (offline-)run-<time>-<id>-1.
+    """
     runs = [path for path in folder.glob("*run-*-*") if path.is_dir() and not path.is_symlink()]
-    dated = [path.name.removeprefix("offline-").removeprefix("run-") for path in runs]
-    return max(dated).partition("-")[2] if dated else None
+    if not runs:
+        return None
+    latest = max(runs, key=_began)
+    files = [file.stem.removeprefix("run-") for file in latest.glob("run-*.wandb")]
+    return files[0] if files else _began(latest).partition("-")[2]
+
+
+def _began(folder: Path) -> str:
+    return folder.name.removeprefix("offline-").removeprefix("run-")
 
 
 def last_step(folder: Path, run: str) -> int:
@@ -27,7 +36,7 @@ def last_step(folder: Path, run: str) -> int:
     removed: W&B would upload neither these nor the others beside them.
     """
     last = -1
-    for path in folder.glob(f"*run-*-{run}/run-{run}.wandb"):
+    for path in folder.glob(f"*run-*-{run}*/run-{run}.wandb"):
         if path.parent.is_symlink():  # latest-run
             continue
         kinds = set()

@@ -192,6 +192,11 @@ def runs(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("wandb/offline-run-*")]
 
 
+def of_run(name: str) -> str:
+    """The run's id in offline-run-<time>-<id>, or <id>-1 for the second folder within one second."""
+    return name.removeprefix("offline-").split("-")[2]
+
+
 def history(folder: Path) -> list[dict[str, Any]]:
     """All rows of all that W&B kept in the folder, in order of time."""
     rows = []
@@ -219,7 +224,7 @@ def test_a_killed_run_and_the_resumed_one_are_one_run_to_wandb(tmp_path: Path):
     assert all(row[f"train/{i}"] == row["_step"] / (i + 3) for row in rows[1:] for i in range(12))
     assert {r["_step"]: r["val/loss"] for r in rows if "val/loss" in r} == {s: 0.5 + s for s in range(20, 101, 20)}
     assert [row["_step"] for row in rows if "style/a/filenames" in row] == [0]
-    assert len(runs(tmp_path)) == 2 and len({name.rpartition("-")[2] for name in runs(tmp_path)}) == 1
+    assert len(runs(tmp_path)) == 2 and len({of_run(name) for name in runs(tmp_path)}) == 1
 
 
 def test_what_a_kill_took_from_wandb_is_given_again(tmp_path: Path):
@@ -268,7 +273,7 @@ def test_a_run_resumed_in_another_folder_is_the_same_run_to_wandb(tmp_path: Path
     wandb.teardown()
     resumed(tmp_path / "a", checkpoint=8, end=12, elsewhere=tmp_path / "b")
     assert [row["_step"] for row in history(tmp_path / "b")] == [9, 10, 11, 12]
-    assert {name.rpartition("-")[2] for name in runs(tmp_path / "a")} == {runs(tmp_path / "b")[0].rpartition("-")[2]}
+    assert {of_run(name) for name in runs(tmp_path / "a")} == {of_run(runs(tmp_path / "b")[0])}
 
 
 def test_tensorboard_shows_no_step_twice(tmp_path: Path):
@@ -348,9 +353,23 @@ def test_a_run_whose_files_wandb_has_elsewhere_goes_on_as_one(tmp_path: Path, mo
         wandb.teardown()
     assert not [*tmp_path.glob("[ab]/wandb/*run-*")] and len(runs(tmp_path / "all")) == 2
     resumed(tmp_path / "a", checkpoint=4, end=6)
-    ids = [name.rpartition("-")[2] for name in runs(tmp_path / "all")]
+    ids = [of_run(name) for name in runs(tmp_path / "all")]
     rows = [row["_step"] for row in history(tmp_path / "all")]
     assert ids.count(began[0]) == 2 and len({*ids}) == 2 and sorted(rows) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 6]
+
+
+def test_a_run_of_the_same_second_goes_on_as_one(tmp_path: Path):
+    """W&B adds a number to the second folder within one second; it is still the run that it was."""
+    logger = made(tmp_path)
+    for step in range(1, 9):
+        logger.log_metrics({"train/loss": step / 2}, step)
+    wandb.finish()
+    wandb.teardown()
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    folder.rename(f"{folder}-1")
+    resumed(tmp_path, checkpoint=5, end=10)
+    assert sorted(row["_step"] for row in history(tmp_path)) == [*range(1, 11)]
+    assert {of_run(name) for name in runs(tmp_path)} == {logger.version}
 
 
 @pytest.mark.parametrize("word", ["true", "1", "YES"])
