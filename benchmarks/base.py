@@ -57,6 +57,7 @@ OPTIONS: dict[str, Any] = {
     "batch": 16,
     "lr": 1e-3,
     "init": None,
+    "styles": [*STYLES],  # names of them
     "arguments": [],
 }
 
@@ -114,8 +115,11 @@ def train(inputs: Path, out: Path, chosen: dict[str, Any]) -> int:
         )
     out.mkdir(parents=True, exist_ok=True)
     last = out / "last.ckpt"
-    words = [f"style=[{','.join(STYLES)}]", "data=folder", f"data.root={inputs / 'photos'}", "data.val=16"]
-    for name, side in STYLES.items():
+    if unknown := [name for name in chosen["styles"] if name not in STYLES]:
+        raise UserError(f"styles={unknown[0]}: there is no such style here. Allowed: {', '.join(STYLES)}.")
+    styles = {name: STYLES[name] for name in chosen["styles"]}
+    words = [f"style=[{','.join(styles)}]", "data=folder", f"data.root={inputs / 'photos'}", "data.val=16"]
+    for name, side in styles.items():
         words += [f"style.{name}.image={inputs / 'paintings' / name}.jpg", f"++style.{name}.size={side}"]
     words += [f"minutes={chosen['minutes']}", f"data.size={chosen['size']}", f"data.batch_size={chosen['batch']}"]
     words += [f"optimizer.lr={chosen['lr']}", f"loss.vgg_path={vgg(inputs, out)}", "name=base", "half=true"]
