@@ -47,9 +47,9 @@ OPTIONS: dict[str, Any] = {
     "prepare": False,
     "photos": [],  # folders
     "paintings": [],  # folders; the first that has a painting gives it, then the bundled ones
-    "count": 800,  # photos at most, spread over all there are
-    "side": 300,  # their shorter one at most, in pixels
-    "quality": 60,  # of their JPEG files
+    "count": 1000,  # photos at most, spread over all there are
+    "side": 400,  # their shorter one at most, in pixels
+    "quality": 70,  # of their WebP files
     "deepest": "conv4_3",  # of VGG16: what the loss looks at, conv5_1 for Gatys' layers
     "out": "base",
     "minutes": 9,
@@ -80,7 +80,7 @@ def prepare(inputs: Path, chosen: dict[str, Any]) -> None:
     every = max(1.0, len(photos) / chosen["count"])
     for number in range(min(len(photos), chosen["count"])):
         photo = smaller(open_rgb(photos[int(number * every)]), chosen["side"])
-        photo.save(inputs / "photos" / f"{number:05d}.jpg", quality=chosen["quality"], optimize=True)
+        photo.save(inputs / "photos" / f"{number:05d}.webp", quality=chosen["quality"])
     for name, side in STYLES.items():
         picture = fit(open_rgb(painting(name, chosen["paintings"])), side)
         picture.save(inputs / "paintings" / f"{name}.jpg", quality=88, optimize=True)

@@ -233,11 +233,16 @@ def _to(x: Features, dtype: Any) -> Features:
 
 
 def _part(x: Features, key: Any) -> Features:
-    """``x[..., :h, :w]`` and nothing else."""
+    """``x[..., top:bottom, left:right]`` and nothing else."""
     match key:
-        case (start, slice(start=None, step=None), slice(start=None, step=None)) if start is ...:
-            height, width = (len(range(side)[part]) for side, part in zip(x.shape[2:], key[1:], strict=True))
-            return x.like(lambda top, bottom: x.rows(top, bottom)[..., :width], h=height, w=width)
+        case (start, slice(step=None), slice(step=None)) if start is ...:
+            rows, columns = (range(side)[part] for side, part in zip(x.shape[2:], key[1:], strict=True))
+            across = slice(columns.start, columns.stop)
+
+            def compute(top: int, bottom: int) -> Tensor:
+                return x.rows(top + rows.start, bottom + rows.start)[..., across]
+
+            return x.like(compute, h=len(rows), w=len(columns))
     raise _refused(f"it takes the part {key}")
 
 

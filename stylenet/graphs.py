@@ -159,14 +159,14 @@ class AnySize(_WithNorms):
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         sides = torch.ops.aten._shape_as_tensor(content)[2:]
-        return self.net(_large_enough(content), style)[..., : sides[0], : sides[1]]
+        return self.net(_large_enough(content, self.net), style)[..., : sides[0], : sides[1]]
 
 
 class Seeing(_WithNorms):
     """The first part of a network, at any size."""
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
-        return self.net.see(_large_enough(content), style)  # type: ignore[operator]
+        return self.net.see(_large_enough(content, self.net), style)  # type: ignore[operator]
 
 
 class Painting(_WithNorms):
@@ -176,9 +176,10 @@ class Painting(_WithNorms):
         return self.net.paint(content, style)  # type: ignore[operator]
 
 
-def _large_enough(content: Tensor) -> Tensor:
+def _large_enough(content: Tensor, net: nn.Module) -> Tensor:
+    smallest = getattr(net, "smallest", SMALLEST)
     for axis, side in zip((2, 3), torch.ops.aten._shape_as_tensor(content)[2:], strict=True):
-        places = torch.arange(side.clamp(min=SMALLEST))  # type: ignore[arg-type]  # a number would not stay open
+        places = torch.arange(side.clamp(min=smallest))  # type: ignore[arg-type]  # a number would not stay open
         content = content.index_select(axis, places.minimum(side - 1))
     return content
 

@@ -157,8 +157,11 @@ class StyleTransfer(pl.LightningModule):
         ``window``: the rows and columns that the loss looks at; None for all. Borders are the one place that a
         convolution recognises: a network that always sees them in its loss paints a frame of what the style lacks.
         """
-        output = self.net(content, style)
-        if window is not None:
+        if window is None:
+            output = self.net(content, style)
+        else:
+            bare = {"framed": False} if getattr(self.net, "frame", 0) else {}  # the crop's margin is its frame
+            output = self.net(content, style, **bare)
             content, output = (
                 image.index_select(2, window[0]).index_select(3, window[1]) for image in (content, output)
             )
