@@ -29,6 +29,7 @@ from stylenet.coco import fetch_coco
 from stylenet.color import Colors
 from stylenet.crops import Crops, GlobalSamples, centre_square, to_uint8
 from stylenet.errors import UserError, one_line
+from stylenet.nets.layers import NOISE_SIDES
 from stylenet.photos import MIN_SIDE, data_root, find_images, hold_out, identity, open_photo
 from stylenet.weights import home
 
@@ -180,6 +181,11 @@ class Photos(pl.LightningDataModule):
         """The rows and columns of the crops that the loss looks at in the batch that begins with sample ``k``."""
         top, left = np.random.default_rng((self.seed, 3, k)).integers(self.margin + 1, size=2).tolist()
         return slice(top, top + self.size), slice(left, left + self.size)
+
+    def noise_place(self, k: int) -> tuple[int, int]:
+        """Where a network's noise begins in the batch that begins with sample ``k``."""
+        down, across = np.random.default_rng((self.seed, 4, k)).integers(math.prod(NOISE_SIDES), size=2).tolist()
+        return down, across
 
     def state_dict(self) -> dict[str, int]:
         step = self._trainer_step(0)

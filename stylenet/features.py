@@ -246,8 +246,8 @@ def _part(x: Features, key: Any) -> Features:
     raise _refused(f"it takes the part {key}")
 
 
-def _add_noise(x: Features, weight: Tensor, *signs: Tensor) -> Features:
-    made = x.like(lambda top, bottom: add_noise(x.rows(top, bottom), weight, *signs, top=top))
+def _add_noise(x: Features, weight: Tensor, signs: Tensor, others: Tensor, down: int, across: int) -> Features:
+    made = x.like(lambda top, bottom: add_noise(x.rows(top, bottom), weight, signs, others, down + top, across))
     return made.keep() if x.run.small(x.shape) else made
 
 

@@ -203,6 +203,8 @@ class StyleTransfer(pl.LightningModule):
         start = self._photos().sample(self.global_step)  # of all processes: they look through one window
         style = self.choose_styles(start + self.global_rank * len(batch), len(batch))
         self.last_batch = content, style, self.window(start)
+        if getattr(self.net, "noise", None) is not None:
+            self.net.noise.begin_at(*self._photos().noise_place(start))  # type: ignore[union-attr,operator]
         terms = self.training_terms(*self.last_batch)
         self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
         return torch.stack([*terms.values()]).sum()

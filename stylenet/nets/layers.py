@@ -17,6 +17,7 @@ from torch import Tensor, nn
 EPS = 1e-5
 NOISE = 0.5
 NOISE_SIDES = (53, 61)  # of the squares that noise is made of: it repeats itself after 3,233 places
+FIRST = 1000  # the place of the noise at a picture's top left, down and across
 
 
 class InstanceNorm(nn.Module):
@@ -115,6 +116,9 @@ class Noise(nn.Module):
 
     The weights begin at random, with a standard deviation of NOISE: a network that was trained without noise paints its
     skies at once with that much, while weights that begin at 0 stay small, as little of the loss is in flat places.
+
+    In training the noise begins at another place in each step, ``place`` (:meth:`begin_at`). Were it always the same, a
+    network would learn it by heart, and paint the same red ball in the same corner of every photo.
     """
 
     def __init__(self, channels: int, n_styles: int = 1):
@@ -122,23 +126,31 @@ class Noise(nn.Module):
         self.weight = nn.Parameter(torch.randn(n_styles, channels) * NOISE)
         for side in NOISE_SIDES:
             self.register_buffer(f"signs_{side}", _signs(side), persistent=False)
+        self.register_buffer("place", torch.tensor([FIRST, FIRST], device="cpu"), persistent=False)
+
+    def begin_at(self, down: int, across: int) -> None:
+        """Where the noise begins in training."""
+        self.get_buffer("place").copy_(torch.tensor([down, across]))
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         weight = self.weight[:1] if style is None else (style[..., None] * self.weight).sum(1)
         signs, others = (self.get_buffer(f"signs_{side}") for side in NOISE_SIDES)
-        return add_noise(x, weight, signs, others)
+        down, across = self.get_buffer("place").unbind() if self.training else (FIRST, FIRST)
+        return add_noise(x, weight, signs, others, down, across)
 
 
-def add_noise(x: Tensor, weight: Tensor, signs: Tensor, others: Tensor, top: int = 0) -> Tensor:
-    """``x + weight * noise`` for features ``(b, c, h, w)`` whose first row is row ``top`` of all; ``weight``: ``(1 or
-    b, c)``.
+def add_noise(
+    x: Tensor, weight: Tensor, signs: Tensor, others: Tensor, down: int | Tensor = FIRST, across: int | Tensor = FIRST
+) -> Tensor:
+    """``x + weight * noise`` for features ``(b, c, h, w)`` whose first row and column are at place ``down``, ``across``
+    of the noise; ``weight``: ``(1 or b, c)``.
 
     ``signs`` and ``others``, squares of -1 and 1, are laid side by side, again and again, and multiplied: as their
     sides have no common divisor, the product does not repeat itself before the product of the sides.
     """
     if not isinstance(x, Tensor):
-        return type(x).__torch_function__(add_noise, (), (x, weight, signs, others))
-    rows, columns = torch.arange(x.shape[2], device=x.device) + top, torch.arange(x.shape[3], device=x.device)
+        return type(x).__torch_function__(add_noise, (), (x, weight, signs, others, down, across))
+    rows, columns = torch.arange(x.shape[2], device=x.device) + down, torch.arange(x.shape[3], device=x.device) + across
     one, two = (each[rows % len(each)][:, columns % len(each)] for each in (signs, others))
     return x + _map(weight, x) * (one * two).to(x.dtype)
 
