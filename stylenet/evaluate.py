@@ -26,7 +26,7 @@ from stylenet.vgg import VGG
 
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT_LAYER = "relu3_3"
-STYLE_SIZES = (256, 384, 512, 768)  # longer side of the painting: the one that fits best counts
+STYLE_SIZES = (256, 384, 512, 768, 1024)  # longer side of the painting: the one that fits best counts
 SMALLEST = 32  # pixels a side
 PHOTOS = Path(__file__).parent / "assets" / "photos" / "val"
 LIKENESS = ("ssim", "lpips", "cfsd")

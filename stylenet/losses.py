@@ -63,7 +63,11 @@ def products(places: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     b, n, c = places.shape
     parts = next(parts for parts in (PARTS, 8, 4, 2, 1) if n % parts == 0)
     split = places.reshape(b * parts, n // parts, c)
-    return torch.bmm(split.mT, split, out_dtype=dtype).view(b, parts, c, c).sum(1)
+    if places.device.type == "cuda":
+        sums = torch.bmm(split.mT, split, out_dtype=dtype)
+    else:
+        sums = torch.bmm(split.to(dtype).mT, split.to(dtype))
+    return sums.view(b, parts, c, c).sum(1)
 
 
 def style_distance(grams: Tensor, targets: Tensor) -> Tensor:

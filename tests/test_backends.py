@@ -25,6 +25,7 @@ KINDS = {
     "blur": {"upsample": "blur", "output": "sigmoid"},
     "nearest": {"upsample": "nearest", "output": "linear"},
     "noise": {"noise": 1, "upsample": "nearest"},
+    "frame": {"noise": 1, "frame": 24},
     "narrow": {"widths": (3, 3, 3), "upsample": "nearest"},
 }
 

@@ -26,7 +26,9 @@ NODE = Path(__file__).parent / "node_export.mjs"
 def tiny(tmp_path_factory):
     """A style file and its network, with norms that differ and the two layers that are rearranged."""
     torch.manual_seed(0)
-    net = nets.build("johnson", widths=(4, 6, 8), blocks=1, upsample="nearest", output="linear", noise=1).eval()
+    net = nets.build(
+        "johnson", widths=(4, 6, 8), blocks=1, upsample="nearest", output="linear", noise=1, frame=8
+    ).eval()
     with torch.no_grad():
         net.last.bias += 0.5  # type: ignore[operator,union-attr]
         for name, parameter in net.named_parameters():
@@ -161,7 +163,7 @@ def test_a_fixed_size_in_onnxruntime_and_opencv(tiny, tmp_path, size, capsys):
 def test_a_fixed_size_of_other_networks_and_pixels(tmp_path, kind):
     torch.manual_seed(0)
     count = 2 if kind == "styles" else 1
-    net = nets.build("johnson", widths=(4, 6, 8), blocks=1, noise=1, n_styles=count).eval()
+    net = nets.build("johnson", widths=(4, 6, 8), blocks=1, noise=1, frame=8, n_styles=count).eval()
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if ".norm" in name or "noise" in name:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylenet.errors import UserError
 from stylenet.images import open_rgb, to_tensor
-from stylenet.losses import PerceptualLoss, content_distance, gram, out_of_range, style_distance, tv
+from stylenet.losses import PerceptualLoss, content_distance, gram, out_of_range, products, style_distance, tv
 from stylenet.vgg import VGG
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +51,15 @@ def calibrated(photos: Tensor) -> PerceptualLoss:
 def read(made: PerceptualLoss, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, float]:
     with torch.no_grad():
         return {name: float(value) for name, value in made.readings(made(output, content, style)).items()}
+
+
+@pytest.mark.parametrize("places", [1, 6, 16, 48])
+def test_gram_in_parts_is_the_sum_over_all_places(places: int):
+    """How a GPU takes it; 3 to 16 parts, which must not matter."""
+    features = torch.randn(2, places, 3).bfloat16()
+    wanted = torch.einsum("bni,bnj->bij", features.double(), features.double())
+    torch.testing.assert_close(products(features, torch.float64), wanted)
+    assert products(features).dtype == torch.float32
 
 
 def test_terms_by_hand():

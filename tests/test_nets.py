@@ -21,7 +21,9 @@ from stylenet.nets.layers import (
     Residual,
     Up,
     add_noise,
+    norm_as_batch,
     upsample_blur,
+    upsample_blur_conv,
     without_nyquist,
 )
 
@@ -281,7 +283,7 @@ def test_what_the_compiler_sees_is_the_same_network(upsample: str):
 
 def test_noise_is_what_shake_256_gives_and_does_not_repeat_itself():
     """Style files hold how much of it there is and not the noise: it must be the same for ever."""
-    signs, others = Noise(1).buffers()
+    signs, others, _ = Noise(1).buffers()
     noise = add_noise(torch.zeros(1, 1, 400, 300), torch.ones(1, 1), signs, others)[0, 0]
     squares = []
     for side in (53, 61):
@@ -289,11 +291,23 @@ def test_noise_is_what_shake_256_gives_and_does_not_repeat_itself():
         digits = f"{bits:0{-(-side * side // 8) * 8}b}"
         squares.append([[2 * int(digits[y * side + x]) - 1 for x in range(side)] for y in range(side)])
     for y, x in ((0, 0), (1, 0), (0, 1), (52, 60), (53, 61), (399, 299)):
-        assert noise[y, x] == squares[0][y % 53][x % 53] * squares[1][y % 61][x % 61]
+        down, across = y + 1000, x + 1000
+        assert noise[y, x] == squares[0][down % 53][across % 53] * squares[1][down % 61][across % 61]
     assert abs(float(noise.mean())) < 0.02 and set(noise.unique().tolist()) == {-1.0, 1.0}
     for lag in (1, 4, 53, 61, 106):  # the noise of one square alone would be equal to itself after its side
         assert abs(float((noise[:-lag] * noise[lag:]).mean())) < 0.03
         assert abs(float((noise[:, :-lag] * noise[:, lag:]).mean())) < 0.03
+
+
+@torch.no_grad()
+def test_noise_moves_in_training_and_stands_still_in_use():
+    noise, flat = Noise(1), torch.zeros(1, 1, 40, 30)
+    noise.weight.fill_(1)
+    still = noise.eval()(flat)
+    assert torch.equal(noise.train()(flat), still)
+    noise.begin_at(1007, 1003)
+    assert torch.equal(noise(flat)[..., :33, :27], still[..., 7:, 3:])
+    assert torch.equal(noise.eval()(flat), still)
 
 
 @torch.no_grad()
@@ -317,7 +331,59 @@ def test_noise_is_made_where_a_file_is_read():
         made = build("johnson", **SMALL, noise=1)
     state = {key: torch.zeros(x.shape) for key, x in made.state_dict().items()}
     made.load_state_dict(state, assign=True)
-    assert all(x.device.type == "cpu" and x.abs().eq(1).all() for name, x in made.named_buffers())
+    for _, buffer in made.named_buffers():  # signs, and the place where they begin
+        assert buffer.device.type == "cpu" and torch.isin(buffer.abs(), torch.tensor([1, 1000])).all()
+
+
+@pytest.mark.parametrize("size", [(70, 50), (33, 41), (24, 26)])
+@torch.no_grad()
+def test_a_frame_is_the_picture_reflected_and_is_cut_off(size: tuple[int, int]):
+    framed, plain = net(**SMALL, frame=8), net(**SMALL)
+    picture = photo("castle", 80)[..., : size[0], : size[1]]
+    reflected = F.pad(picture, (8, 8, 8, 8), mode="reflect")
+    wanted = plain(reflected)[..., 8 : 8 + size[0], 8 : 8 + size[1]]
+    torch.testing.assert_close(framed(picture), wanted)
+    assert (wanted - plain(picture)).abs().max() > 0.01  # it does something
+    torch.testing.assert_close(framed(picture, None, False), plain(picture))
+
+
+@torch.no_grad()
+def test_pictures_smaller_than_the_frame():
+    for size in ((1, 1), (3, 90), (24, 24), (25, 17)):
+        assert net(**SMALL, frame=24)(torch.rand(1, 3, *size)).shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize("frame", [-4, 6, 2.0, "8", True])
+def test_other_frames_are_refused(frame: Any):
+    with pytest.raises(UserError, match="frame=.*0 or a multiple of 4"):
+        build("johnson", frame=frame)
+
+
+def test_files_tell_of_a_frame_only_where_there_is_one():
+    """Those of before the frame are built as they were."""
+    assert "frame" not in build("johnson", **SMALL).config and build("johnson", **SMALL, frame=24).config["frame"] == 24  # type: ignore[operator,index]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("size", [(5, 7), (1, 1)])
+def test_the_norm_of_gpus_is_the_norm(size: tuple[int, int], rows: int):
+    x, ahead = (torch.randn(2, 6, *size, dtype=torch.float64) for _ in range(2))
+    weight, bias = torch.randn(2, rows, 6, dtype=torch.float64)
+    wanted = (x - x.mean((2, 3), keepdim=True)) / (x.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(norm_as_batch(x, weight, bias), wanted * weight[..., None, None] + bias[..., None, None])
+    inputs = [each.requires_grad_() for each in (x, weight, bias)]
+    assert torch.autograd.gradcheck(norm_as_batch, inputs)
+
+
+def test_the_doubling_of_gpus_is_the_doubling_but_at_the_border():
+    x, conv = torch.randn(2, 6, 9, 11, dtype=torch.float64), Conv(6, 4, 3).double()
+    inside = (..., slice(1, -1), slice(1, -1))
+    wanted, found = conv(upsample_blur(x)), upsample_blur_conv(x, conv.weight)
+    assert found.shape == (2, 4, 18, 22)
+    torch.testing.assert_close(found[inside], wanted[inside])
+    ahead = torch.randn_like(wanted[inside])
+    of_weight = [torch.autograd.grad(y[inside], conv.weight, ahead)[0] for y in (wanted, found)]
+    torch.testing.assert_close(*of_weight)
 
 
 def test_state_dict_names_stay():

@@ -40,19 +40,19 @@ def started(*words: str, **of_hydra: Any) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
-BOTH = "style=[starry_night,great_wave]"
+BOTH, UDNIE = "style=[starry_night,udnie]", "style.udnie.image=great_wave.jpg"
 
 
 @pytest.mark.parametrize(
     ("words", "sizes"),
     [
-        ([BOTH], {"starry_night": 576, "great_wave": 384}),
-        ([BOTH, "style_size=128"], {"starry_night": 128, "great_wave": 128}),
-        ([BOTH, "++style_size=128"], {"starry_night": 128, "great_wave": 128}),
-        ([BOTH, "style_size=128", "style.starry_night.size=64"], {"starry_night": 64, "great_wave": 128}),
-        ([BOTH, "++style.great_wave.size=64"], {"starry_night": 576, "great_wave": 64}),
-        (["style=udnie", "style.udnie.image=starry_night.jpg", "style_size=512"], {"udnie": 512}),
-        ([BOTH, "experiment=quick"], {"starry_night": 576, "great_wave": 384}),
+        ([BOTH, UDNIE], {"starry_night": 1024, "udnie": 768}),
+        ([BOTH, UDNIE, "style_size=128"], {"starry_night": 128, "udnie": 128}),
+        ([BOTH, UDNIE, "++style_size=128"], {"starry_night": 128, "udnie": 128}),
+        ([BOTH, UDNIE, "style_size=128", "style.udnie.size=64"], {"starry_night": 128, "udnie": 64}),
+        ([BOTH, UDNIE, "++style.starry_night.size=64"], {"starry_night": 64, "udnie": 768}),
+        (["style=udnie", UDNIE, "style_size=512"], {"udnie": 512}),
+        ([BOTH, UDNIE, "experiment=quick"], {"starry_night": 1024, "udnie": 768}),
     ],
 )
 def test_what_is_typed_has_the_last_word(words: list[str], sizes: dict[str, int]):
@@ -61,8 +61,8 @@ def test_what_is_typed_has_the_last_word(words: list[str], sizes: dict[str, int]
 
 @pytest.mark.parametrize(("launcher", "number"), [("joblib", 3), ("submitit_local", 3), ("basic", None)])
 def test_only_runs_that_share_a_machine_are_numbered(launcher: str, number: int | None):
-    words = [BOTH] if launcher == "basic" else [BOTH, f"hydra/launcher={launcher}"]
+    words = [BOTH, UDNIE] if launcher == "basic" else [BOTH, UDNIE, f"hydra/launcher={launcher}"]
     started(*words, **{"mode": "MULTIRUN", "job.num": 3})
     assert launched.beside_others() == number
-    started(BOTH, **{"mode": "RUN"})
+    started(BOTH, UDNIE, **{"mode": "RUN"})
     assert launched.beside_others() is None

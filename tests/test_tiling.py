@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "light": {"widths": (3, 5, 7), "blocks": 3},
     "no blocks": {"blocks": 0},
     "noise": {"noise": 1, "n_styles": 2},
+    "frame": {"frame": 24, "noise": 1},
 }
 
 
@@ -93,8 +94,8 @@ def test_every_tiling_gives_the_picture_of_the_whole_pass(variant: str, rows: in
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 97), (97, 1), (2, 3), (15, 17), (16, 16), (17, 33), (53, 19), (31, 127)])
 def test_every_size(size: tuple[int, int]):
-    for upsample in ("blur", "nearest"):
-        network, picture = net(upsample=upsample), half_dark(*size)
+    for args in ({"upsample": "blur"}, {"upsample": "nearest"}, {"frame": 24}):
+        network, picture = net(**args), half_dark(*size)
         for rows in (1, 8, None):
             assert (in_strips(network, picture, rows) - whole(network, picture)).abs().max() < 1e-5
 

@@ -159,7 +159,7 @@ def test_only_the_path_of_the_style_is_on_stdout(whole: Run):
 def test_the_style_says_what_it_is_and_how_it_came_to_be(whole: Run):
     info = metadata(whole.style)
     assert info["net"]["args"]["widths"] == [8, 8, 8] and info["net"]["args"]["n_styles"] == 1
-    assert info["loss"]["scale"] == "calibrated" and info["loss"]["style_weight"] == 4.0
+    assert info["loss"]["scale"] == "calibrated" and info["loss"]["style_weight"] == 8.0
     (style,) = info["styles"]
     assert (style["name"], style["image"], style["size"]) == ("starry_night", "starry_night.jpg", 128)
     painting = (ROOT / "stylenet/assets/styles/starry_night.jpg").read_bytes()
@@ -340,7 +340,7 @@ def test_the_dashboard_has_the_resolved_config_the_final_figures_and_the_style(w
     }
     assert config["style"]["starry_night"]["image"] == "starry_night.jpg" and config["net"]["widths"] == [8, 8, 8]
     assert (
-        config["loss"]["style_weight"] == 4.0 and config["data"]["size"] == 64 and config["trainer"]["val_every"] == 8
+        config["loss"]["style_weight"] == 8.0 and config["data"]["size"] == 64 and config["trainer"]["val_every"] == 8
     )
     info = metadata(whole.style)
     assert board["summary"]["training"]["val"] == info["training"]["val"]

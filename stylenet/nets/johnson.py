@@ -52,7 +52,7 @@ class Johnson(nn.Module):
             )
         if noise not in (0, 1):
             raise ValueError(f"noise={noise!r}: allowed are 0 and 1.")
-        if not isinstance(frame, int) or frame < 0 or frame % 4:
+        if not isinstance(frame, int) or isinstance(frame, bool) or frame < 0 or frame % 4:
             raise ValueError(f"frame={frame!r}: give pixels, 0 or a multiple of 4.")
         a, b, c = widths
         self.config: dict[str, Any] = {
