@@ -1,10 +1,10 @@
-"""docs/gallery.md: every shipped style on the same four photos, its losses, and how many iterations a pass is worth.
+"""docs/gallery.md: every shipped style on the same four photos, and its figures; docs/styles.jpg: one photo in most.
 
-    python benchmarks/gallery.py results=docs/results/shipped.json
+    python benchmarks/gallery.py results=docs/results/gallery.json
 
-The photos are the bundled ones for validation, which no style was trained on. ``results`` is what scripts/evaluate.py
-wrote of the shipped styles; a style that is not in it gets a picture and no figures. Pictures that are there already
-are made anew only with ``pictures=true``.
+The photos are the bundled ones for validation, which no style was trained on. ``results`` is what benchmarks/ruler.py
+wrote; a style that is not in it gets a picture and no figures. Pictures that are there already are made anew only with
+``pictures=true``. A file of one style that is also in a file of several is not shown twice.
 """
 
 import sys
@@ -17,23 +17,25 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
 
 import stylenet
-from benchmarks.trainings import answering, options, read_json
+from benchmarks.trainings import answering, in_rows, options, read_json
 from stylenet import checkpoint
 from stylenet.evaluate import PHOTOS
 from stylenet.files import replacing
+from stylenet.images import fit, open_rgb
 from stylenet.nets.cost import multiply_adds
 from stylenet.photos import find_images
-from stylenet.report import iterations, table
+from stylenet.report import table
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS: dict[str, Any] = {
-    "results": "docs/results/shipped.json",
+    "results": "docs/results/gallery.json",
     "docs": "docs",  # the folder for gallery.md and its pictures
     "pictures": False,  # true: make them anew
 }
 SHIPPED = ROOT / "stylenet/assets/checkpoints"
 SIDE, GAP, QUALITY = 768, 6, 84  # pixels of the longer side of a photo; between two; of the JPEG files
-SIZES = ("256", "512", "1024")
+SHEET, ACROSS, SHEET_SIDE = "castle.jpg", 4, 440  # its photo, pictures in a row, pixels of their longer side
+LEFT_OUT = "shipwreck_of_the_minotaur"  # of sixteen styles fifteen fit beside the photo
 LITE = "_lite"
 HEAD = """# Gallery
 
@@ -43,10 +45,11 @@ Every shipped style on the same four photos, {side} px on the longer side, as
 
 makes them. No style was trained on these photos. "Light" is the network with a tenth of the multiply-adds (`net=lite`).
 
-Losses are the calibrated ones of training, medians over photos of COCO at 512 px: style 1.0 is an untouched photo, 0
-the painting; content 1.0 is an unrelated photo, 0 the photo itself. A pass is worth as many iterations of Gatys' L-BFGS
-as reach the same objective from the photo: the median (least to greatest); from noise in the last column, at 256 px.
-How this was measured: [results.md](results.md). This page is made by
+Style and content are squared distances, on the squares of {photos} photos of COCO at 512 px: style 0 is the painting
+(at the size that suits best), 1 an untouched photo; content 0 is the photo, 1 another photo. Grid, weave and dots are
+patterns that repeat, as multiples of what the photos have; bands are borders unlike the inside, 1.0 where they are like
+it as in the photo.
+The measures are those of `stylenet.evaluate`. Figures by `benchmarks/ruler.py`, this page by
 
     {command}
 """
@@ -55,13 +58,19 @@ How this was measured: [results.md](results.md). This page is made by
 def main() -> None:
     chosen = options(OPTIONS)
     docs, results = Path(chosen["docs"]), Path(chosen["results"])
-    nets = read_json(results)["nets"] if results.exists() else {}
-    names = [name for file in sorted(SHIPPED.glob("*.safetensors")) for name in styles(file.stem)]
+    found = read_json(results) if results.exists() else {}
+    files = [file.stem for file in SHIPPED.glob("*.safetensors")]
+    whole = [name for file in sorted(files) for name in styles(file) if ":" in name]
+    known = {name.partition(":")[2] for name in whole}
+    names = whole + [file for file in sorted(files) if file not in known and len(styles(file)) == 1]
     for name in names:
         if chosen["pictures"] or not (docs / "gallery" / drawn(name)).exists():
             picture(name, docs / "gallery" / drawn(name))
+    if chosen["pictures"] or not (docs / "styles.jpg").exists():
+        sheet([name for name in whole if not name.endswith(LEFT_OUT)], docs / "styles.jpg")
     with replacing(docs / "gallery.md") as temp:
-        temp.write_text("\n".join(page(names, nets, f"python benchmarks/gallery.py results={results}")))
+        alone = [file for file in sorted(files) if file in known]
+        temp.write_text("\n".join(page(names, alone, found, f"python benchmarks/gallery.py results={results}")))
 
 
 def styles(name: str) -> list[str]:
@@ -75,42 +84,30 @@ def drawn(name: str) -> str:
     return f"{name.replace(':', '_')}.jpg"
 
 
-def page(names: list[str], nets: Mapping[str, Any], command: str) -> Iterator[str]:
+def page(names: list[str], alone: list[str], found: Mapping[str, Any], command: str) -> Iterator[str]:
     """The lines of the gallery."""
-    yield HEAD.format(side=SIDE, command=command)
-    heads = ["style", "network", "file", "style loss", "content loss", *(f"worth at {s}" for s in SIZES), "noise, 256"]
-    yield table(heads, [row(name, nets.get(name, {"sizes": {}})["sizes"]) for name in names]) + "\n"
+    counts = {found[name]["photos"] for name in names if name in found}
+    yield HEAD.format(side=SIDE, command=command, photos=" or ".join(map(str, sorted(counts))) or "no")
+    heads = ["style", "network", "style distance", "content distance", "grid", "weave", "dots", "bands"]
+    yield table(heads, [row(name, found.get(name) or found.get(name.partition(":")[2])) for name in names]) + "\n"
+    if alone:
+        yield f"Files of their own, 3.4 MB each: {', '.join(f'`{name}`' for name in alone)}.\n"
     for name in names:
         info = checkpoint.load(name)[1]
-        if not name.endswith(LITE):
-            several = ", one of several in a file" if ":" in name else ""
-            yield f"## {info['styles'][0]['title']}{several}\n"
+        yield f"## {info['styles'][0].get('title') or name}{', light' if name.endswith(LITE) else ''}\n"
         yield f"`{name}`: {described(info)}\n\n![{name}](gallery/{drawn(name)})\n"
-        if why := tuned(name):
-            yield f"The painting's longer side was {info['styles'][0]['size']} px in training: {why}.\n"
 
 
-def row(name: str, sizes: Mapping[str, Any]) -> list[str]:
+def row(name: str, told: Mapping[str, Any] | None) -> list[str]:
     """A style's line in the table."""
     net, _ = checkpoint.load(name)
-    file = checkpoint.resolve(name).stat().st_size
     cost = f"{'light' if name.endswith(LITE) else 'Johnson'}, {multiply_adds(net) / 1e9:.2f} G"
-    size = f"{file / 1e6:.1f} MB" if file > 1e6 else f"{file / 1e3:.0f} KB"
-    known = (sizes.get("512") or sizes.get("256") or {}).get("summary", {})
-    losses = [f"{known[f'objective_{kind}']:.3f}" if known else "" for kind in ("style", "content")]
-    return [
-        f"`{name}`",
-        cost,
-        size,
-        *losses,
-        *(worth(sizes, s, "content") for s in SIZES),
-        worth(sizes, "256", "noise"),
-    ]
-
-
-def worth(sizes: Mapping[str, Any], size: str, start: str) -> str:
-    found = sizes.get(size, {}).get("summary", {}).get("worth", {}).get(start)
-    return iterations(found) if found else ""
+    if told is None:
+        return [f"`{name}`", cost, *[""] * 6]
+    figures = [f"{told[kind]:.3f}" for kind in ("style", "content")]
+    grid = told["grid"]["mean"] / told["grid_of_photos"]["mean"]
+    patterns = [told[kind]["mean"] / told[f"{kind}_of_photos"]["mean"] for kind in ("weave", "dots")]
+    return [f"`{name}`", cost, *figures, *(f"{value:.2f}" for value in (grid, *patterns, told["bands"]["mean"]))]
 
 
 def described(info: Mapping[str, Any]) -> str:
@@ -121,12 +118,11 @@ def described(info: Mapping[str, Any]) -> str:
     return f"{training['steps']:,} steps of {crops}, {start}, {training['data']['photos']:,} photos."
 
 
-def tuned(name: str) -> str:
-    """Why the style's painting has the size that its config gives it: the comment there."""
-    config = ROOT / "configs/style" / f"{name}.yaml"
-    lines = config.read_text().splitlines() if config.exists() else []
-    comments = [line.partition("#")[2] for line in lines if line.strip().startswith("size:")]
-    return comments[0].strip() if comments else ""
+def sheet(names: list[str], path: Path) -> None:
+    """One photo, and the same in each style."""
+    photo = fit(open_rgb(PHOTOS / SHEET), SHEET_SIDE)
+    pictures = [photo, *(stylenet.load(name)(photo) for name in names)]
+    in_rows(path, [pictures[i : i + ACROSS] for i in range(0, len(pictures), ACROSS)], QUALITY)
 
 
 def picture(name: str, path: Path) -> None:

@@ -26,6 +26,7 @@ from stylenet.errors import UserError, one_line
 from stylenet.images import to_tensor
 from stylenet.losses import PerceptualLoss
 from stylenet.nets import build, of_styles
+from stylenet.nets.layers import ADDED_NOISE
 from stylenet.paintings import find_painting, in_colors, open_painting
 from stylenet.schedule import Schedule, rise, share
 
@@ -291,7 +292,7 @@ class StyleTransfer(pl.LightningModule):
 
     def start_from(self, ckpt: str) -> None:
         """Take the weights of another checkpoint. A style that it has by name starts as it is there, any other where
-        the mean of its styles is. Noise that it has not stays as it was drawn.
+        the mean of its styles is. Where it has no noise, ADDED_NOISE is drawn.
 
         Raises UserError if its network is not of the same kind and size.
         """
@@ -300,7 +301,8 @@ class StyleTransfer(pl.LightningModule):
         except UserError as error:
             raise UserError(str(error).replace("ckpt=", "init=", 1)) from error
         mine = self.net.state_dict()
-        state = {key: value for key, value in mine.items() if key.startswith("noise.")}
+        added = torch.randn_like(mine["noise.weight"]) * ADDED_NOISE if "noise.weight" in mine else None
+        state = {} if added is None else {"noise.weight": added}
         state |= other.state_dict()
         known = [style.get("name") for style in info.get("styles", [])]
         for key in of_styles(self.net) & other.state_dict().keys():

@@ -379,6 +379,9 @@ def test_the_window_is_of_the_size_asked_for_anywhere_in_the_margin_and_a_functi
     assert windows[7] == data(tmp_path, size=16, margin=4, workers=1).window(28) != windows[8]
     assert windows != [data(tmp_path, size=16, margin=4, seed=1).window(k) for k in range(0, 1200, 4)]
     assert data(tmp_path, size=16).window(5) == (slice(0, 16), slice(0, 16))
+    places = [module.noise_place(k) for k in range(0, 1200, 4)]
+    assert len({*places}) > 290 and min(min(places)) >= 0 and max(map(max, places)) < 53 * 61
+    assert places[7] == data(tmp_path, size=16, workers=1).noise_place(28)
 
 
 def test_settings_out_of_range_are_named_with_what_is_allowed(tmp_path):

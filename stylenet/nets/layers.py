@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPS = 1e-5
-NOISE = 0.5
+NOISE, ADDED_NOISE = 0.1, 0.5
 NOISE_SIDES = (53, 61)  # of the squares that noise is made of: it repeats itself after 3,233 places
 FIRST = 1000  # the place of the noise at a picture's top left, down and across
 
@@ -114,8 +114,9 @@ class Noise(nn.Module):
     layers after it something to paint. It is white, -1 or 1, and a function of the place alone. So a photo gives the
     same picture each time, and a strip of it what the whole gives.
 
-    The weights begin at random, with a standard deviation of NOISE: a network that was trained without noise paints its
-    skies at once with that much, while weights that begin at 0 stay small, as little of the loss is in flat places.
+    The weights begin at random, with a standard deviation of NOISE: a network that knows nothing yet learns to paint
+    from much noise alone, whatever the photo. One that was trained without noise is given ADDED_NOISE: it paints its
+    skies with that much at once, while weights that begin at 0 stay small, as little of the loss is in flat places.
 
     In training the noise begins at another place in each step, ``place`` (:meth:`begin_at`). Were it always the same, a
     network would learn it by heart, and paint the same red ball in the same corner of every photo.
