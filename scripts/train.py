@@ -15,8 +15,6 @@ from stylenet import streams
 from stylenet.errors import UserError
 from stylenet.schedule import Schedule
 
-LONG = 600  # seconds: in a run by the clock that is as long, compiling pays
-
 
 def main(config: DictConfig) -> list[float] | None:
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -28,7 +26,7 @@ def main(config: DictConfig) -> list[float] | None:
     from stylenet import opening, processes
     from stylenet.data import Photos
     from stylenet.memory import keep_freed_memory
-    from stylenet.runs import COMPILE_FROM, compiles, in_turn, reading, stopped_by, train, trainer_for
+    from stylenet.runs import compiles, in_turn, reading, stopped_by, train, trainer_for
     from stylenet.training import StyleTransfer, check
 
     for library in ("pytorch_lightning", "lightning_fabric"):
@@ -61,8 +59,7 @@ def main(config: DictConfig) -> list[float] | None:
         if settings["data"].get("download") and first:
             photos.prepare_data()
             schedule.start()
-    length = steps if schedule.seconds is None else COMPILE_FROM * (schedule.seconds >= LONG)
-    if compiles(settings["compile"], settings["trainer"]["accelerator"], length):
+    if compiles(settings["compile"]):
         model.compile_training()
     if (number := launched.beside_others()) is not None:
         settings["trainer"] = in_turn(settings["trainer"], number)

@@ -29,8 +29,6 @@ from stylenet.training import StyleTransfer, check
 
 log = logging.getLogger(__name__)
 
-COMPILE_FROM = 1000  # steps; compiling takes a minute
-
 
 def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
     """Lightning's Trainer for so many ``steps``, from ``configs/trainer``: ``precision: auto`` is bf16 where the
@@ -99,16 +97,15 @@ def has_bf16(accelerator: str) -> bool:
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
-def compiles(choice: bool | str, accelerator: str, steps: int) -> bool:
-    """Whether a run compiles its passes: true, false, or "auto", which does where it pays: on a GPU, in a long run.
+def compiles(choice: bool | str) -> bool:
+    """Whether a run compiles its passes: true, false, or "auto", which does not: on a GPU the passes are as fast
+    without, and compiling takes minutes.
 
     Raises UserError for another choice.
     """
     if choice not in (True, False, "auto"):
         raise UserError(f"compile={choice}: give true, false or auto.")
-    if choice == "auto":
-        return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() and steps >= COMPILE_FROM
-    return bool(choice)
+    return choice is True
 
 
 def train(
