@@ -128,7 +128,8 @@ import cli
 from omegaconf import OmegaConf
 cli.CONFIGS = cli.Path(sys.argv.pop(1))
 keys = ["ckpt", "input", "output", "style.image"]
-cli.run(lambda config: print(json.dumps(OmegaConf.to_container(config, resolve=True))), "main", keys, several="input")
+show = lambda config: print(json.dumps(OmegaConf.to_container(config, resolve=True)))
+cli.run(show, "main", keys, several="input", texts=["called"])
 """
 
 
@@ -143,6 +144,8 @@ def probe(tmp_path, monkeypatch):
         "output": None,
         "steps": 10,
         "must": "???",
+        "called": None,
+        "folder": None,
         "hydra": {"output_subdir": None, "run": {"dir": "."}},
     }
     (tmp_path / "configs" / "style").mkdir(parents=True)
@@ -214,6 +217,32 @@ def test_multirun_sweeps_options_but_not_file_names(probe):
         ("two", 2),
     ]
     assert all(config["output"] == "a,b ${x}.jpg" for config in configs)
+
+
+def test_a_name_that_looks_like_a_number_stays_as_it_is(probe):
+    for name in ("1_1_1", "1e3", "0012", "2024", "true", "1.50", "v2", "-1"):
+        code, configs = probe("must=1", f"called={name}")
+        assert (code, configs[0]["called"]) == (0, name), configs
+    code, configs = probe("-m", "must=1", "called=1_1,1_2", "steps=1")
+    assert [config["called"] for config in configs] == ["1_1", "1_2"]
+    assert [probe("must=1", word)[1][0]["called"] for word in ("called=null", "called='a b'")] == [None, "a b"]
+
+
+def test_a_tilde_is_the_home_of_the_user_in_every_option(probe, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for typed in ("~/runs", "'~/runs'", '"~/runs"'):
+        code, configs = probe("must=1", f"folder={typed}", f"output={typed}")
+        assert code == 0, configs
+        assert configs[0]["folder"] == configs[0]["output"] == "/home/me/runs"
+
+
+def test_a_tilde_in_the_folder_of_the_run_makes_no_folder_of_that_name(probe, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for number, quote in enumerate(("", "'")):
+        code, configs = probe("must=1", f"hydra.run.dir={quote}~/runs/{number}{quote}", "hydra.output_subdir=.hydra")
+        assert code == 0, configs
+        assert (tmp_path / "home" / "runs" / str(number) / ".hydra").is_dir()
+    assert os.listdir() == []
 
 
 def test_help_explains_every_option():
