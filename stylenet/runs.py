@@ -5,6 +5,7 @@ training.py.
 """
 
 import logging
+import os
 import pickle
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
@@ -55,7 +57,7 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
             logger=logger,
             default_root_dir=folder,
             callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
-            plugins=[AtomicFiles()],
+            plugins=[AtomicFiles(), *([LightningEnvironment()] if processes.alone_on_slurm() else [])],
             use_distributed_sampler=False,
             enable_model_summary=False,
             inference_mode=False,
@@ -80,6 +82,8 @@ def _spread(settings: dict[str, Any]) -> None:
         if here != "auto" and here * machines > 1:
             raise UserError(f"{here * machines} processes were started: say trainer=ddp, or start one.")
         return
+    if processes.alone_on_slurm() and int(tasks := os.environ["SLURM_NTASKS"]) > 1:
+        log.warning("SLURM reserved %s tasks, this is one process on one machine; srun python ... starts all", tasks)
     if settings["devices"] == "auto":
         settings["devices"] = here
     if settings.get("num_nodes", "auto") == "auto":
