@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from PIL import Image
+from PIL import Image, ImageChops
 
 from stylenet import checkpoint, nets
 from stylenet.images import open_rgb
@@ -102,6 +104,54 @@ def test_stdin_and_stdout_carry_nothing_but_the_picture(place):
     assert done.stdout.startswith(b"\xff\xd8") and done.stderr == b""
     done = stylize("input=-", stdin=b"nonsense")
     assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1
+
+
+def in_bash(words):
+    """The script with what only a shell makes: <(...) and >(...)."""
+    script = f"{sys.executable} {ROOT / 'scripts' / 'stylize.py'} ckpt=tiny device=cpu"
+    return subprocess.run(["bash", "-c", words.replace("stylize", script)], capture_output=True, timeout=100)
+
+
+def test_pipes_that_have_a_name_are_read_and_written(place):
+    photo("a.jpg")
+    Image.new("L", (20, 16), 0).save("black.png")
+    shown = in_bash("stylize input=<(cat a.jpg) mask=<(cat black.png)")
+    assert shown.returncode == 0 and shown.stdout.startswith(b"\xff\xd8"), shown.stderr
+    with Image.open(io.BytesIO(shown.stdout)) as image:
+        assert np.asarray(ImageChops.difference(image, open_rgb("a.jpg"))).max() < 9  # nothing of the style in black
+    for words in ("input=<(sleep 3; cat a.jpg) output=b.jpg", "input=a.jpg output=>(cat > c.jpg; touch done)"):
+        assert in_bash(f"stylize {words}").returncode == 0
+    end = time.monotonic() + 20
+    while not Path("done").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert open_rgb("b.jpg").size == open_rgb("c.jpg").size == (20, 16)
+    for words in ("input=a.jpg output=/dev/stdout", "input=/dev/stdin output=/dev/stdout < a.jpg"):
+        assert in_bash(f"stylize {words}").stdout.startswith(b"\xff\xd8")
+    assert in_bash("stylize input=a.jpg output=/dev/null").returncode == 0
+
+
+def test_a_named_pipe_stays_one_and_gets_the_picture_though_it_exists(place):
+    photo("a.jpg")
+    os.mkfifo("out.png")
+    done = in_bash("cat out.png > got.png & stylize input=a.jpg output=out.png && wait")
+    assert (done.returncode, done.stdout) == (0, b"out.png\n"), done.stderr
+    assert Path("out.png").is_fifo() and open_rgb("got.png").size == (20, 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("stylize input=<(cat a.jpg) input=a.jpg", b"is one picture: it cannot be combined with other inputs"),
+        ("stylize input=a.jpg input=b.jpg output=/dev/null", b"output=/dev/null holds one picture, but there are 2"),
+        ("stylize input=<(echo nothing) output=c.jpg", b"it is not a picture"),
+        ("mkfifo pipe; stylize input=pipe output=c.jpg", b"Cannot read pipe: it is a pipe, and nothing came out"),
+    ],
+)
+def test_mistakes_with_pipes_get_one_line(place, words, message):
+    for name in ("a.jpg", "b.jpg"):
+        photo(name)
+    done = in_bash(words)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1) and message in done.stderr
 
 
 @pytest.mark.parametrize(
