@@ -137,7 +137,7 @@ def train(
     ema = next((c.rate for c in trainer.callbacks if isinstance(c, Average)), None)  # type: ignore[attr-defined]
     model.settings = resuming.settings(model, photos, trainer, ema)
     if resume:
-        _compare(model, resume, _resumable(resume))
+        _compare(model, resume, _resumable(resume), trainer.max_steps)
     if trainer.is_global_zero:
         writable(shelf.path)
     if trainer.precision == "64-true":
@@ -221,9 +221,9 @@ def _resumable(resume: str) -> dict[str, Any]:
         raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
 
 
-def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any]) -> None:
-    """Refuse what is another run, and say which settings are others now. Checkpoints of before these were recorded
-    tell some of them.
+def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any], steps: int) -> None:
+    """Refuse what is another run, and say which settings are others now, or that nothing is left to do of the
+    ``steps``. Checkpoints of before these were recorded tell some of them.
     """
     theirs, mine = ({k: x.shape for k, x in state.items()} for state in (saved["state_dict"], model.state_dict()))
     info = saved.get(checkpoint.KEY) or {}
@@ -231,6 +231,10 @@ def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any]) -> None:
     training = info.get("training") or {}
     before = saved.get("settings") or resuming.of_file(info, training.get("optimizer") or {})
     model.changes = list(training.get("changes") or [])
+    if model.schedule.seconds is None and (done := saved["global_step"]) >= steps:
+        log.warning(
+            "nothing is left to train: resume=%s has done %d steps, and steps=%d asks for no more", resume, done, steps
+        )
     if changed := resuming.changes(before, model.settings):
         step, names = saved["global_step"], [style["name"] for style in model.styles]
         log.warning("other settings from step %d on: %s", step, resuming.in_words(changed, names))
