@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from omegaconf import OmegaConf
 from PIL import Image, ImageChops
 
-from stylenet import checkpoint, nets
 from stylenet.images import open_rgb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,16 +31,6 @@ NAMES = [  # each as a user may have it, none quoted for Hydra
     "./???",
     " spaces around .jpg",
 ]
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder that is not the project's, holding the style tiny."""
-    torch.manual_seed(0)
-    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
-    checkpoint.save(tmp_path / "checkpoints" / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def stylize(*words, stdin=None):
