@@ -58,11 +58,13 @@ def run(
     paths: Collection[str],
     several: str | None = None,
     together: bool = False,
+    texts: Collection[str] = (),
 ) -> None:
     """Compose ``configs/<config_name>.yaml`` with the command line; call ``function(config)`` once, or per ``-m`` run.
 
     ``paths``: the keys whose values are file names, taken as typed: nothing in them needs quoting for Hydra.
     ``several``: the one of these that may be given several times, as a list, or as bare words; it becomes a list.
+    ``texts``: the keys whose values are text, also where they look like numbers. In every option ~ is the user's home.
     ``together``: several processes may run the function as one; all but the first are :func:`launched.follow`-ers.
     Exits with 2 and a line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
     """
@@ -74,7 +76,7 @@ def run(
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are not UTF-8
     argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # its own prints pages
     refuse_dashes(sys.argv[1:], config_name)
-    sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths, several))
+    sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths, several, texts))
     begun: list[DictConfig] = []
     job = launched.told(_answering(launched.alone(function) if together else function, begun, tracebacks))
     try:
@@ -155,8 +157,14 @@ def _made(folder: Path) -> bool:
 # --- file names as typed
 
 
-def as_typed(argv: list[str], paths: Collection[str], several: str | None = None) -> list[str]:
-    """The command line with the values of ``paths`` quoted for Hydra, those of ``several`` gathered into one list."""
+def as_typed(
+    argv: list[str], paths: Collection[str], several: str | None = None, texts: Collection[str] = ()
+) -> list[str]:
+    """The command line with the values of ``paths`` quoted for Hydra, those of ``several`` gathered into one list.
+
+    Those of ``texts`` are quoted where they are plain words: to Hydra 1_1 is the number 11. In the others ~ is replaced
+    by the user's home: Hydra refuses it or, in quotes, takes it for a folder of that name.
+    """
     words, gathered, place = [], [], 0
     for word in argv:
         key, equals, value = word.partition("=")
@@ -169,6 +177,10 @@ def as_typed(argv: list[str], paths: Collection[str], several: str | None = None
                 words.append(f"{key}={_quote(names[0])}" if names == [names[0]] else f"{key}={_list(names)}")
             else:
                 words.append(word)
+        elif equals and key.lstrip("+") in texts:
+            words.append(f"{key}={_text(value)}")
+        elif equals:
+            words.append(f"{key}={_at_home(value)}")
         elif several and not word.startswith("-") and os.path.exists(word):
             place = place if gathered else len(words)
             gathered.append(word)
@@ -189,6 +201,19 @@ def _names(value: str) -> list[str]:
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     return [os.path.expanduser(value)]
+
+
+def _text(value: str) -> str:
+    """A value, or several between commas, each quoted if it is a plain word."""
+    words = value.split(",")
+    plain = all(re.fullmatch(r"[\w.+-]+", word) and word != "null" for word in words)
+    return ",".join(map(_quote, words)) if plain else value
+
+
+def _at_home(value: str) -> str:
+    """A value for Hydra to read, with the home of a user for a ~ before the first slash, in quotes or not."""
+    quote = value[0] if value[:1] in ("'", '"') else ""
+    return quote + os.path.expanduser(value[len(quote) :]) if value[len(quote) :].startswith("~") else value
 
 
 def _list(names: list[str]) -> str:

@@ -113,4 +113,5 @@ if __name__ == "__main__":
         sys.argv.append("style=starry_night")  # Hydra explains nothing before every choice is made
     pictures = [f"style.{file.stem}.image" for file in (CONFIGS / "style").glob("*.yaml")]
     paths = ["init", "resume", "out", "data.root", "data.val", "loss.vgg_path", *pictures]
-    run(main, "train", paths, together=True)
+    texts = ["name", *(f"logger.{option}" for option in ("name", "project", "entity", "group"))]
+    run(main, "train", paths, together=True, texts=texts)

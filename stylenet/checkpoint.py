@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from stylenet import foreign, mistaken
+from stylenet import exported, foreign, mistaken
 from stylenet.errors import UserError
 from stylenet.files import replacing
 from stylenet.nets import NETS, build, of_styles
@@ -79,11 +79,11 @@ def describe(net: nn.Module) -> dict[str, Any]:
 def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
     """The network in eval mode and float32 on ``device``, and what the file says about it.
 
-    ``ckpt``: a name (see ``known``) or the path of our ``.safetensors``, a ``.ckpt`` of our training, or a
-    pytorch/examples ``.pth`` or ``.model``; with ":" and a style's name after it, that style alone of a file with
-    several. The weights alone will do, as safetensors or saved by torch, in any precision, inside of other dicts, and
-    under names that DataParallel or torch.compile have lengthened. Raises UserError for a file that is missing,
-    damaged, foreign, newer than this program or at odds with itself, and for a style that it has not.
+    ``ckpt``: a name (see ``known``) or the path of our ``.safetensors``, a ``.ckpt`` of our training, an ``.onnx`` that
+    we exported, or a pytorch/examples ``.pth`` or ``.model``; with ":" and a style's name after it, that style alone of
+    a file with several. The weights alone will do, as safetensors or saved by torch, in any precision, inside of other
+    dicts, and under names that DataParallel or torch.compile have lengthened. Raises UserError for a file that is
+    missing, damaged, foreign, newer than this program or at odds with itself, and for a style that it has not.
     """
     path, (_, style) = resolve(ckpt), _split(ckpt)
     info, state = _read(path)
@@ -130,9 +130,12 @@ def resolve(name: str | Path) -> Path:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The info, in its outer form checked, and the weights under the network's names."""
     try:
-        if other := mistaken.kind(path):
+        if (ours := exported.style(path) if mistaken.is_onnx(path) else None) is not None:
+            info, state = ours
+        elif other := mistaken.kind(path):
             raise UserError(f"{path} is {other}")
-        info, state = _from_safetensors(path) if mistaken.is_safetensors(path) else _from_torch(path)
+        else:
+            info, state = _from_safetensors(path) if mistaken.is_safetensors(path) else _from_torch(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from error
     if not isinstance(info, dict) or not isinstance(info.get("format"), int):

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from stylenet import checkpoint, graphs, streams
 from stylenet.errors import UserError, one_line
-from stylenet.files import replacing, writable
+from stylenet.files import is_pipe, replacing, writable
 from stylenet.nets.fast import fast
 
 KEY = "stylenet"  # of the metadata
@@ -130,7 +130,7 @@ def _check_target(target: Path, suffix: str, overwrite: bool) -> None:
     if target.suffix != suffix:
         raise UserError(f"output={target}: the name must end in {suffix}.")
     for file in [target, target.with_suffix(".bin")] if suffix == ".xml" else [target]:
-        if os.path.lexists(file) and not overwrite:
+        if os.path.lexists(file) and not (overwrite or is_pipe(file)):
             raise UserError(f"{file} exists: give overwrite=true to replace it, or another output=.")
     writable(target)
 

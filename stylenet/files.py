@@ -5,6 +5,9 @@ import itertools
 import os
 import re
 import secrets
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,14 +27,30 @@ def numbered(path: Path) -> Iterator[Path]:
     yield from (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
 
 
+def is_pipe(path: str | Path) -> bool:
+    """Whether ``path`` is a pipe or a device, such as what a shell makes of >(...) or /dev/null: it can be written to,
+    and holds nothing that could be replaced.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
 @contextmanager
 def replacing(path: str | Path, new: bool = False) -> Iterator[Path]:
     """Yield an empty temporary file beside ``path`` that takes its place when the block ends well.
 
     The temporary file has the same suffix. A missing parent folder is made. If the block raises, the temporary file is
     removed and what was at ``path`` stays. ``new``: nothing is replaced; where there is a file by the end of the block
-    it stays, and :class:`Taken` is raised. Raises UserError where the place cannot be written.
+    it stays, and :class:`Taken` is raised. A pipe gets the whole file when the block has ended well. Raises UserError
+    where the place cannot be written.
     """
+    if is_pipe(path):
+        with _piped(path) as temp:
+            yield temp
+        return
     target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
     # Not made from the target's name, which may already be as long as the file system allows.
     temp = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
@@ -55,6 +74,19 @@ def replacing(path: str | Path, new: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+@contextmanager
+def _piped(path: str | Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temp = Path(folder) / f"file{Path(path).suffix}"
+        temp.touch()
+        yield temp
+        try:
+            with temp.open("rb") as file, open(path, "wb") as pipe:
+                shutil.copyfileobj(file, pipe)
+        except OSError as error:
+            raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
 
 
 def _place(temp: Path, target: Path) -> None:

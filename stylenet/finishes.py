@@ -20,7 +20,7 @@ from stylenet.color import Colors, Match, luminance
 from stylenet.errors import UserError
 from stylenet.images import over, strips
 from stylenet.kinds import OnImages, Progress, Style
-from stylenet.opening import Source
+from stylenet.opening import Source, once
 
 COLORS = ("style", "luminance", "histogram")
 STRETCH = 2.0  # of colours, to those of the photo, at most: with more, every stroke of a pale style stands out
@@ -106,7 +106,7 @@ def _number(value: Any) -> bool:
 
 def open_mask(source: Source, inverted: bool = False) -> Image.Image:
     """A mask: a picture's light and dark as mode L, 255 where the style goes. Raises UserError if it cannot be read."""
-    mask = images.open_rgb(source).convert("L")
+    mask = images.open_rgb(once(source)).convert("L")
     return mask.point(lambda level: 255 - level) if inverted else mask
 
 

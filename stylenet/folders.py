@@ -1,6 +1,5 @@
 """Many pictures: which are done already, how far it is, what failed. Knows nothing about networks or formats."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 from stylenet import jobs, left_out, streams
 from stylenet.errors import UserError
 from stylenet.images import Picture
-from stylenet.jobs import STREAM, Job, Plan
+from stylenet.jobs import STREAM, Job, Plan, is_there
 from stylenet.memory import give_back
 from stylenet.outcomes import FAILED, SKIPPED, WRITTEN, Outcome, Place, Report, SomeFailed, reason
 from stylenet.pipeline import overlapped
@@ -40,7 +39,7 @@ def run(
     existing: str,
     report: str | Path | None,
     name: str,
-    there: Callable[[Path], bool] = os.path.lexists,
+    there: Callable[[Path], bool] = is_there,
     place: Callable[[Path], Place] = Path,
 ) -> Iterator[Place]:
     """The results' places as they come, with a progress bar called ``name``. What is left out is told first.

@@ -3,7 +3,6 @@
 The descent itself is optimize.py's; nothing here knows Hydra.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from stylenet.errors import UserError
 from stylenet.files import writable
 from stylenet.images import Picture, to_tensor
 from stylenet.losses import PerceptualLoss
+from stylenet.opening import once
 from stylenet.optimize import NotANumber, Terms, beginning, enlarge, known_optimizer, optimize, sizes
 from stylenet.paintings import BUNDLED, find_painting, open_painting
 from stylenet.photos import find_images, open_photo
@@ -200,7 +200,7 @@ def paint_file(
     between = [_numbered(target, step) for step in range(save_every or total, total, save_every or total)]
     _require_free([target, *between], overwrite)
     paintings = [open_painting(_file(name), style_size) for name in names]
-    picture = images.read(content)
+    picture = images.read(once(content))
     left_out.remark(content, picture.note)
     with streams.bar(total=total, desc=_title(names), unit="step", mininterval=0.05, delay=0.01) as bar:
         seen = _Watch(picture, target, quality, save_every, bar)
@@ -262,7 +262,7 @@ def _require_free(paths: Sequence[Path], overwrite: bool) -> None:
     if not isinstance(overwrite, bool):
         raise UserError(f"overwrite={overwrite}: give true or false.")
     for path in paths:
-        if os.path.lexists(path) and not overwrite:
+        if jobs.is_there(path) and not overwrite:
             raise UserError(f"{path} exists: give overwrite=true to replace it, or another output=.")
     writable(paths[0])
 

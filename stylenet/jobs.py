@@ -11,10 +11,12 @@ from pathlib import Path
 
 from stylenet import animations, films, frames, left_out
 from stylenet.errors import UserError
+from stylenet.files import is_pipe
 from stylenet.images import FORMATS, NEAREST
 from stylenet.left_out import Left
 
 STREAM = Path("-")  # stdin or stdout
+_STDIN, _STDOUT = ("/dev/stdin", "/dev/fd/0"), ("/dev/stdout", "/dev/fd/1")  # its other names
 _LONGEST = 248  # bytes of a file's name, of the 255 that most systems take: _apart may add a number
 
 
@@ -28,11 +30,19 @@ class Found:
     root: Path | None = None
     left: str | None = None
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is stdin or a pipe with a name: one picture that can be read once."""
+        return self.path == STREAM or (self.root is None and self.left is None and self.path.is_fifo())
+
 
 @dataclass(frozen=True)
 class Job:
+    """``once``: the source is a pipe that was asked for by its name. One in a folder is no picture."""
+
     source: Path
     target: Path
+    once: bool = False
 
 
 Find = Callable[[str, str | Path | None], list[Found]]
@@ -48,6 +58,11 @@ def existing(overwrite: object, skip_existing: object) -> str:
 
 
 SKIPPED = "the result is there"  # why
+
+
+def is_there(target: str | Path) -> bool:
+    """Whether there is a file that a result would replace."""
+    return os.path.lexists(target) and not is_pipe(target)
 
 
 def exists(target: str | Path) -> str:
@@ -95,20 +110,25 @@ def planned(
     left = [Left(one.path, one.left) for one in found if one.left is not None]
     found = [one for one in found if one.left is None]
     many = len(found) > 1
-    if many and any(one.path == STREAM for one in found):
-        raise UserError("input=- (stdin) is one picture: it cannot be combined with other inputs.")
+    if many and (stream := next((one for one in found if one.is_stream), None)):
+        name = "- (stdin)" if stream.path == STREAM else stream.path
+        raise UserError(f"input={name} is one picture: it cannot be combined with other inputs.")
+    output = "-" if str(output) in _STDOUT else output
+    holds_one = output is not None and (str(output) == "-" or is_pipe(output))
     if output is None:
-        targets = [one.path if one.path == STREAM else _named(one.path, one.path.parent, style) for one in found]
-    elif _is_folder(output) or (many and str(output) != "-"):
+        targets = [STREAM if one.is_stream else _named(one.path, one.path.parent, style) for one in found]
+    elif _is_folder(output) or (many and not holds_one):
         one = Path(output).suffix.lower() in FORMATS.keys() | films.WRITABLE.keys()
         if Path(output).is_file() or (many and one and not Path(output).is_dir()):
             raise UserError(f"output={output} names one file, but there are {len(found)} pictures: give a folder.")
         targets = [_named(one.path, _mirrored(one, Path(output)), style) for one in found]
     elif many:
-        raise UserError(f"output=- holds one picture, but there are {len(found)}: give a folder.")
+        raise UserError(f"output={output} holds one picture, but there are {len(found)}: give a folder.")
     else:
         targets = [Path(output)]
-    return Plan([Job(one.path, target) for one, target in zip(found, _apart(targets), strict=True)], left)
+    return Plan(
+        [Job(one.path, target, one.is_stream) for one, target in zip(found, _apart(targets), strict=True)], left
+    )
 
 
 # --- inputs
@@ -116,8 +136,8 @@ def planned(
 
 def in_files(value: str, output: str | Path | None) -> list[Found]:
     """The pictures that one input stands for."""
-    path = Path(value)
-    if path == STREAM or path.is_file() or frames.camera(value) is not None or frames.numbers(value):
+    path = STREAM if value in _STDIN else Path(value)
+    if path == STREAM or path.is_fifo() or path.is_file() or frames.camera(value) is not None or frames.numbers(value):
         return [Found(path)]
     if path.is_dir():
         return _in_folder(path, output)
@@ -198,7 +218,7 @@ def _matching(pattern: str) -> list[Found]:
     """What a pattern matches, of the folder that it is about: the part before its first sign."""
     pattern = os.path.expanduser(pattern)
     names = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-    files = [path for path in names if path.is_file()]
+    files = [path for path in names if path.is_file() or is_pipe(path)]
     if not files:
         raise UserError(f"input={pattern}: there is no such file, and as a pattern it matches none.")
     root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
@@ -246,7 +266,11 @@ def has_times(path: Path) -> bool:
 def _is_folder(output: str | Path) -> bool:
     """Whether ``output`` means a folder: it is one, it ends in a slash, or its name has no suffix."""
     text = str(output)
-    return text != "-" and (Path(text).is_dir() or text.endswith(("/", os.sep)) or not Path(text).suffix)
+    return (
+        text != "-"
+        and not is_pipe(text)
+        and (Path(text).is_dir() or text.endswith(("/", os.sep)) or not Path(text).suffix)
+    )
 
 
 def _mirrored(one: Found, output: Path) -> Path:

@@ -6,6 +6,7 @@ It reads their bytes and runs nothing of them.
 import re
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 HEAD = 512  # bytes from which a kind of file is told
@@ -24,6 +25,11 @@ def is_safetensors(path: Path) -> bool:
     head = _head(path)
     begins = 2 <= int.from_bytes(head[:8], "little") < 2**27 and head[8:9] == b"{"
     return begins or (path.suffix == ".safetensors" and not _of_torch(head))
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a file is an ONNX model, by how it begins or by its name. Raises OSError."""
+    return _onnx(_head(path), path.name.lower())
 
 
 def kind(path: Path) -> str | None:
@@ -82,8 +88,11 @@ def _told(text: str) -> Callable[[Path], str]:
 
 
 def _told_onnx(path: Path) -> str:
+    made = _exported(_bytes(path, -PART))
+    if made != "." and find_spec("onnx") is None:
+        return f"an ONNX file{made} To stylize with it: pip install 'stylenet[onnx]'."
     return (
-        f"an ONNX file{_exported(_bytes(path, -PART))} ONNX files are for other programs; scripts/evaluate.py measures "
+        f"an ONNX file{made} ONNX files are for other programs; scripts/evaluate.py measures "
         f"them too. Give the style file that it was made from, or {_ANEW}"
     )
 

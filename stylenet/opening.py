@@ -8,8 +8,10 @@ import io
 import math
 import os
 import re
+import select
 import stat
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -30,6 +32,8 @@ _ONE_PICTURE = {"MPO", "PSD", "ICNS", "ICO"}  # whose other pictures belong to t
 _LONGEST = 200  # letters of a reason: some decoders quote what they found in the file
 _BYTES, _BYTES_DEEP = 13, 28  # of memory for each pixel of 8 bits or more, reading and resizing: measured
 
+
+PATIENCE = 5.0  # seconds until somebody writes into a pipe
 
 _quiet_lock, _quiet_blocks = threading.Lock(), [0]
 _quiet_stack = ExitStack()
@@ -126,6 +130,27 @@ def _head(file: BinaryIO) -> bytes:
     head = file.read(plugins.HEAD)
     file.seek(place)
     return head
+
+
+def once(source: Source) -> Source:
+    """What a user named as one picture: itself, or all that comes out of a pipe. Raises UserError where nobody writes
+    into the pipe.
+    """
+    if not (isinstance(source, str | os.PathLike) and Path(source).is_fifo()):
+        return source
+    parts: list[bytes] = []
+    end = time.monotonic() + PATIENCE
+    with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        while (part := pipe.read(2**20)) != b"" or not parts:  # None: a writer is at work; empty: there is none (more)
+            if part:
+                parts.append(part)
+            elif part is None:
+                select.select([pipe], [], [])
+            elif time.monotonic() < end:
+                time.sleep(0.01)
+            else:
+                raise UserError(f"Cannot read {shown(source)}: it is a pipe, and nothing came out of it.")
+    return io.BytesIO(b"".join(parts))
 
 
 def _file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -25,11 +25,27 @@ def started() -> tuple[int, int] | None:
     """(processes on each machine, machines) as torchrun or SLURM started them; None where neither did."""
     if here := int(os.environ.get("LOCAL_WORLD_SIZE", 0)):
         return here, int(os.environ["WORLD_SIZE"]) // here
-    by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # Lightning's rule too
-    if "SLURM_NTASKS" in os.environ and not by_hand:
+    if "SLURM_NTASKS" in os.environ and _by_srun():
         machines = int(os.environ.get("SLURM_NNODES", 1))
         return max(1, int(os.environ["SLURM_NTASKS"]) // machines), machines
     return None
+
+
+def _by_srun() -> bool:
+    """Whether srun started this process: only then is it one task of a step. In a batch script and in a shell of salloc
+    SLURM_NTASKS is what was reserved, and nothing is started but what the user starts.
+    """
+    in_a_shell = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # srun --pty bash; Lightning's rule too
+    step = {"SLURM_STEP_ID", "SLURM_STEPID"} & {*os.environ} or os.environ.get("SLURM_PROCID", "0") != "0"
+    return bool(step) and not in_a_shell
+
+
+def alone_on_slurm() -> bool:
+    """Whether this is the only process of a training on SLURM, which Lightning takes for one of SLURM_NTASKS."""
+    if "SLURM_NTASKS" not in os.environ or "LOCAL_WORLD_SIZE" in os.environ:
+        return False
+    here, machines = started() or (1, 1)
+    return here * machines == 1
 
 
 @contextmanager

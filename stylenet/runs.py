@@ -5,6 +5,7 @@ training.py.
 """
 
 import logging
+import os
 import pickle
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
@@ -53,7 +55,7 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
             logger=logger,
             default_root_dir=folder,
             callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
-            plugins=[AtomicFiles()],
+            plugins=[AtomicFiles(), *([LightningEnvironment()] if processes.alone_on_slurm() else [])],
             use_distributed_sampler=False,
             enable_model_summary=False,
             inference_mode=False,
@@ -78,6 +80,8 @@ def _spread(settings: dict[str, Any]) -> None:
         if here != "auto" and here * machines > 1:
             raise UserError(f"{here * machines} processes were started: say trainer=ddp, or start one.")
         return
+    if processes.alone_on_slurm() and int(tasks := os.environ["SLURM_NTASKS"]) > 1:
+        log.warning("SLURM reserved %s tasks, this is one process on one machine; srun python ... starts all", tasks)
     if settings["devices"] == "auto":
         settings["devices"] = here
     if settings.get("num_nodes", "auto") == "auto":
@@ -130,7 +134,7 @@ def train(
     ema = next((c.rate for c in trainer.callbacks if isinstance(c, Average)), None)  # type: ignore[attr-defined]
     model.settings = resuming.settings(model, photos, trainer, ema)
     if resume:
-        _compare(model, resume, _resumable(resume))
+        _compare(model, resume, _resumable(resume), trainer.max_steps)
     if trainer.is_global_zero:
         writable(shelf.path)
     if trainer.precision == "64-true":
@@ -214,9 +218,9 @@ def _resumable(resume: str) -> dict[str, Any]:
         raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
 
 
-def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any]) -> None:
-    """Refuse what is another run, and say which settings are others now. Checkpoints of before these were recorded
-    tell some of them.
+def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any], steps: int) -> None:
+    """Refuse what is another run, and say which settings are others now, or that nothing is left to do of the
+    ``steps``. Checkpoints of before these were recorded tell some of them.
     """
     theirs, mine = ({k: x.shape for k, x in state.items()} for state in (saved["state_dict"], model.state_dict()))
     info = saved.get(checkpoint.KEY) or {}
@@ -224,6 +228,10 @@ def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any]) -> None:
     training = info.get("training") or {}
     before = saved.get("settings") or resuming.of_file(info, training.get("optimizer") or {})
     model.changes = list(training.get("changes") or [])
+    if model.schedule.seconds is None and (done := saved["global_step"]) >= steps:
+        log.warning(
+            "nothing is left to train: resume=%s has done %d steps, and steps=%d asks for no more", resume, done, steps
+        )
     if changed := resuming.changes(before, model.settings):
         step, names = saved["global_step"], [style["name"] for style in model.styles]
         log.warning("other settings from step %d on: %s", step, resuming.in_words(changed, names))

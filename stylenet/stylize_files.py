@@ -5,7 +5,6 @@ Knows nothing about networks but how to load one; what is done to many is in :mo
 """
 
 import io
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,9 +16,11 @@ from tqdm import tqdm
 
 from stylenet import checkpoint, finishes, images, jobs, left_out, streams
 from stylenet.errors import UserError
+from stylenet.files import is_pipe
 from stylenet.finishes import Finish
 from stylenet.images import Picture
 from stylenet.kinds import OnImages
+from stylenet.opening import Source, once
 from stylenet.stylize import Tile, check_tile, load, load_each
 
 
@@ -92,7 +93,7 @@ def stylize_files(
     todo = plan.jobs
     moving = {job for job in todo if jobs.moves(job.source)}
     for job in todo:
-        if job not in moving and job.target != jobs.STREAM:
+        if job not in moving and job.target != jobs.STREAM and not is_pipe(job.target):
             images.format_of(job.target)
     if len(todo) == 1 and not (moving or skip_existing or report):
         left_out.say(plan.left)
@@ -174,13 +175,13 @@ def _check_moving(todo: Sequence[jobs.Job], given: dict[str, Any]) -> None:
 
 def _read(job: jobs.Job, size: int | None, overwrite: bool) -> Picture:
     to_stream = job.target == jobs.STREAM
-    if not to_stream and os.path.lexists(job.target) and not overwrite:
+    if not to_stream and jobs.is_there(job.target) and not overwrite:
         raise UserError(jobs.exists(job.target))
     if to_stream and streams.of_bytes(sys.stdout) is None:
         raise UserError("output=-: there is no stdout here that takes a picture: give the name of a file.")
     if to_stream and streams.is_terminal(sys.stdout):
         raise UserError("The picture would go to the terminal: add output=picture.png, or > picture.png.")
-    picture = images.read(_stdin() if job.source == jobs.STREAM else job.source)
+    picture = images.read(_source(job))
     return picture if size is None else images.fit_picture(picture, size)
 
 
@@ -199,7 +200,8 @@ def _write(job: jobs.Job, picture: Picture, quality: int) -> Iterator[Path]:
         except OSError as error:
             raise UserError(f"Cannot write the picture to the output: {error.strerror or error}.") from error
     else:
-        images.write(job.target, picture, quality)
+        like = images.format_like(picture) if is_pipe(job.target) else None
+        images.write(job.target, picture, quality, images.FORMATS.get(job.target.suffix.lower(), like))
         yield job.target
 
 
@@ -207,6 +209,12 @@ def _bar(name: str) -> tqdm:
     """How far a pass in strips is: in a terminal only, and only where it takes long."""
     shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
     return streams.bar(total=1, desc=name, disable=None, delay=2, leave=False, bar_format=shape)
+
+
+def _source(job: jobs.Job) -> Source:
+    if job.source == jobs.STREAM:
+        return _stdin()
+    return once(job.source) if job.once else job.source
 
 
 def _stdin() -> io.BytesIO:

@@ -3,7 +3,6 @@
 Frames are read, stylized and written beside each other, and only a few of them are held at a time.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -195,7 +194,7 @@ def _require_free(job: Job, existing: str) -> None:
         there = frames.numbers(target)
         if there and existing == "refuse":
             raise UserError(jobs.exists(frames.numbered(target, there[0])))
-    elif os.path.lexists(target) and existing != "replace":
+    elif jobs.is_there(target) and existing != "replace":
         raise UserError(jobs.exists(target))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from stylenet import checkpoint, nets
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
@@ -37,6 +39,16 @@ def real_data() -> Path:
     if not DATA.is_dir():
         pytest.skip("no folder shared/data beside the checkout: nothing real to try this on")
     return DATA
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder: not the project's, and with the style tiny."""
+    torch.manual_seed(0)
+    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
+    checkpoint.save(tmp_path / "checkpoints" / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -244,6 +244,14 @@ def test_every_epoch_shows_every_photo_once_in_an_order_of_its_own(tmp_path):
     assert numbers(data(tmp_path, steps=4, seed=1).train_dataloader()) != seen
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 12])
+def test_no_photo_is_left_over_whatever_their_number_is_to_the_batch(tmp_path, count):
+    """Batches are full, also where there are fewer photos, and all photos have the same share to within one."""
+    seen = numbers(data(album(tmp_path, count), steps=9, batch_size=4).train_dataloader())
+    shares = [seen.count(number) for number in range(count)]
+    assert len(seen) == 36 and max(shares) - min(shares) <= 1
+
+
 def test_workers_and_processes_do_not_change_the_batches(tmp_path):
     album(tmp_path, 7)
     slope(tmp_path / "slope.png")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -155,24 +156,65 @@ def test_samples_are_counted_on_where_the_batch_changes():
     assert next(iter(photos.train_dataloader().batch_sampler)) == [*range(40, 46)]  # type: ignore[arg-type]
 
 
+TASKS = {"SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "7"}
+
+
+def surroundings(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_") or "RANK" in name or "WORLD" in name]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.mark.parametrize(
     ("variables", "number", "started"),
     [
         ({}, 0, None),
         ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, 1, None),  # Lightning's
         ({"RANK": "5", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}, 5, (4, 2)),  # torchrun's
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "x"}, 3, (4, 2)),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "bash"}, 0, None),
+        (TASKS | {"SLURM_PROCID": "3", "SLURM_STEP_ID": "0"}, 3, (4, 2)),
+        (TASKS | {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0"}, 0, (4, 2)),
+        (TASKS | {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "bash"}, 0, None),
+        (TASKS | {"SLURM_PROCID": "0"}, 0, None),  # python, not srun python, in a batch script
+        (TASKS, 0, None),  # in a shell of salloc
     ],
 )
 def test_each_process_knows_its_place(
     variables: dict[str, str], number: int, started: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ):
-    for name in [name for name in os.environ if name.startswith("SLURM_") or "RANK" in name or "WORLD" in name]:
-        monkeypatch.delenv(name)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    surroundings(monkeypatch, variables)
     assert (processes.number(), processes.started()) == (number, started)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        TASKS,
+        TASKS | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS_PER_NODE": "4"},
+        TASKS | {"SLURM_NTASKS": "1", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS_PER_NODE": "4"},
+    ],
+    ids=["salloc", "batch script", "srun -n 1"],
+)
+@pytest.mark.parametrize(("trainer", "devices"), [("default", 1), ("ddp", 2)])
+def test_one_process_where_slurm_reserved_more_trains_as_anywhere(
+    trainer: str,
+    devices: int,
+    variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    """It starts the others of its machine itself, waits for no task that nobody started, and tells how to have all."""
+    surroundings(monkeypatch, variables)
+    settings: Any = OmegaConf.to_container(
+        OmegaConf.merge(*(OmegaConf.load(ROOT / f"configs/trainer/{name}.yaml") for name in ("default", trainer)))
+    )
+    settings.pop("defaults", None)
+    made = trainer_for(settings | {"accelerator": "cpu", "devices": devices}, 1, tmp_path, False)
+    assert (made.world_size, made.global_rank) == (devices, 0)
+    environment = getattr(made.strategy, "cluster_environment", None)
+    assert environment is None or not environment.creates_processes_externally
+    assert ("srun python" in caplog.text) == (trainer == "ddp" and variables["SLURM_NTASKS"] == "8")
 
 
 def test_several_copies_of_a_training_for_one_process_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

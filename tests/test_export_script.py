@@ -4,20 +4,8 @@ import json
 import os
 
 import pytest
-import torch
 from conftest import ROOT
 from omegaconf import OmegaConf
-
-from stylenet import checkpoint, nets
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder that is not the project's, holding the style tiny."""
-    torch.manual_seed(0)
-    net = nets.build("johnson", widths=(4, 4, 4), blocks=0)
-    checkpoint.save(tmp_path / "checkpoints" / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
-    return tmp_path
 
 
 def test_a_file_for_another_program(place, run_script):

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import ROOT
 from PIL import Image
 
-from stylenet import checkpoint, images, jobs, left_out, nets, remote
+from stylenet import images, jobs, left_out, remote
 from stylenet.errors import UserError
 from stylenet.left_out import Left
 from stylenet.stylize_files import stylize_files
@@ -30,12 +29,8 @@ JXL = b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(50)
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """The style tiny, and the folder in with a photo and a file of each kind."""
-    torch.manual_seed(0)
-    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
-    checkpoint.save(tmp_path / "checkpoints" / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
-    monkeypatch.chdir(tmp_path)
+def place(place):
+    """The folder in too, with a photo and a file of each kind."""
     Path("in/sub").mkdir(parents=True)
     Image.new("RGB", (20, 16), "red").save("in/a.jpg")
     for name, data in {
@@ -44,7 +39,7 @@ def place(tmp_path, monkeypatch):
         **{".DS_Store": b"", "Thumbs.db": b"", "desktop.ini": b"", "._a.jpg": b"", ".hidden.jpg": b""},
     }.items():
         Path("in", name).write_bytes(data)
-    return tmp_path
+    return place
 
 
 def without(*words: str) -> subprocess.CompletedProcess:

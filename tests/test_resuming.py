@@ -96,6 +96,22 @@ def test_the_learning_rate_that_was_given_is_the_one_that_is_used(begun: Path, t
     assert first["optimizer.lr"] == [0.01, 1e-9] and second == {"step": 4, "steps": [4, 5]}
 
 
+@pytest.mark.parametrize("steps", [4, 3])
+def test_a_run_that_is_through_says_so_and_stays_as_it_is(
+    steps: int, begun: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    whole = run(tmp_path, "whole", begun)
+    assert "nothing is left" not in caplog.text
+    style = run(tmp_path, "again", tmp_path / "whole/last.ckpt", steps=steps)
+    assert f"whole/last.ckpt has done 4 steps, and steps={steps} asks for no more" in caplog.text
+    before, after = load_file(whole), load_file(style)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert training(style)["steps"] == 4
+    caplog.clear()
+    run(tmp_path, "more", tmp_path / "whole/last.ckpt", steps=5)
+    assert "nothing is left" not in caplog.text
+
+
 def test_a_folder_of_photos_is_one_wherever_it_is_looked_at_from(
     begun: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):

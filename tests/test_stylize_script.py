@@ -5,14 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from omegaconf import OmegaConf
-from PIL import Image
+from PIL import Image, ImageChops
 
-from stylenet import checkpoint, nets
 from stylenet.images import open_rgb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,16 +31,6 @@ NAMES = [  # each as a user may have it, none quoted for Hydra
     "./???",
     " spaces around .jpg",
 ]
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder that is not the project's, holding the style tiny."""
-    torch.manual_seed(0)
-    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
-    checkpoint.save(tmp_path / "checkpoints" / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def stylize(*words, stdin=None):
@@ -104,6 +94,54 @@ def test_stdin_and_stdout_carry_nothing_but_the_picture(place):
     assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1
 
 
+def in_bash(words):
+    """The script with what only a shell makes: <(...) and >(...)."""
+    script = f"{sys.executable} {ROOT / 'scripts' / 'stylize.py'} ckpt=tiny device=cpu"
+    return subprocess.run(["bash", "-c", words.replace("stylize", script)], capture_output=True, timeout=100)
+
+
+def test_pipes_that_have_a_name_are_read_and_written(place):
+    photo("a.jpg")
+    Image.new("L", (20, 16), 0).save("black.png")
+    shown = in_bash("stylize input=<(cat a.jpg) mask=<(cat black.png)")
+    assert shown.returncode == 0 and shown.stdout.startswith(b"\xff\xd8"), shown.stderr
+    with Image.open(io.BytesIO(shown.stdout)) as image:
+        assert np.asarray(ImageChops.difference(image, open_rgb("a.jpg"))).max() < 9  # nothing of the style in black
+    for words in ("input=<(sleep 3; cat a.jpg) output=b.jpg", "input=a.jpg output=>(cat > c.jpg; touch done)"):
+        assert in_bash(f"stylize {words}").returncode == 0
+    end = time.monotonic() + 20
+    while not Path("done").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert open_rgb("b.jpg").size == open_rgb("c.jpg").size == (20, 16)
+    for words in ("input=a.jpg output=/dev/stdout", "input=/dev/stdin output=/dev/stdout < a.jpg"):
+        assert in_bash(f"stylize {words}").stdout.startswith(b"\xff\xd8")
+    assert in_bash("stylize input=a.jpg output=/dev/null").returncode == 0
+
+
+def test_a_named_pipe_stays_one_and_gets_the_picture_though_it_exists(place):
+    photo("a.jpg")
+    os.mkfifo("out.png")
+    done = in_bash("cat out.png > got.png & stylize input=a.jpg output=out.png && wait")
+    assert (done.returncode, done.stdout) == (0, b"out.png\n"), done.stderr
+    assert Path("out.png").is_fifo() and open_rgb("got.png").size == (20, 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("stylize input=<(cat a.jpg) input=a.jpg", b"is one picture: it cannot be combined with other inputs"),
+        ("stylize input=a.jpg input=b.jpg output=/dev/null", b"output=/dev/null holds one picture, but there are 2"),
+        ("stylize input=<(echo nothing) output=c.jpg", b"it is not a picture"),
+        ("mkfifo pipe; stylize input=pipe output=c.jpg", b"Cannot read pipe: it is a pipe, and nothing came out"),
+    ],
+)
+def test_mistakes_with_pipes_get_one_line(place, words, message):
+    for name in ("a.jpg", "b.jpg"):
+        photo(name)
+    done = in_bash(words)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1) and message in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -128,7 +166,8 @@ import cli
 from omegaconf import OmegaConf
 cli.CONFIGS = cli.Path(sys.argv.pop(1))
 keys = ["ckpt", "input", "output", "style.image"]
-cli.run(lambda config: print(json.dumps(OmegaConf.to_container(config, resolve=True))), "main", keys, several="input")
+show = lambda config: print(json.dumps(OmegaConf.to_container(config, resolve=True)))
+cli.run(show, "main", keys, several="input", texts=["called"])
 """
 
 
@@ -143,6 +182,8 @@ def probe(tmp_path, monkeypatch):
         "output": None,
         "steps": 10,
         "must": "???",
+        "called": None,
+        "folder": None,
         "hydra": {"output_subdir": None, "run": {"dir": "."}},
     }
     (tmp_path / "configs" / "style").mkdir(parents=True)
@@ -214,6 +255,32 @@ def test_multirun_sweeps_options_but_not_file_names(probe):
         ("two", 2),
     ]
     assert all(config["output"] == "a,b ${x}.jpg" for config in configs)
+
+
+def test_a_name_that_looks_like_a_number_stays_as_it_is(probe):
+    for name in ("1_1_1", "1e3", "0012", "2024", "true", "1.50", "v2", "-1"):
+        code, configs = probe("must=1", f"called={name}")
+        assert (code, configs[0]["called"]) == (0, name), configs
+    code, configs = probe("-m", "must=1", "called=1_1,1_2", "steps=1")
+    assert [config["called"] for config in configs] == ["1_1", "1_2"]
+    assert [probe("must=1", word)[1][0]["called"] for word in ("called=null", "called='a b'")] == [None, "a b"]
+
+
+def test_a_tilde_is_the_home_of_the_user_in_every_option(probe, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for typed in ("~/runs", "'~/runs'", '"~/runs"'):
+        code, configs = probe("must=1", f"folder={typed}", f"output={typed}")
+        assert code == 0, configs
+        assert configs[0]["folder"] == configs[0]["output"] == "/home/me/runs"
+
+
+def test_a_tilde_in_the_folder_of_the_run_makes_no_folder_of_that_name(probe, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for number, quote in enumerate(("", "'")):
+        code, configs = probe("must=1", f"hydra.run.dir={quote}~/runs/{number}{quote}", "hydra.output_subdir=.hydra")
+        assert code == 0, configs
+        assert (tmp_path / "home" / "runs" / str(number) / ".hydra").is_dir()
+    assert os.listdir() == []
 
 
 def test_help_explains_every_option():

@@ -16,6 +16,7 @@ import pytest
 import safetensors
 import torch
 from conftest import ROOT, RunScript
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -522,6 +523,14 @@ def test_a_mistake_is_answered_in_one_line(number: int, words: list[str], told: 
     said = [line for line in err.splitlines() if "photos in" not in line and "bundled photos" not in line]
     assert len(said) == 1, err
     assert all(word in said[0] for word in told), said[0]
+
+
+def test_names_that_look_like_numbers_are_kept_as_typed(run_script: RunScript):
+    words = ["name=1_1", "logger.project=007", "logger.group=1e3", "logger.entity=2_0", "logger.name=true"]
+    done = run_script("train.py", "style=great_wave", *words, "--cfg", "job")
+    config: Any = OmegaConf.to_container(OmegaConf.create(done.stdout))
+    assert config["name"] == "1_1", done.stderr
+    assert [config["logger"][key] for key in ("project", "group", "entity", "name")] == ["007", "1e3", "2_0", "true"]
 
 
 def test_a_sweep_makes_a_style_and_a_dashboard_of_each_run(tmp_path: Path):
