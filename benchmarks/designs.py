@@ -124,7 +124,7 @@ def net_arguments(name: str) -> list[str]:
     if "name" not in DESIGNS[name]:
         return ["net=johnson", "net.noise=0", *(f"net.{key}={value}" for key, value in net.items())]
     others = [f"++net.{key}={value}" for key, value in net.items()]
-    return [f"net.name={DESIGNS[name]['name']}", "~net.output", "~net.noise", *others]
+    return [f"net.name={DESIGNS[name]['name']}", "~net.output", "~net.noise", "~net.frame", *others]
 
 
 def figures(info: dict[str, Any], net: nn.Module) -> dict[str, Any]:

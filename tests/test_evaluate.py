@@ -80,7 +80,7 @@ def test_one_photo_is_too_few(photos: list[Tensor], painting: Image.Image):
 def test_the_painting_is_that_of_the_style_file_unless_one_is_given():
     info = {"styles": [{"image": "great_wave.jpg"}]}
     assert painting_of(info, None).size == (661, 445)
-    assert painting_of(info, "starry_night.jpg").width == 768
+    assert painting_of(info, "starry_night.jpg").width == 1024
     with pytest.raises(UserError, match="painting=painting.jpg"):
         painting_of({}, None)
 

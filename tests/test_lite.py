@@ -48,7 +48,7 @@ def net(design: str, **args: Any) -> nn.Module:
 def test_net_lite_costs_a_tenth_of_johnson():
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         args: Any = OmegaConf.to_container(compose("train", ["style=starry_night", "net=lite"]).net)
-    lite, johnson = build(**args), build("johnson")
+    lite, johnson = build(**args), build("johnson", frame=args["frame"])
     for side in (256, 1000):
         assert multiply_adds(lite, side, side) <= multiply_adds(johnson, side, side) / 10
     assert parameters(lite) < parameters(johnson) / 10
