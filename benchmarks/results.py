@@ -40,8 +40,8 @@ EXPLAINED = {
 }
 OTHERS = {  # file: (what it holds, where it is told of, the command)
     "styles.json": (
-        "style, content, grid and border at 384 and 768 px",
-        "../README.md",
+        "style, content, grid and border of styles before gallery",
+        "notes.md",
         "python scripts/evaluate.py ckpt=... data=... sizes=[384,768] photos=[40,10] worth.photos=0",
     ),
     "speed_2_cores.json": ("ours against the common recipe", "speed.md", "python scripts/benchmark.py quick=true"),
@@ -56,6 +56,11 @@ OTHERS = {  # file: (what it holds, where it is told of, the command)
     "backends_2_cores.json": ("what computes a pass, and how fast", "speed.md", "python benchmarks/backends.py"),
     "huge_2_cores.json": ("pictures up to 100 megapixels", "speed.md", "python benchmarks/huge.py"),
     "noise.json": ("noise in a network that was trained without it", "notes.md", "python benchmarks/noise.py"),
+    "gallery.json": (
+        "style, content and artefacts of the styles of gallery",
+        "gallery.md",
+        "python benchmarks/ruler.py count=10",
+    ),
     "video_2_cores.json": ("flicker of films, seconds a frame", "notes.md", "python benchmarks/video.py clip=..."),
     "../gatys/gatys_effects.json": (
         "what each choice in Gatys' method does",
