@@ -5,7 +5,7 @@
 
 The first fills the folder ``inputs`` with all that the second needs beside this clone, PyTorch and Lightning: photos
 and paintings encoded anew, VGG16 up to ``deepest`` in bfloat16, and the pure Python packages that training imports
-(``inputs/site``, to be named in PYTHONPATH): some 35 MB for 800 photos. The second trains the STYLES by
+(``inputs/site``, to be named in PYTHONPATH): some 40 MB for 1,000 photos. The second trains the STYLES by
 scripts/train.py, from ``init`` if given, and leaves base.safetensors and last.ckpt in ``out``. A run that was stopped
 goes on when it is started again. ``arguments`` are handed to scripts/train.py: with them, a short run for each, and
 benchmarks/panel.py, other losses are tried from the same base:

@@ -136,7 +136,7 @@ class PerceptualLoss(nn.Module):
         self.style_layers, self.content_layers = dict(style_layers), dict(content_layers)
         self.weights = {"style": style_weight, "content": content_weight, "tv": tv_weight, "range": range_weight}
         self.vgg = VGG([*style_layers, *content_layers], vgg, vgg_path, pooling)
-        targets = [self._grams(image) for image in styles]
+        targets = self._grams([*styles])
         for layer in self.style_layers:
             self._keep(f"target_{layer}", torch.cat([each[layer] for each in targets]), persistent=False)
             self._keep(f"style_reference_{layer}", torch.ones(len(targets)))
@@ -149,13 +149,17 @@ class PerceptualLoss(nn.Module):
         self.register_buffer(name, value, persistent=persistent)
 
     @torch.no_grad()
-    def _grams(self, image: Tensor) -> dict[str, Tensor]:
-        """Those of a painting, on a GPU where there is one: sixteen paintings of 1,024 px take a processor a minute."""
-        device = "cuda" if torch.cuda.is_available() and image.device.type == "cpu" else image.device
+    def _grams(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Those of the paintings, on a GPU where there is one: sixteen of 1,024 px take a processor a minute."""
+        home = images[0].device if images else torch.device("cpu")
+        device = torch.device("cuda") if torch.cuda.is_available() and home.type == "cpu" else home
+        self.vgg.to(device)
+        found = []
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features = self.vgg.to(device)(image.to(device), self.style_layers)
-            found = {layer: gram(features[layer]).to(image.device) for layer in self.style_layers}
-        self.vgg.to(image.device)
+            for image in images:
+                features = self.vgg(image.to(device), self.style_layers)
+                found.append({layer: gram(features[layer]).to(home) for layer in self.style_layers})
+        self.vgg.to(home)
         return found
 
     @torch.no_grad()
