@@ -14,8 +14,8 @@ RUN := .venv/bin/python
 
 define FETCH_WEIGHTS
 import logging, sys
-from stylenet.errors import UserError
-from stylenet.weights import vgg_weights
+from stylenet.system.errors import UserError
+from stylenet.losses.vgg_weights import vgg_weights
 logging.basicConfig(format="%(message)s")
 logging.getLogger("stylenet").setLevel(logging.INFO)
 try:

@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from train import named
 
-from stylenet import streams
-from stylenet.errors import UserError
+from stylenet.system import console
+from stylenet.system.errors import UserError
 
 SAME_WORK = ["loss=pytorch_examples", "net=johnson", "net.upsample=nearest", "net.output=linear", "net.noise=0"]
 SAME_WORK += ["data.margin=0"]
@@ -28,11 +28,11 @@ def main(config: DictConfig) -> None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own messages
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks/ is no part of the package
 
-    from benchmarks.plan import Plan
-    from benchmarks.report import markdown
-    from benchmarks.speed import measure
-    from stylenet.files import replacing
-    from stylenet.stylize import choose_device
+    from benchmarks.speed.plan import Plan
+    from benchmarks.speed.report import markdown
+    from benchmarks.speed.training_speed import measure
+    from stylenet.stylizing.stylizer import choose_device
+    from stylenet.system.atomic import replacing
 
     plan = Plan(
         train=train,
@@ -54,7 +54,7 @@ def main(config: DictConfig) -> None:
         if path:
             with replacing(path) as temp:
                 temp.write_text(text)
-    streams.give(table.rstrip("\n"))
+    console.give(table.rstrip("\n"))
 
 
 def check(options: dict[str, Any]) -> None:

@@ -23,9 +23,10 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stylenet import processes, streams
-from stylenet.errors import UserError
-from stylenet.files import numbered
+from stylenet.system import console
+from stylenet.system.atomic import numbered
+from stylenet.system.errors import UserError
+from stylenet.training import distributed
 
 PATIENCE = 3.0  # seconds
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -71,7 +72,7 @@ def run(
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
     logging.raiseExceptions = False  # what a full disk keeps out of the log file is on the screen all the same
-    streams.plug()
+    console.plug()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are not UTF-8
     argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # its own prints pages
@@ -80,7 +81,7 @@ def run(
     begun: list[DictConfig] = []
     job = launched.told(_answering(launched.alone(function) if together else function, begun, tracebacks))
     try:
-        if together and processes.number() > 0:
+        if together and distributed.number() > 0:
             return launched.follow(job, str(CONFIGS), config_name)
         launched.prepare_many()
         main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()
@@ -115,10 +116,10 @@ def _answering(function: Callable[[DictConfig], Any], begun: list[DictConfig], t
 
 
 def _exit(message: str) -> NoReturn:
-    if other := processes.number():
+    if other := distributed.number():
         time.sleep(PATIENCE)  # where the first process says the same, this one is ended meanwhile
         message = f"process {other}: {message}"
-    streams.tell(message)
+    console.tell(message)
     sys.exit(2)
 
 
@@ -135,7 +136,7 @@ def claimed(folder: str) -> str:
     The other processes of a training have the folder of the first, and who asks for the config alone makes none.
     """
     only_asked = any(word in ("-c", "-i") or word.startswith(("--cfg", "--info")) for word in sys.argv[1:])
-    if processes.number() > 0 or only_asked:
+    if distributed.number() > 0 or only_asked:
         return folder
     if folder not in _claimed:
         try:

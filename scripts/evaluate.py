@@ -9,8 +9,8 @@ from typing import Any
 from cli import run
 from omegaconf import DictConfig, OmegaConf
 
-from stylenet import streams
-from stylenet.errors import UserError
+from stylenet.system import console
+from stylenet.system.errors import UserError
 
 FILES = ("ckpt", "data.root", "painting", "paintings", "judge", "output")
 BAR = "{percentage:3.0f}% [{elapsed}, {remaining} left at most]"
@@ -21,16 +21,16 @@ def main(config: DictConfig) -> None:
     options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     check(options)
 
-    from stylenet import opening
-    from stylenet.candidates import candidate
-    from stylenet.memory import keep_freed_memory
-    from stylenet.report import markdown
-    from stylenet.stylize import choose_device
-    from stylenet.survey import Plan, Survey
-    from stylenet.timing import duration
+    from stylenet.evaluation.candidates import candidate
+    from stylenet.evaluation.report import markdown
+    from stylenet.evaluation.survey import Plan, Survey
+    from stylenet.images import safe_open
+    from stylenet.stylizing.stylizer import choose_device
+    from stylenet.system.memory import keep_freed_memory
+    from stylenet.system.timing import duration
 
     keep_freed_memory()
-    opening.allow(options["megapixels"])
+    safe_open.allow(options["megapixels"])
     device = choose_device(options["device"])
     otherwise = {"loss": options["loss"], "size": options["style_size"]}
     judged = {"otherwise": otherwise, "judge": options["judge"], "range": options["range"]}
@@ -49,18 +49,18 @@ def main(config: DictConfig) -> None:
     )
     survey = Survey(nets, plan, folder, {"command": command()})
     for net in nets:
-        streams.tell(f"{net.name}: {net.notes}")
+        console.tell(f"{net.name}: {net.notes}")
     if seconds := survey.expected():
-        streams.tell(f"This takes {duration(seconds)} at most; stopped, it goes on where it was.")
-    with streams.bar(total=survey.total(), bar_format=BAR, mininterval=5, smoothing=0.1) as bar:
+        console.tell(f"This takes {duration(seconds)} at most; stopped, it goes on where it was.")
+    with console.bar(total=survey.total(), bar_format=BAR, mininterval=5, smoothing=0.1) as bar:
         results = survey.run(bar.update)
     written(folder, results, survey, markdown(results), options["wandb"])
 
 
 def written(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb: bool) -> None:
-    from stylenet import report
-    from stylenet.dashboard import show
-    from stylenet.files import replacing
+    from stylenet.evaluation import report
+    from stylenet.evaluation.wandb_report import show
+    from stylenet.system.atomic import replacing
 
     with replacing(folder / "results.md") as temp:
         temp.write_text(text)
@@ -69,8 +69,8 @@ def written(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb
     report.sheet(folder / "sheet.jpg", survey.pictures())
     if wandb:
         show(folder, results)
-    streams.give(text.rstrip("\n"))
-    streams.give(folder)
+    console.give(text.rstrip("\n"))
+    console.give(folder)
 
 
 def command() -> str:

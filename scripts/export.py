@@ -5,14 +5,14 @@ from typing import Any
 from cli import run
 from omegaconf import DictConfig, OmegaConf
 
-from stylenet import streams
+from stylenet.system import console
 
 
 def main(config: DictConfig) -> None:
-    from stylenet.export import export  # torch costs seconds: mistakes in the options come first
+    from stylenet.runtime.export import export  # torch costs seconds: mistakes in the options come first
 
     options: Any = OmegaConf.to_container(config, resolve=True)
-    streams.give(export(**options))
+    console.give(export(**options))
 
 
 if __name__ == "__main__":

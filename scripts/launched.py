@@ -16,8 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from stylenet import processes, streams
-from stylenet.errors import UserError
+from stylenet.system import console
+from stylenet.system.errors import UserError
+from stylenet.training import distributed
 
 Job = Callable[[DictConfig], Any]
 INTERRUPTED = 128 + signal.SIGINT
@@ -57,7 +58,7 @@ def follow(job: Job, configs: str, config_name: str) -> None:
 
 
 def _refuse_many() -> None:
-    here, machines = processes.started() or (1, 1)
+    here, machines = distributed.started() or (1, 1)
     if here * machines > 1 and _many():
         raise UserError("torchrun and srun start the processes of one training: run them once for each, without -m.")
 
@@ -89,7 +90,7 @@ def prepare_many() -> None:
 
 def _wait(number: int, frame: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    streams.tell("waiting for the runs to stop; once more ends them at once")
+    console.tell("waiting for the runs to stop; once more ends them at once")
 
 
 class Ended(Exception):

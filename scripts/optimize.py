@@ -6,8 +6,8 @@ from typing import Any
 from cli import run
 from omegaconf import DictConfig, OmegaConf
 
-from stylenet import streams
-from stylenet.errors import UserError
+from stylenet.system import console
+from stylenet.system.errors import UserError
 
 NAMES = {"alpha": "content_weight", "beta": "style_weight"}  # Gatys' names
 
@@ -23,19 +23,19 @@ def main(config: DictConfig) -> None:
     if not options["style"]:
         raise UserError("Please give style=..., a bundled painting's name or a picture (--help explains).")
 
-    from stylenet import opening
-    from stylenet.gatys import Interrupted, paint_file  # torch costs seconds: mistakes in the options come first
-    from stylenet.memory import keep_freed_memory
-    from stylenet.stylize import choose_device
+    from stylenet.files.paint_file import Interrupted, paint_file  # torch costs seconds: mistakes come first
+    from stylenet.images import safe_open
+    from stylenet.stylizing.stylizer import choose_device
+    from stylenet.system.memory import keep_freed_memory
 
     keep_freed_memory()
-    opening.allow(options.pop("megapixels"))
+    safe_open.allow(options.pop("megapixels"))
     options["device"] = choose_device(options["device"])
     try:
-        streams.give(paint_file(**options))
+        console.give(paint_file(**options))
     except Interrupted as stop:
-        streams.give(stop.path)
-        streams.tell(stop)
+        console.give(stop.path)
+        console.tell(stop)
         sys.exit(130)
 
 

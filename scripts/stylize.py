@@ -10,20 +10,21 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def main(config: DictConfig) -> None:
-    from stylenet import opening, streams
-    from stylenet.memory import keep_freed_memory
-    from stylenet.outcomes import SomeFailed
-    from stylenet.stylize_files import stylize_files  # torch costs seconds: mistakes in the options come first
+    from stylenet.files.report import SomeFailed
+    from stylenet.files.stylize_files import stylize_files  # torch costs seconds: mistakes in the options come first
+    from stylenet.images import safe_open
+    from stylenet.system import console
+    from stylenet.system.memory import keep_freed_memory
 
     keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing half-written stays behind
     options: Any = OmegaConf.to_container(config, resolve=True)
-    opening.allow(options.pop("megapixels"))
+    safe_open.allow(options.pop("megapixels"))
     try:
         for path in stylize_files(**options):
-            streams.give(path)
+            console.give(path)
     except SomeFailed as error:
-        streams.tell(error)
+        console.tell(error)
         sys.exit(1)
     except BrokenPipeError:  # who reads the paths, or the picture, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

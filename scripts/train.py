@@ -11,9 +11,9 @@ from cli import CONFIGS, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from stylenet import streams
-from stylenet.errors import UserError
-from stylenet.schedule import Schedule
+from stylenet.system import console
+from stylenet.system.errors import UserError
+from stylenet.training.schedule import Schedule
 
 
 def main(config: DictConfig) -> list[float] | None:
@@ -23,16 +23,17 @@ def main(config: DictConfig) -> list[float] | None:
 
     import pytorch_lightning as pl
 
-    from stylenet import opening, processes
-    from stylenet.data import Photos
-    from stylenet.memory import keep_freed_memory
-    from stylenet.runs import compiles, in_turn, reading, stopped_by, train, trainer_for
-    from stylenet.training import StyleTransfer, check
+    from stylenet.data.datamodule import Photos
+    from stylenet.images import safe_open
+    from stylenet.system.memory import keep_freed_memory
+    from stylenet.training import distributed
+    from stylenet.training.module import StyleTransfer, check
+    from stylenet.training.trainer import compiles, in_turn, reading, stopped_by, train, trainer_for
 
     for library in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
     folder = Path(HydraConfig.get().runtime.output_dir)
-    opening.allow(settings["megapixels"])
+    safe_open.allow(settings["megapixels"])
     check("steps", settings["steps"], 1, whole=True)
     steps, seed = schedule.steps, settings["seed"]
     check("seed", seed, 0, 2**32 - 1, whole=True)
@@ -53,7 +54,7 @@ def main(config: DictConfig) -> list[float] | None:
     )
     if settings["init"] and not settings["resume"]:
         model.start_from(settings["init"])
-    first = processes.number() == 0
+    first = distributed.number() == 0
     if schedule.seconds is not None:
         settings["steps"] = None  # in what is recorded of the run
         if settings["data"].get("download") and first:
@@ -66,7 +67,7 @@ def main(config: DictConfig) -> list[float] | None:
     trainer = trainer_for(settings["trainer"], steps, folder, charts(settings, folder, name) if first else False)
     path = train(model, photos, trainer, place, settings["resume"], settings["half"])
     if first:
-        streams.give(path)
+        console.give(path)
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
@@ -74,7 +75,7 @@ def main(config: DictConfig) -> list[float] | None:
 
 def shelf(settings: dict[str, Any], folder: Path, name: str) -> Any:
     """Where the finished style goes."""
-    from stylenet.shelf import Shelf
+    from stylenet.training.shelf import Shelf
 
     path = Path(settings["out"] or folder) / f"{name}.safetensors"
     return Shelf(path, settings["overwrite"], settings["resume"] is not None, launched.shared(".styles"))
@@ -82,7 +83,7 @@ def shelf(settings: dict[str, Any], folder: Path, name: str) -> Any:
 
 def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:
     """The logger that was asked for."""
-    from stylenet.loggers import make_logger
+    from stylenet.training.loggers import make_logger
 
     chosen = dict(settings["logger"])
     called = chosen.pop("name", None) or settings["name"]

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylenet.system.version import __version__
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import device as Device
 
-    from stylenet.finishes import Masked
-    from stylenet.stylize import Stylizer
+    from stylenet.stylizing.controls import Masked
+    from stylenet.stylizing.stylizer import Stylizer
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
@@ -32,7 +33,7 @@ def load(
     mask_invert: bool = False,
     mix: str | Sequence[float] | None = None,
 ) -> "Stylizer | Masked":
-    """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylize.load`).
+    """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylizing.stylizer.load`).
 
     ``mask``: a grey picture, a file or a Pillow image, white where the style goes (``mask_invert``: black), stretched
     to each photo; of several checkpoints each needs one, as in ``load(["starry_night", "udnie"], mask=["sky.png",
@@ -40,9 +41,9 @@ def load(
     """
     from functools import partial
 
-    from stylenet import finishes, stylize  # torch costs seconds: not paid by `import stylenet`
+    from stylenet.stylizing import controls, stylizer  # torch costs seconds: not paid by `import stylenet`
 
-    styles, masks = finishes.styles_and_masks(ckpt, mask, mask_invert)
+    styles, masks = controls.styles_and_masks(ckpt, mask, mask_invert)
     options: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
     options |= {"strength": strength, "color": color, "stroke": stroke, "mix": mix}
-    return stylize.load_each(styles, masks, partial(stylize.load, **options))
+    return stylizer.load_each(styles, masks, partial(stylizer.load, **options))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylenet import checkpoint, nets
+from stylenet.nets import checkpoint, registry
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -45,7 +45,7 @@ def real_data() -> Path:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The present folder: not the project's, and with the style tiny."""
     torch.manual_seed(0)
-    net = nets.build("johnson", widths=(4, 4, 4), blocks=1)
+    net = registry.build("johnson", widths=(4, 4, 4), blocks=1)
     checkpoint.save(tmp_path / "checkpoints" / "tiny.safetensors", net, {"styles": [{"name": "tiny"}]})
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -1,0 +1,65 @@
+"""Styles by the ruler: how near to the painting and to the photo, and what artefacts, beside other makers' networks.
+
+    python -m benchmarks.experiments.ruler nets=[gallery,theirs/udnie.model] photos=/path/to/photos \
+        paintings=[/path/a,/path/b]
+
+Each style of each file on the same photos, with the measures of ``stylenet.evaluation.metrics``. A style's painting is
+the one of its name in ``paintings``, or among the bundled ones; that of another maker's file is called like the file up
+to the first "_nc". The figures go to ``out``, style by style; those that are there already are not measured again.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.experiments.base import painting
+from benchmarks.experiments.trainings import answering, options, read_json, write_json
+from stylenet.data.paintings import open_painting
+from stylenet.evaluation.metrics import STYLE_SIZES, evaluate, squares
+from stylenet.nets import checkpoint
+from stylenet.system.errors import UserError
+
+OPTIONS: dict[str, Any] = {
+    "nets": ["gallery"],
+    "styles": None,  # of the files with several: only these
+    "photos": None,  # a folder
+    "paintings": [],  # folders
+    "count": 40,  # photos at most
+    "size": 512,  # side of their squares, in pixels
+    "out": "docs/results/gallery.json",
+}
+
+
+def main() -> None:
+    chosen = options(OPTIONS)
+    if not chosen["photos"]:
+        raise UserError("photos= is missing: give a folder of photos that nothing was trained on.")
+    photos = squares(chosen["photos"], chosen["size"], chosen["count"])
+    out = Path(chosen["out"])
+    found: dict[str, Any] = read_json(out) if out.exists() else {}
+    for given in chosen["nets"]:
+        for name, title in styles(given):
+            if chosen["styles"] and ":" in name and title not in chosen["styles"]:
+                continue
+            key = Path(name).name
+            if key not in found:
+                picture = open_painting(str(painting(title, chosen["paintings"])), max(STYLE_SIZES))
+                with torch.inference_mode():
+                    found[key] = evaluate(checkpoint.load(name)[0], photos, picture)
+                write_json(out, found)
+            told = found[key]
+            artefacts = {kind: told[kind]["mean"] for kind in ("grid", "weave", "dots", "bands", "flat")}
+            print(f"{key}: style {told['style']:.3f} content {told['content']:.3f} {artefacts}", flush=True)
+
+
+def styles(given: str) -> list[tuple[str, str]]:
+    """What ``ckpt=`` calls the styles of a file, and the names of their paintings."""
+    known = [style.get("name") for style in checkpoint.load(given)[1].get("styles", [])]
+    if len(known) > 1:
+        return [(f"{given}:{style}", style) for style in known]
+    return [(given, (known[0] if known and known[0] else Path(given).name).partition("_nc")[0])]
+
+
+if __name__ == "__main__":
+    answering(main)

@@ -1,0 +1,353 @@
+"""Photos for training and validation: which are seen when, as batches. Knows nothing about styles, networks or losses.
+
+How the photos are found is in photos.py, how they are cropped in crops.py. Pictures stay uint8 until they are on the
+device.
+"""
+
+import atexit
+import ctypes
+import logging
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from stylenet.data.coco import fetch_coco
+from stylenet.data.crops import Crops, GlobalSamples, centre_square, to_uint8
+from stylenet.data.photos import MIN_SIDE, data_root, find_images, hold_out, identity, open_photo
+from stylenet.images.color import Colors
+from stylenet.nets.layers import NOISE_SIDES
+from stylenet.system.errors import UserError, one_line
+from stylenet.system.places import ASSETS, home
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
+BUNDLED = ASSETS / "photos"
+
+SHARED = Path("/dev/shm")  # where Linux keeps it
+SHARE_MORE = "Give data.workers=0, or start the container with --shm-size=1g or --ipc=host."
+PREFETCHED = 2  # batches of each worker that wait
+
+log = logging.getLogger(__name__)
+
+COLOR_CROPS = 64
+MOST_HELD = 2**28  # bytes of validation photos that stay in memory: some 600 of 384 pixels
+
+
+class Photos(pl.LightningDataModule):
+    """Training crops and held-out validation photos, as uint8 batches (b, 3, side, side).
+
+    root: folder, list file or COCO as unpacked; None: the bundled photos. size: side of what is learned from, a window
+    at a random place of crops that are larger by ``margin``. batch_size: per process. steps: of the whole run. val: how
+    many photos to hold out (at most a fifth), or a folder of them; val_size: side of their centre
+    squares. coco: without root, COCO is fetched to the cache folder if ``download`` says so. Raises UserError for
+    settings out of range and, in ``setup``, where there are no photos.
+    """
+
+    start_step, start_sample = 0, 0
+    """Samples are counted on from this one at this step: a resumed run may have other batches, or more processes."""
+
+    crops: Crops
+    """The training crops by sample number, from ``setup`` on."""
+
+    def __init__(
+        self,
+        *,
+        root: str | Path | None = None,
+        steps: int,
+        seed: int,
+        size: int,
+        batch_size: int,
+        scale: Sequence[float],
+        ratio: Sequence[float],
+        flip: bool,
+        workers: int | Literal["auto"],
+        val: int | str | Path,
+        val_size: int,
+        margin: int = 0,
+        coco: bool = False,
+        download: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_numbers(steps=(steps, 1), seed=(seed, 0), batch_size=(batch_size, 1))
+        _check_numbers(size=(size, MIN_SIDE), val_size=(val_size, MIN_SIDE))
+        _check_numbers(workers=(0 if workers == "auto" else workers, 0), val=(val if isinstance(val, int) else 0, 0))
+        _check_numbers(margin=(margin, 0))
+        if not isinstance(flip, bool):
+            raise UserError(f"data.flip={flip}: give true or false.")
+        self.scale, self.ratio = _pair("scale", scale, 1), _pair("ratio", ratio, math.inf)
+        self.steps, self.seed, self.batch_size, self.flip = steps, seed, batch_size, flip
+        self.size, self.margin = size, margin
+        self.workers, self.val, self.val_size = workers, val, val_size
+        self.root = Path(root).expanduser() if root else None
+        self.coco, self.download = coco, download
+        self._bundled = self.root is None and not coco
+        self.val_photos = HeldOut(val_size)  # the same ones in every run
+        self._unreadable: list[Path] = []  # met while choosing them
+
+    def prepare_data(self) -> None:
+        """Fetch COCO if that was asked for."""
+        if self.coco and self.download:
+            fetch_coco(self.root or home() / "coco")
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the photos, hold out the validation photos and check that there is something to train on."""
+        if hasattr(self, "crops"):
+            return
+        root = data_root(self._root())
+        photos = find_images(root)
+        held_out = self._hold_out(photos, root)
+        known = {identity(path) for path in [*held_out, *self._unreadable]}
+        remaining = [path for path in photos if identity(path) not in known]
+        if not remaining:
+            reason = "is a validation photo too" if held_out else "is unreadable"
+            raise UserError(f"Every one of the {len(photos)} photos in {root} {reason}. Give others: data.root=...")
+        crops = Crops(remaining, self.size + self.margin, self.seed, self.scale, self.ratio, self.flip)
+        crops[self._start()]  # now, in one line, rather than out of a worker: none can be read
+        self.crops = crops
+        if self._bundled and self._first_process():
+            count = len(remaining)
+            log.warning("only %d bundled photos; a real style wants thousands: data=folder data.root=...", count)
+
+    def colors(self) -> Colors:
+        """The mean and covariance of the training photos' colours, of the first COLOR_CROPS crops."""
+        self.prepare_data()
+        self.setup()
+        return Colors(self.crops[number][None] / 255 for number in range(COLOR_CROPS))
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Batches from ``start_sample`` on, this process's share of each."""
+        rank, world = self._place()
+        done = self._trainer_step(self._start() // (world * self.batch_size))
+        workers = self._workers()
+        if workers and (problem := self._without_shared_memory(workers)):
+            if self.workers != "auto":
+                raise UserError(f"data.workers={workers}: {problem} {SHARE_MORE}")
+            log.warning("the training process reads its photos itself (data.workers=0): %s %s", problem, SHARE_MORE)
+            workers = 0
+        if workers:
+            atexit.register(_end_workers)
+        return DataLoader(
+            self.crops,
+            batch_sampler=GlobalSamples(self._start(), self.steps, self.batch_size, rank, world, done),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=PREFETCHED if workers else None,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=partial(_begin_worker, Image.MAX_IMAGE_PIXELS),
+        )
+
+    def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
+        """The held-out photos in a fixed order, all of them in every process; an empty list where there are none."""
+        if not self.val_photos:
+            return []
+        return DataLoader(
+            self.val_photos,
+            batch_size=self.batch_size,
+            num_workers=self._workers() if self.val_photos.rereads else 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=partial(_begin_worker, Image.MAX_IMAGE_PIXELS),
+        )
+
+    def describe(self) -> dict[str, str | int]:
+        """A summary for the checkpoint; ``skipped`` counts what has been met so far."""
+        return {
+            "root": "bundled" if self._bundled else data_root(self._root()).name,
+            "photos": len(self.crops.photos),
+            "held_out": len(self.val_photos),
+            "skipped": self.crops.skipped + len(self._unreadable),
+            "size": self.size,
+            "margin": self.margin,
+            "seed": self.seed,
+        }
+
+    def sample(self, step: int) -> int:
+        """The number of the first sample of ``step``, all processes' together."""
+        return self.start_sample + (step - self.start_step) * self._place()[1] * self.batch_size
+
+    def window(self, k: int) -> tuple[slice, slice]:
+        """The rows and columns of the crops that the loss looks at in the batch that begins with sample ``k``."""
+        top, left = np.random.default_rng((self.seed, 3, k)).integers(self.margin + 1, size=2).tolist()
+        return slice(top, top + self.size), slice(left, left + self.size)
+
+    def noise_place(self, k: int) -> tuple[int, int]:
+        """Where a network's noise begins in the batch that begins with sample ``k``."""
+        down, across = np.random.default_rng((self.seed, 4, k)).integers(math.prod(NOISE_SIDES), size=2).tolist()
+        return down, across
+
+    def state_dict(self) -> dict[str, int]:
+        step = self._trainer_step(0)
+        return {"step": step, "sample": self.sample(step)}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.start_step, self.start_sample = state_dict["step"], state_dict["sample"]
+
+    def _root(self) -> Path:
+        if self.root is not None:
+            if self.coco and not (data_root(self.root).name == "train2017" and data_root(self.root).is_dir()):
+                raise UserError(
+                    f"data.root={self.root} has no train2017 in it: give COCO's folder, or say data=folder."
+                )
+            return self.root
+        if self._bundled:
+            return BUNDLED / "train"
+        if not (home() / "coco" / "train2017").is_dir():
+            raise UserError(
+                f"COCO is not in {home() / 'coco'}. Give its folder: data.root=/path/to/coco (with train2017 in it), "
+                "or have it fetched (18 GB): data.download=true"
+            )
+        return home() / "coco"
+
+    def _hold_out(self, photos: list[Path], root: Path) -> list[Path]:
+        """Choose and read the validation photos; the broken ones among them are passed over."""
+        if not isinstance(self.val, int):
+            root = data_root(self.val)
+            photos = find_images(root, "data.val")
+            count = len(photos)
+        elif self._bundled:
+            root, count = BUNDLED / "val", self.val
+            photos = find_images(root)
+        else:
+            count = min(self.val, len(photos) // 5)
+            if count < self.val:
+                log.warning("data.val=%d is over a fifth of the %d photos: %d held out", self.val, len(photos), count)
+        return hold_out(photos, root, count, self._add_val)
+
+    def _add_val(self, path: Path) -> bool:
+        try:
+            self.val_photos.add(path)
+        except UserError as error:
+            log.warning("skipped a photo for validation: %s", error)
+            self._unreadable.append(path)
+            return False
+        return True
+
+    def _workers(self) -> int:
+        if isinstance(self.workers, int):
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        here = self.trainer.num_devices if self.trainer else 1
+        share = max(1, cores // here)
+        # Without a GPU the cores are needed for the training itself and a step takes longer than a batch of crops.
+        return max(1, min(share - 1, 16 if torch.cuda.is_available() else 2))
+
+    def _without_shared_memory(self, workers: int) -> str:
+        """Why so many processes cannot hand over their batches here; empty where they can."""
+        try:
+            self.crops.share()
+            multiprocessing.get_context().Lock()
+            free = shutil.disk_usage(SHARED).free if SHARED.is_dir() else None
+        except (OSError, RuntimeError, ImportError) as error:
+            return f"there is no shared memory here ({one_line(error)[:100]})."
+        batch = self.batch_size * 3 * self.crops.size**2
+        needed = batch * (PREFETCHED * workers + 2)  # two are in use
+        if free is not None and free < needed:
+            return f"{SHARED} has {free / 1e6:.1f} MB, and their batches need {needed / 1e6:.1f}."
+        return ""
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _first_process(self) -> bool:
+        return self._place()[0] == 0
+
+    def _trainer_step(self, otherwise: int) -> int:
+        return self.trainer.global_step if self.trainer else otherwise
+
+    def _start(self) -> int:
+        return self.sample(self._trainer_step(self.start_step))
+
+
+def _begin_worker(most: int | None, worker: int) -> None:
+    """``most``: the pixels of the largest photo that is opened, where the worker is no copy of this process.
+
+    Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: the workers live on until training has
+    stopped in its own way. Where it is killed they end at once (on Linux; elsewhere they look every few seconds).
+    """
+    Image.MAX_IMAGE_PIXELS = most
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_workers() -> None:
+    """At exit, those that are still there: the SIGTERM that Python would send them is the one they do not hear."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's own takes every end of a worker for a mishap
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+class HeldOut(Dataset[Tensor]):
+    """The centre squares of photos, uint8 (3, side, side), by number or as a list of several by a slice.
+
+    As many as MOST_HELD bytes hold stay in memory; the others are read each time they are asked for. One that can no
+    longer be read is named once, and the first takes its place.
+    """
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self._paths: list[Path] = []
+        self._held: list[Tensor] = []
+        self._gone: set[int] = set()
+
+    def add(self, path: Path) -> None:
+        """Raises UserError where the photo cannot be read."""
+        square = self._square(path)
+        if not self._held or square.nbytes * (len(self._held) + 1) <= MOST_HELD:
+            self._held.append(square)
+        self._paths.append(path)
+
+    @property
+    def rereads(self) -> bool:
+        """Whether some are not in memory."""
+        return len(self._held) < len(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        number = range(len(self))[index]
+        if number < len(self._held):
+            return self._held[number]
+        try:
+            return self._square(self._paths[number])
+        except UserError as error:
+            if number not in self._gone:
+                log.warning("a photo for validation is gone, another takes its place: %s", error)
+            self._gone.add(number)
+            return self._held[0]
+
+    def _square(self, path: Path) -> Tensor:
+        return to_uint8(centre_square(open_photo(path, self.side), self.side))
+
+
+def _check_numbers(**limits: tuple[object, int]) -> None:
+    for name, (value, least) in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            hint = ' or "auto"' if name == "workers" else " or a folder" if name == "val" else ""
+            raise UserError(f"data.{name}={value!r}: give a whole number of {least} or more{hint}.")
+
+
+def _pair(name: str, value: object, most: float) -> tuple[float, float]:
+    numbers = [float(one) for one in value if isinstance(one, int | float)] if isinstance(value, Sequence) else []
+    low, high = numbers if len(numbers) == 2 else (0.0, 0.0)
+    if not 0 < low <= high <= most:
+        raise UserError(f"data.{name}={value}: give [least, greatest], above 0 and at most {most}.")
+    return low, high

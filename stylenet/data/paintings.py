@@ -1,0 +1,49 @@
+"""Style images: a picture file, or one of the bundled paintings by its name. Knows nothing about what is done with
+them.
+"""
+
+from pathlib import Path
+
+from PIL import Image
+
+from stylenet.images.color import Colors, Match
+from stylenet.images.image_io import fit, open_rgb, to_pil, to_tensor
+from stylenet.system.errors import UserError
+from stylenet.system.places import ASSETS
+
+BUNDLED = ASSETS / "styles"
+STRETCH = 1.5  # with more, a painting of little contrast, such as The Scream, would be learned as a harsh one
+SMALLEST = 32  # pixels a side: the deepest Gram would otherwise rest on a handful of places
+
+
+def find_painting(image: str | Path) -> Path:
+    """The file meant by a path, or by a bare file name among the bundled paintings. Raises UserError where there is
+    none.
+    """
+    path = Path(image).expanduser()
+    if not path.exists() and path.name == str(path):
+        path = BUNDLED / path.name
+    if not path.exists():
+        known = ", ".join(sorted(p.name for p in BUNDLED.glob("*.jpg")))
+        raise UserError(f"style image {image}: there is no such file. Give a picture, or one of: {known}.")
+    return path
+
+
+def open_painting(image: str | Path, size: int) -> Image.Image:
+    """The style image as 8-bit RGB, its longer side at most ``size`` pixels. Raises UserError if it is missing or too
+    small.
+    """
+    picture = fit(open_rgb(find_painting(image)), size)
+    if min(picture.size) < SMALLEST:
+        shape = f"{picture.width}x{picture.height}"
+        raise UserError(f"style image {image} is {shape} pixels at this size: give {SMALLEST} or more a side.")
+    return picture
+
+
+def in_colors(picture: Image.Image, colors: Colors) -> Image.Image:
+    """The picture with the mean and covariance of other ``colors``, as far as no colour is stretched more than STRETCH
+    times (after Gatys et al. 2016, "Preserving color in neural artistic style transfer", section 3.1): a network that
+    learns it paints its strokes in the photos' colours.
+    """
+    image = to_tensor(picture)
+    return to_pil(Match(Colors([image]), colors, STRETCH)(image))

@@ -1,0 +1,320 @@
+"""Which files to stylize and where each result goes. Knows names and folders; nothing about pixels or networks."""
+
+import difflib
+import glob
+import itertools
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stylenet.images import left_out
+from stylenet.images.left_out import Left
+from stylenet.images.suffixes import ANIMATION_FORMATS, ANIMATIONS, FILM_FORMATS, FILMS, NEAREST, PICTURE_FORMATS
+from stylenet.system.atomic import is_pipe
+from stylenet.system.errors import UserError
+from stylenet.video import animations, image_sequence
+
+STREAM = Path("-")  # stdin or stdout
+_STDIN, _STDOUT = ("/dev/stdin", "/dev/fd/0"), ("/dev/stdout", "/dev/fd/1")  # its other names
+_LONGEST = 248  # bytes of a file's name, of the 255 that most systems take: _apart may add a number
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file and the folder that was asked for, if it came from one. ``left``: why it is left out, a kind of
+    :mod:`stylenet.images.left_out`; None for what is to be stylized.
+    """
+
+    path: Path
+    root: Path | None = None
+    left: str | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is stdin or a pipe with a name: one picture that can be read once."""
+        return self.path == STREAM or (self.root is None and self.left is None and self.path.is_fifo())
+
+
+@dataclass(frozen=True)
+class Job:
+    """``once``: the source is a pipe that was asked for by its name. One in a folder is no picture."""
+
+    source: Path
+    target: Path
+    once: bool = False
+
+
+Find = Callable[[str, str | Path | None], list[Found]]
+
+
+def existing(overwrite: object, skip_existing: object) -> str:
+    """What becomes of a result that is there: "refuse", "replace" or "skip". Raises UserError where both are asked."""
+    if not isinstance(skip_existing, bool):
+        raise UserError(f"skip_existing={skip_existing}: give true or false.")
+    if overwrite and skip_existing:
+        raise UserError("overwrite=true and skip_existing=true contradict each other: give one of them.")
+    return "replace" if overwrite else "skip" if skip_existing else "refuse"
+
+
+SKIPPED = "the result is there"  # why
+
+
+def is_there(target: str | Path) -> bool:
+    """Whether there is a file that a result would replace."""
+    return os.path.lexists(target) and not is_pipe(target)
+
+
+def exists(target: str | Path) -> str:
+    """What a user is told of a result that is there."""
+    return f"{target} exists: give overwrite=true to replace it, skip_existing=true to keep it, or another output=."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``jobs``: what is to be done. ``left``: the files of folders and patterns that are not."""
+
+    jobs: list[Job]
+    left: list[Left]
+
+
+def plan(
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    style: str,
+    own: Collection[str] = (),
+    find: Find | None = None,
+) -> list[Job]:
+    """The jobs of :func:`planned`, whose arguments these are."""
+    return planned(inputs, output, style, own, find).jobs
+
+
+def planned(
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    style: str,
+    own: Collection[str] = (),
+    find: Find | None = None,
+) -> Plan:
+    """One job per picture that ``inputs`` (files, folders, patterns, "-") stand for, no two with the same target.
+
+    ``output``: None (beside each input), "-", a file for a single picture, or a folder, in which sub-folders are kept.
+    Results are called ``<name>_<style>``. Of several pictures, those that are results of another under ``style`` or a
+    name in ``own`` are left out, as is what is no picture. ``find``: looks for one of ``inputs``; None: among the
+    files here. Raises UserError for what is not there, and for an ``output`` that does not suit.
+    """
+    found = [one for value in inputs for one in (find or in_files)(str(value), output)]
+    found = _without_films(_once(found))
+    if sum(one.left is None for one in found) > 1:
+        found = _without_results(found, {style, *own})
+    left = [Left(one.path, one.left) for one in found if one.left is not None]
+    found = [one for one in found if one.left is None]
+    many = len(found) > 1
+    if many and (stream := next((one for one in found if one.is_stream), None)):
+        name = "- (stdin)" if stream.path == STREAM else stream.path
+        raise UserError(f"input={name} is one picture: it cannot be combined with other inputs.")
+    output = "-" if str(output) in _STDOUT else output
+    holds_one = output is not None and (str(output) == "-" or is_pipe(output))
+    if output is None:
+        targets = [STREAM if one.is_stream else _named(one.path, one.path.parent, style) for one in found]
+    elif _is_folder(output) or (many and not holds_one):
+        one = Path(output).suffix.lower() in PICTURE_FORMATS.keys() | FILM_FORMATS.keys()
+        if Path(output).is_file() or (many and one and not Path(output).is_dir()):
+            raise UserError(f"output={output} names one file, but there are {len(found)} pictures: give a folder.")
+        targets = [_named(one.path, _mirrored(one, Path(output)), style) for one in found]
+    elif many:
+        raise UserError(f"output={output} holds one picture, but there are {len(found)}: give a folder.")
+    else:
+        targets = [Path(output)]
+    return Plan(
+        [Job(one.path, target, one.is_stream) for one, target in zip(found, _apart(targets), strict=True)], left
+    )
+
+
+# --- inputs
+
+
+def in_files(value: str, output: str | Path | None) -> list[Found]:
+    """The pictures that one input stands for."""
+    path = STREAM if value in _STDIN else Path(value)
+    if (
+        path == STREAM
+        or path.is_fifo()
+        or path.is_file()
+        or image_sequence.camera(value) is not None
+        or image_sequence.numbers(value)
+    ):
+        return [Found(path)]
+    if path.is_dir():
+        return _in_folder(path, output)
+    if os.path.lexists(value):
+        linked = "a link that leads nowhere" if path.is_symlink() and not os.path.exists(value) else "no file or folder"
+        raise UserError(f"input={value} is {linked}: give a picture or a folder of pictures.")
+    if any(letter in value for letter in "*?["):
+        return _matching(value)
+    if "://" in value:
+        raise UserError(f"input={value}: there is no such file or folder; URIs are for engine=ray.")
+    near = difflib.get_close_matches(path.name, _names(path.parent), n=1)
+    hint = f" Did you mean {path.parent / near[0]}?" if near else ""
+    raise UserError(f"input={value}: there is no such file or folder.{hint}")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
+    """All files below a folder in the order of their names: its pictures, its films, and what is left out.
+
+    Earlier results below ``output`` are not looked at.
+    """
+    if os.path.dirname(os.path.realpath(folder)) == os.path.realpath(folder):
+        raise UserError(f"input={folder} is the whole disk: give a folder of pictures.")
+    skipped = {os.path.realpath(output)} - {os.path.realpath(folder)} if output else set()
+    found, closed, seen = [], [], set()
+    for place, folders, files in os.walk(folder, onerror=lambda error: closed.append(error.filename), followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen or real in skipped:  # a link may lead in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        hidden = [Path(place, name) for name in sorted(folders) if name.startswith(".")]
+        found += [Found(path, folder, left_out.HIDDEN) for path in hidden if not left_out.is_litter(path)]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += _sorted_out([Path(place, name) for name in sorted(files)], folder)
+    found += [Found(Path(name), folder, left_out.CLOSED) for name in closed]
+    if all(one.left is not None for one in found):
+        told = left_out.told([Left(one.path, str(one.left)) for one in found])
+        raise UserError(f"input={folder}: no pictures in this folder ({told or 'it is empty'}).")
+    return found
+
+
+def _once(found: Sequence[Found]) -> list[Found]:
+    """Each file once; one that is asked for by its name too is not left out."""
+    once: dict[str, Found] = {}
+    for one in found:
+        if one.left is None or _identity(one.path) not in once:
+            once[_identity(one.path)] = one
+    return list(once.values())
+
+
+def _sorted_out(files: Sequence[Path], root: Path) -> list[Found]:
+    """Files of a folder or a pattern, with why each is left out, if it is; without the litter of systems."""
+    kinds = {path: left_out.kind(path) for path in files}
+    return [
+        Found(path, root, None if kind in (left_out.PICTURE, left_out.FILM) else kind)
+        for path, kind in kinds.items()
+        if kind is not None
+    ]
+
+
+def _without_films(found: list[Found]) -> list[Found]:
+    """Films left out where what reads them is not installed, if there are pictures beside them."""
+
+    def is_film(one: Found) -> bool:
+        return one.left is None and one.root is not None and one.path.suffix.lower() in FILMS
+
+    todo = [one for one in found if one.left is None]
+    if left_out.films_can_be_read() or all(map(is_film, todo)):
+        return found
+    return [replace(one, left=left_out.FILM) if is_film(one) else one for one in found]
+
+
+def _matching(pattern: str) -> list[Found]:
+    """What a pattern matches, of the folder that it is about: the part before its first sign."""
+    pattern = os.path.expanduser(pattern)
+    names = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    files = [path for path in names if path.is_file() or is_pipe(path)]
+    if not files:
+        raise UserError(f"input={pattern}: there is no such file, and as a pattern it matches none.")
+    root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    found = _sorted_out(files, root)
+    if all(one.left is not None for one in found):
+        return [Found(path, root) for path in files]  # asked for by their suffix: reading them says what they are
+    into = {parent for path in files for parent in path.parents}
+    folders = [path for path in names if path.is_dir() and path not in into and path != root]
+    return [*found, *(Found(path, root, left_out.FOLDER) for path in folders)]
+
+
+def _without_results(found: list[Found], styles: set[str]) -> list[Found]:
+    """Mark ``name_style.ext`` as left out where ``name.*`` of the same folder is there too: an earlier run made it."""
+    names = {(one.path.parent, one.path.stem) for one in found if one.left is None}
+    style = f"(?:{'|'.join(map(re.escape, sorted(styles)))})"
+    result = re.compile(rf"(.+?)_{style}(?:\+{style})*(?:_[0-9]+)?")
+
+    def is_result(path: Path) -> bool:
+        made = result.fullmatch(path.stem)
+        return made is not None and (path.parent, made[1]) in names
+
+    return [replace(one, left=left_out.RESULT) if one.left is None and is_result(one.path) else one for one in found]
+
+
+def _identity(path: Path) -> str:
+    return "-" if path == STREAM else os.path.abspath(path)
+
+
+def moves(path: Path) -> bool:
+    """Whether ``path`` is a film, an animated picture, numbered pictures or a camera."""
+    if path.suffix.lower() in ANIMATIONS and path.is_file():
+        return animations.is_animated(path)
+    named = path.suffix.lower() in FILMS or image_sequence.camera(path) is not None
+    return named or (image_sequence.is_numbered(path) and not path.is_file())
+
+
+def has_times(path: Path) -> bool:
+    """Whether moving pictures at ``path`` say when each is shown."""
+    return image_sequence.camera(path) is None and not image_sequence.is_numbered(path)
+
+
+# --- outputs
+
+
+def _is_folder(output: str | Path) -> bool:
+    """Whether ``output`` means a folder: it is one, it ends in a slash, or its name has no suffix."""
+    text = str(output)
+    return (
+        text != "-"
+        and not is_pipe(text)
+        and (Path(text).is_dir() or text.endswith(("/", os.sep)) or not Path(text).suffix)
+    )
+
+
+def _mirrored(one: Found, output: Path) -> Path:
+    return output / one.path.parent.relative_to(one.root) if one.root else output
+
+
+def _named(source: Path, folder: Path, style: str) -> Path:
+    """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours.
+
+    Of a film, .mp4 where its own cannot be written; of an animated picture, .webp.
+    """
+    moving, suffix = moves(source), source.suffix
+    writable, otherwise = ({*FILM_FORMATS}, ".mp4") if moving else (PICTURE_FORMATS.keys() - {".gif"}, ".png")
+    if image_sequence.camera(source) is not None:
+        source, suffix = Path(source.name.replace(":", "_")), ".mp4"
+    elif moving and image_sequence.is_numbered(source):
+        writable, otherwise = {*PICTURE_FORMATS}, ".png"
+    elif moving and suffix.lower() in ANIMATIONS:
+        writable, otherwise = {*ANIMATION_FORMATS}, ".webp"
+    if suffix.lower() not in writable:
+        suffix = NEAREST.get(suffix.lower(), otherwise)
+    stem, end = "stdin" if source == STREAM else source.stem, f"_{style}{suffix}"
+    while len(os.fsencode(stem + end)) > _LONGEST:
+        stem = stem[:-1]
+    return folder / f"{stem}{end}"
+
+
+def _apart(targets: Iterable[Path]) -> list[Path]:
+    """Number those that would fall on another's place, also where the file system takes a and A for the same."""
+    taken: set[str] = set()
+    last: dict[str, int] = {}  # of the numbers given to a name
+    apart = []
+    for target in targets:
+        free, name = target, _identity(target).casefold()
+        while _identity(free).casefold() in taken:
+            last[name] = last.get(name, 1) + 1
+            free = target.with_stem(f"{target.stem}_{last[name]}")
+        taken.add(_identity(free).casefold())
+        apart.append(free)
+    return apart

@@ -1,0 +1,276 @@
+"""Many pictures on a Ray cluster: Ray Data hands them to workers, each with a network of its own, loaded once.
+
+The cluster is RAY_ADDRESS, or the one that this process is connected to, or one on this machine for as long as it
+takes. The style goes along; pictures are files in a place that all machines see, or URIs such as s3://bucket/photos.
+What a worker that dies was at is done again by another. Knows nothing about how a network is loaded.
+"""
+
+import logging
+import os
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from stylenet.files import planning, remote, runner
+from stylenet.files.planning import Job
+from stylenet.files.report import FAILED, Outcome, Place
+from stylenet.files.runner import Tell
+from stylenet.images import image_io
+from stylenet.images.image_io import Picture
+from stylenet.nets import checkpoint
+from stylenet.stylizing.stylizer import load_each
+from stylenet.system.errors import UserError
+from stylenet.system.memory import keep_freed_memory
+
+TOGETHER = 8  # pictures that a worker is given at a time; few, as all of them are done again if it dies
+RETRIES = 1  # by Ray, of such a group; then once more one by one, so that a picture that kills takes no other along
+DIED = "the worker at it died each time: it ran out of memory, or this picture crashes it"
+
+Start = Callable[..., Any]  # a checkpoint's file to a Stylizer, with the options of stylenet.stylizing.stylizer.load
+
+
+def stylize_files(
+    start: Start,
+    styles: Sequence[str | Path],
+    masks: Sequence[Image.Image],
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    size: int | None,
+    quality: int,
+    existing: str,
+    report: str | Path | None,
+    workers: int | None,
+    device: str,
+) -> Iterator[Place]:
+    """As :func:`stylenet.files.stylize_files.stylize_files`, whose arguments these are; results come as they are done.
+
+    ``inputs``, ``output``: files and folders, or URIs of fsspec; results at URIs are given as strings. ``workers``: how
+    many; None for one for each GPU of the cluster, or, without or with ``device`` cpu, for each core.
+    Raises UserError where Ray is not installed or cannot be reached, and as the other does.
+    """
+    ray = _imported()
+    inputs, output = [remote.here(value) for value in inputs], None if output is None else remote.here(output)
+    if "-" in (*inputs, output):
+        raise UserError("engine=ray works on files: give input= and output= files, folders or URIs, not -.")
+    planning.plan(inputs, output, "style", find=remote.find)  # what is not there is told before Ray is started
+    files = [checkpoint.resolve(style) for style in styles]
+    plainly = partial(start, device="cpu", backend="torch", precision="fp32", tile="auto")
+    name = load_each(files, masks, plainly).name
+    plan = planning.planned(inputs, output, name, checkpoint.known(), remote.find)
+    todo = plan.jobs
+    for job in todo:
+        if planning.moves(job.source):
+            raise UserError(f"{remote.place(job.source)} is a film: engine=ray takes pictures, leave it out for films.")
+        image_io.format_of(job.target)
+    there = set() if existing == "replace" else remote.existing(job.target for job in todo)
+    carried = [(file.name, file.read_bytes()) for file in files]
+    work = partial(_Worker, start, carried, masks, size, quality, Image.MAX_IMAGE_PIXELS)
+
+    def way(rest: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
+        for job in rest:
+            if job.target in there:
+                refused = Outcome(job.source, job.target, FAILED, planning.exists(remote.place(job.target)))
+                yield _told(refused, tell)
+        if rest := [job for job in rest if job.target not in there]:
+            with _cluster(ray):
+                yield from _outcomes(ray, work, rest, tell, workers, device)
+
+    yield from runner.run(plan, way, existing, report, name, there.__contains__, remote.place)
+
+
+def _outcomes(
+    ray: Any, work: Callable[[], Any], todo: Sequence[Job], tell: Tell, workers: int | None, device: str
+) -> Iterator[Outcome]:
+    left = dict(enumerate(todo))
+    for together in (TOGETHER, 1):
+        for number, outcome, data in _pass(ray, work, left, together, workers, device) if left else ():
+            if number is None:
+                raise UserError(outcome.reason)
+            if number not in left:
+                continue
+            job = left.pop(number)
+            if data is not None:
+                try:
+                    remote.store(str(remote.place(job.target)), data)
+                except UserError as error:
+                    outcome = replace(outcome, status=FAILED, reason=str(error), width=None, height=None)
+            reason = outcome.reason and outcome.reason.replace(str(_absolute(job).source), str(job.source))
+            yield _told(replace(outcome, input=job.source, output=job.target, reason=reason), tell)
+    for job in left.values():
+        yield _told(Outcome(job.source, job.target, FAILED, DIED), tell)
+
+
+def _told(outcome: Outcome, tell: Tell) -> Outcome:
+    outcome = replace(outcome, input=remote.place(Path(outcome.input)), output=remote.place(Path(outcome.output)))
+    tell(outcome)
+    return outcome
+
+
+def _pass(
+    ray: Any, work: Callable[[], Any], left: Mapping[int, Job], together: int, workers: int | None, device: str
+) -> Iterator[tuple[int | None, Any, bytes | None]]:
+    """What the workers make of these pictures, as they are done; nothing comes of those whose workers died."""
+    rows = [{"row": pickle.dumps((number, _absolute(job), _carried(job)))} for number, job in left.items()]
+    blocks = -(-len(rows) // together)
+    unit = "GPU" if device != "cpu" and ray.cluster_resources().get("GPU") else "CPU"
+    count = min(workers or max(1, int(ray.cluster_resources().get(unit, 1))), blocks)
+    with _quiet(ray):
+        results = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+            _Called,
+            fn_constructor_args=(work,),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=2),
+            max_restarts=-1,
+            max_task_retries=RETRIES,
+            **{f"num_{unit.lower()}s": 1},
+        )
+    try:
+        for row in results.iter_rows():
+            yield pickle.loads(row["row"])
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = lines[-1] if lines else type(error).__name__
+        raise UserError(f"The Ray cluster failed: {why}. Have its machines the same stylenet and Ray?") from error
+
+
+def _absolute(job: Job) -> Job:
+    """As workers need it, which are in another folder."""
+
+    def absolute(path: Path) -> Path:
+        return path if remote.is_uri(path) else Path(os.path.abspath(path))
+
+    return Job(absolute(job.source), absolute(job.target))
+
+
+def _carried(job: Job) -> bytes | None:
+    """The picture itself where only this process can reach it: memory://."""
+    spot = str(remote.place(job.source))
+    return remote.load(spot) if remote.held_here(spot) else None
+
+
+class _Called:
+    """What Ray Data calls: a table of pictures to a table of results."""
+
+    def __init__(self, work: Callable[[], "_Worker"]):
+        self.worker = work()
+
+    def __call__(self, table: Any) -> Any:
+        import pyarrow
+
+        rows = [pickle.loads(row) for row in table.column("row").to_pylist()]
+        return pyarrow.table({"row": pyarrow.array(map(pickle.dumps, self.worker(rows)), pyarrow.binary())})
+
+
+class _Worker:
+    """A loaded network, and what it makes of pictures."""
+
+    def __init__(
+        self,
+        start: Start,
+        styles: Sequence[tuple[str, bytes]],
+        masks: Sequence[Image.Image],
+        size: int | None,
+        quality: int,
+        most: int | None,
+    ):
+        keep_freed_memory()
+        Image.MAX_IMAGE_PIXELS = most  # as in the process that asks: see stylenet.images.safe_open
+        self.size, self.quality, self.refused = size, quality, None
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                files = [Path(folder) / str(number) / name for number, (name, _) in enumerate(styles)]
+                for file, (_, data) in zip(files, styles, strict=True):
+                    file.parent.mkdir()
+                    file.write_bytes(data)
+                self.stylizer = load_each(files, masks, start)
+        except UserError as error:  # such as a device that is not there: it ends the run, and is no death to be mended
+            self.refused = str(error)
+
+    def __call__(self, rows: list[tuple[int, Job, bytes | None]]) -> Iterator[tuple[int | None, Outcome, bytes | None]]:
+        numbers = {job: number for number, job, _ in rows}
+        given = {job: data for _, job, data in rows}
+        made: dict[Place, bytes] = {}
+        if self.refused is not None:
+            job = rows[0][1]
+            yield None, Outcome(job.source, job.target, FAILED, self.refused), None
+            return
+
+        def read(job: Job) -> Picture:
+            spot, data = str(remote.place(job.source)), given[job]
+            picture = remote.read(spot) if data is None else remote.decode(data, spot)
+            return picture if self.size is None else image_io.fit_picture(picture, self.size)
+
+        def write(job: Job, picture: Picture) -> None:
+            spot = str(remote.place(job.target))
+            if remote.held_here(spot):
+                made[job.target] = image_io.encode(picture, image_io.format_of(spot), self.quality)
+            else:
+                remote.write(spot, picture, self.quality)
+
+        steps = runner.Steps(read, lambda _, pictures: self.stylizer.pictures(pictures), write, self.stylizer.together)
+        for outcome in runner.here(steps, [job for _, job, _ in rows], lambda _: None):
+            number = numbers[Job(Path(outcome.input), Path(outcome.output))]
+            yield number, outcome, made.pop(outcome.output, None)
+
+
+# --- Ray
+
+
+def _imported() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # what it tells of deaths would go to stdout, to the paths
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            import ray
+            import ray.data
+    except ImportError:
+        raise UserError("engine=ray needs Ray: pip install 'stylenet[ray]'.") from None
+    return ray
+
+
+@contextmanager
+def _cluster(ray: Any) -> Iterator[None]:
+    """A connection for the block, unless there is one."""
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            own = {} if address else {"include_dashboard": False}
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"No Ray cluster can be had (RAY_ADDRESS={address or ''}): {why}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """The settings for one pass: no bars and tales of Ray's own; what a death costs is ours to know."""
+    with warnings.catch_warnings(action="ignore"):
+        context = ray.data.DataContext.get_current()
+        ours = {"enable_progress_bars": False, "max_errored_blocks": -1}
+        before = {name: getattr(context, name) for name in ours}
+        for name in ("ray.data", "ray"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            for name, value in ours.items():
+                setattr(context, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(context, name, value)

@@ -1,0 +1,192 @@
+"""Pictures at URIs such as s3://bucket/photos, by fsspec. Knows nothing about networks or clusters.
+
+A URI is put into a Path for the naming that files have, which makes s3:/bucket of it; :func:`place` undoes that.
+"""
+
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from stylenet.files import planning
+from stylenet.files.planning import Found, in_files
+from stylenet.images import image_io, left_out
+from stylenet.images.image_io import Picture
+from stylenet.images.left_out import Left
+from stylenet.system.errors import UserError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://?(?=[^/]|$)")  # of two letters or more: C:/ is a disk
+_HERE = re.compile(r"(?:file|local)://")
+
+
+def is_uri(value: str | Path) -> bool:
+    """Whether this is a place for fsspec, once :func:`here` has seen it; a file with such a name is a file."""
+    return bool(_SCHEME.match(str(value))) and ("://" in str(value) or not os.path.lexists(value))
+
+
+def here(value: str | Path) -> str:
+    """A file:// URI as a path; all else as it is."""
+    return _HERE.sub("", str(value), count=1)
+
+
+def place(path: Path) -> Path | str:
+    """What was put into a Path: a URI again, or the path."""
+    return _SCHEME.sub(r"\1://", path.as_posix(), count=1) if is_uri(path) else path
+
+
+def held_here(value: str) -> bool:
+    """Whether only this process sees it."""
+    return value.startswith("memory:")
+
+
+def find(value: str, output: str | Path | None) -> list[Found]:
+    """As :func:`stylenet.files.planning.in_files`, at a URI too: a picture, a folder with all below, or a pattern.
+
+    Raises UserError for what is not there, cannot be reached, or needs a package that is not installed.
+    """
+    if not is_uri(value):
+        return _without_films(in_files(value, output))
+    system, path = _system("input", value)
+    try:
+        system.invalidate_cache()
+        if system.isfile(path):
+            return [Found(Path(_uri(system, path, value)))]
+        pattern = any(letter in path for letter in "*?[")
+        names = system.glob(path) if pattern else system.find(path)
+    except Exception as error:  # each system has errors of its own
+        raise UserError(f"input={value} cannot be read: {_line(error)}.") from error
+    root, out = path.rstrip("/"), _below(system, output)
+    found = []
+    for name in sorted(names):
+        which = None if out and out != root and name.startswith(out + "/") else _kind(name, "" if pattern else root)
+        if which is not None:
+            left = None if which == left_out.PICTURE else left_out.CLUSTER if which == left_out.FILM else which
+            found.append(Found(Path(_uri(system, name, value)), None if pattern else Path(value), left))
+    if all(one.left is not None for one in found):
+        told = left_out.told([Left(one.path, str(one.left)) for one in found])
+        raise UserError(f"input={value}: there are no pictures here{f' ({told})' if told else ''}.")
+    return found
+
+
+def _without_films(found: list[Found]) -> list[Found]:
+    """Films of folders and patterns left out, where there are pictures beside them: workers take no others."""
+    films = {one for one in found if one.left is None and one.root is not None and planning.moves(one.path)}
+    if len(films) == sum(one.left is None for one in found):
+        return found
+    return [replace(one, left=left_out.CLUSTER) if one in films else one for one in found]
+
+
+def existing(targets: Iterable[Path]) -> set[Path]:
+    """Those of the targets that are there; each folder is listed once, as asking for each file takes long."""
+    there: set[Path] = set()
+    folders: dict[Path, set[str]] = {}
+    for target in targets:
+        spot = place(target)
+        if isinstance(spot, Path):
+            there |= {target} if os.path.lexists(target) else set()
+            continue
+        system, path = _system("output", spot)
+        if target.parent not in folders:
+            folders[target.parent] = _names(system, path.rpartition("/")[0])
+        there |= {target} if target.name in folders[target.parent] else set()
+    return there
+
+
+def read(spot: str) -> Picture:
+    """The picture at a URI or in a file. Raises UserError where it cannot be read."""
+    return image_io.read(spot) if not is_uri(spot) else decode(load(spot), spot)
+
+
+def load(spot: str) -> bytes:
+    """The bytes at a URI. Raises UserError where they cannot be had."""
+    system, path = _system("input", spot)
+    try:
+        return system.cat_file(path)
+    except Exception as error:
+        raise UserError(f"Cannot read {spot}: {_line(error)}.") from error
+
+
+def decode(data: bytes, spot: str) -> Picture:
+    """The picture in these bytes. Raises UserError with its name where there is none."""
+    try:
+        return image_io.read(io.BytesIO(data))
+    except UserError as error:
+        raise UserError(str(error).replace("the picture", spot, 1)) from error
+
+
+def write(spot: str, picture: Picture, quality: int) -> None:
+    """To a URI or a file. Object stores hold a whole picture or none; other systems what a kill left, until it is
+    written again. Raises UserError where it cannot be written.
+    """
+    if is_uri(spot):
+        store(spot, image_io.encode(picture, image_io.format_of(spot), quality))
+    else:
+        image_io.write(spot, picture, quality)
+
+
+def store(spot: str, data: bytes) -> None:
+    """These bytes at a URI. Raises UserError where they cannot be put there."""
+    system, path = _system("output", spot)
+    try:
+        system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        system.pipe_file(path, data)
+    except Exception as error:
+        raise UserError(f"Cannot write {spot}: {_line(error)}. Choose another place or make room.") from error
+
+
+def _system(option: str, uri: str) -> tuple[Any, str]:
+    """The file system of a URI and the path in it."""
+    try:
+        import fsspec
+    except ImportError:
+        raise UserError(f"{option}={uri} needs fsspec: pip install 'stylenet[ray]'.") from None
+    scheme = uri.partition(":")[0]
+    try:
+        return fsspec.core.url_to_fs(uri)
+    except ImportError as error:
+        raise UserError(f"{option}={uri}: {scheme}:// needs another package: {_line(error)}.") from error
+    except Exception as error:
+        raise UserError(f"{option}={uri} cannot be reached: {_line(error)}.") from error
+
+
+def _uri(system: Any, path: str, like: str) -> str:
+    """The path of a file system as a URI with the scheme that ``like`` has."""
+    return f"{like.partition('://')[0]}://{system._strip_protocol(path).lstrip('/')}"
+
+
+def _below(system: Any, output: str | Path | None) -> str | None:
+    """The path of an output folder in the same file system: results of earlier runs are not pictures to stylize."""
+    if output is None or not is_uri(output) or str(output).partition(":")[0] not in _schemes(system):
+        return None
+    return system._strip_protocol(str(output)).rstrip("/")
+
+
+def _schemes(system: Any) -> tuple[str, ...]:
+    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
+
+
+def _kind(name: str, root: str) -> str | None:
+    """As :func:`stylenet.images.left_out.kind`, of a name below ``root``; a folder with a hidden name hides all it
+    holds.
+    """
+    parts = PurePosixPath(name[len(root) :]).parts
+    if any(part.startswith(".") for part in parts[:-1]):
+        return left_out.HIDDEN
+    return left_out.kind(Path(PurePosixPath(name).name), here=False)
+
+
+def _names(system: Any, folder: str) -> set[str]:
+    try:
+        system.invalidate_cache()
+        return {name.rpartition("/")[2] for name in system.find(folder, maxdepth=1)}
+    except FileNotFoundError:
+        return set()
+    except Exception as error:
+        raise UserError(f"output={folder} cannot be read: {_line(error)}.") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,170 @@
+"""Many pictures: which are done already, how far it is, what failed. Knows nothing about networks or formats."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylenet.files import planning
+from stylenet.files.pipeline import overlapped
+from stylenet.files.planning import STREAM, Job, Plan, is_there
+from stylenet.files.report import FAILED, SKIPPED, WRITTEN, Outcome, Place, Report, SomeFailed, reason
+from stylenet.images import left_out
+from stylenet.images.image_io import Picture
+from stylenet.system import console
+from stylenet.system.errors import UserError
+from stylenet.system.memory import give_back
+
+TIDY = 8  # changes of size after which freed memory is given back: the holes of one size fit no other
+
+Tell = Callable[[Outcome], None]
+Way = Callable[[Sequence[Job], Tell], Iterator[Outcome]]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done to pictures; all but ``stylize`` in threads beside the main one.
+
+    ``stylize`` is given some of one size and depth: as many as ``together`` says of it (h, w), or fewer.
+    """
+
+    read: Callable[[Job], Picture]
+    stylize: Callable[[Sequence[Job], Sequence[Picture]], Sequence[Picture]]
+    write: Callable[[Job, Picture], object]
+    together: Callable[[int, int], int]
+
+
+def run(
+    plan: Plan,
+    way: Way,
+    existing: str,
+    report: str | Path | None,
+    name: str,
+    there: Callable[[Path], bool] = is_there,
+    place: Callable[[Path], Place] = Path,
+) -> Iterator[Place]:
+    """The results' places as they come, with a progress bar called ``name``. What is left out is told first.
+
+    ``way`` does the work: it gives the outcomes, and tells each at once what it is given. ``existing``: see
+    :func:`stylenet.files.planning.existing`; ``there`` says whether a result is, ``place`` what a job's path stands
+    for. Raises SomeFailed at the end where some failed or are incomplete, UserError if the only one failed, and where
+    ``report`` cannot be written.
+    """
+    todo = plan.jobs
+    with Report(report) as lines:
+        left_out.say(plan.left)
+        for one in plan.left:
+            lines.add(Outcome(place(one.path), "", SKIPPED, one.reason))
+        rest = [job for job in todo if existing != "skip" or job.target == STREAM or not there(job.target)]
+        left = set(rest)
+        for job in todo:
+            if job not in left:
+                lines.add(Outcome(place(job.source), place(job.target), SKIPPED, planning.SKIPPED))
+        reasons: dict[Place, str] = {}
+        failed = False
+        shown: dict[str, Any] = {"desc": name, "unit": "picture", "mininterval": 0.5}
+        shown["disable"] = len(todo) == 1  # one film has a bar of its own
+        with console.bar(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
+            for outcome in way(rest, lines.add):
+                bar.update()
+                left_out.remark(outcome.input, outcome.note)
+                failed |= outcome.status == FAILED
+                if outcome.status == FAILED or (outcome.status == WRITTEN and outcome.reason is not None):
+                    reasons[outcome.input] = outcome.reason or ""
+                if outcome.status == WRITTEN and outcome.output != STREAM:
+                    yield outcome.output
+    if failed and len(todo) == 1:
+        raise UserError(*reasons.values())
+    if reasons:
+        raise SomeFailed(reasons, len(todo))
+
+
+@dataclass
+class _Work:
+    """One picture between two steps."""
+
+    job: Job
+    picture: Picture | None = None
+    shape: tuple[int, ...] = (0, 0)
+    reason: str | None = None
+    seconds: float = 0.0
+    note: str = ""
+
+
+def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
+    """Stylize in this process: while one picture is stylized, the next are read and the last ones written."""
+
+    def tried(some: Sequence[_Work], step: Callable[[], object]) -> bool:
+        """Whether all went well; else each knows why not. Each has spent its part of the time."""
+        begin = time.perf_counter()
+        failure = None
+        try:
+            step()
+        except Exception as error:  # whatever one picture brings must not cost the others
+            failure = reason(error)
+        for work in some:
+            work.reason, work.picture = failure, work.picture if failure is None else None
+            work.seconds += (time.perf_counter() - begin) / len(some)
+        return failure is None
+
+    sizes: list[tuple[int, ...]] = []
+
+    def read(job: Job) -> _Work:
+        work = _Work(job)
+
+        def step() -> None:
+            work.picture = steps.read(job)
+
+        tried([work], step)
+        return work
+
+    def alike(work: _Work) -> tuple[Any, int]:
+        if work.picture is None:
+            return work.job, 1
+        rgb = work.picture.rgb
+        return (rgb.shape, rgb.dtype), steps.together(*rgb.shape[:2])
+
+    def stylize(some: Sequence[_Work]) -> None:
+        pictures = [work.picture for work in some if work.picture is not None]
+        if not pictures:
+            return
+        if pictures[0].rgb.shape not in sizes[-1:]:
+            sizes.append(pictures[0].rgb.shape)
+        if len(sizes) > TIDY:
+            sizes[:-1] = []
+            give_back()
+
+        def step() -> None:
+            made = steps.stylize([work.job for work in some], pictures)
+            for work, picture in zip(some, made, strict=True):
+                work.picture = picture
+
+        if not tried(some, step) and len(some) > 1:
+            for work, picture in zip(some, pictures, strict=True):  # one of them may be to blame
+                work.picture = picture
+                stylize([work])
+
+    def write(work: _Work) -> Outcome:
+        picture, work.picture = work.picture, None
+        if picture is not None:
+            work.shape, work.note = picture.rgb.shape, picture.note
+            tried([work], lambda: steps.write(work.job, picture))
+        outcome = _outcome(work)
+        tell(outcome)
+        return outcome
+
+    weigh = lambda work: 0 if work.picture is None else _bytes(work.picture)  # noqa: E731
+    yield from overlapped(todo, read, stylize, write, weigh, alike)
+
+
+def _bytes(picture: Picture) -> int:
+    return picture.rgb.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+
+
+def _outcome(work: _Work) -> Outcome:
+    places = (work.job.source, work.job.target)
+    if work.reason is not None:
+        return Outcome(*places, FAILED, work.reason, seconds=work.seconds)
+    height, width = work.shape[:2]
+    return Outcome(*places, WRITTEN, None, width, height, work.seconds, work.note)

@@ -1,0 +1,41 @@
+"""What a file's suffix means: the one registry of pictures, animations and films that are read and written.
+
+Knows names alone; nothing about what is in a file.
+"""
+
+from stylenet.images import plugins
+
+PICTURES = plugins.SUFFIXES.union(
+    ".apng .avif .avifs .bmp .dib .gif .icb .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm"
+    " .pcx .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .vda .vst .webp".split()
+)
+"""Pictures that are read."""
+PICTURE_FORMATS = {
+    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif"], "JPEG"),
+    **dict.fromkeys([".tif", ".tiff"], "TIFF"),
+    **dict.fromkeys([".bmp", ".dib"], "BMP"),
+    **dict.fromkeys([".jp2", ".j2k", ".jpx", ".jpf"], "JPEG2000"),
+    **dict.fromkeys([".png", ".apng"], "PNG"),
+    **dict.fromkeys([".ppm", ".pnm"], "PPM"),
+    **dict.fromkeys([".tga", ".icb", ".vda", ".vst"], "TGA"),
+    **{".webp": "WEBP", ".avif": "AVIF", ".gif": "GIF", ".qoi": "QOI"},
+}
+"""Pictures that are written: Pillow's name of the format."""
+NEAREST = {".mpo": ".jpg", ".pgm": ".ppm", ".pbm": ".ppm", ".j2c": ".jp2", ".jpc": ".jp2"}
+"""The suffix of a result whose photo has one for a special kind of a format."""
+
+ANIMATIONS = frozenset({".gif", ".webp", ".png", ".apng", ".avif", ".avifs"})
+"""Pictures that may have several frames."""
+ANIMATION_FORMATS = (".gif", ".webp", ".apng", ".png")
+"""Animations that are written."""
+
+FILMS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv .y4m".split())
+"""Films that are read."""
+FILM_FORMATS = {
+    ".mp4": ("mp4", "libx264"),
+    ".m4v": ("mp4", "libx264"),
+    ".mov": ("mov", "libx264"),
+    ".mkv": ("matroska", "libx264"),
+    ".webm": ("webm", "libvpx-vp9"),
+}
+"""Films that are written: FFmpeg's names of the container and the encoder."""

@@ -1,0 +1,260 @@
+"""What a stylized picture is judged by: content, Gram style, total variation and range; and the calibration of these
+terms.
+
+Features come from ``vgg.py``; nothing here knows networks, Lightning or files.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from stylenet.losses.vgg import VGG
+from stylenet.system.errors import UserError
+
+SCALES = ("calibrated", "johnson", "pytorch_examples", "gatys")
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrices ``F F^T / (c h w)`` of features ``(b, c, h, w)``: ``(b, c, c)``, always in float32 (Johnson 2016,
+    eq. 3).
+
+    Sums of squares of VGG features overflow half precision, so autocast is off in here.
+    """
+    return cast(Tensor, _Gram.apply(features))
+
+
+class _Gram(torch.autograd.Function):
+    """With a gradient of its own: autograd does not see that a Gram matrix is symmetric, and multiplies twice."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        with torch.autocast(features.device.type, enabled=False):
+            if features.device.type == "cuda" and features.dtype in (torch.bfloat16, torch.float16):
+                return products(features.flatten(2).mT) / features[0].numel()
+            flat = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)
+            return flat @ flat.mT / features[0].numel()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        # d G / d F: (grad + grad^T) F, here for the rows of F^T, which is how channels-last features lie in memory
+        symmetric = (grad + grad.mT).div_(features[0].numel()).to(features.dtype)
+        flat = features.flatten(2)
+        if flat.is_contiguous():
+            return (symmetric @ flat).view_as(features)
+        return (flat.mT @ symmetric).mT.unflatten(2, features.shape[2:])
+
+
+PARTS = 16
+
+
+def products(places: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """``X^T X`` in ``dtype`` of half-precision ``(b, n, c)``: ``(b, c, c)``. For the tensor cores of a GPU, which
+    multiply such numbers without rounding and add up in float32.
+
+    The sums are taken in parts: a matrix of 64 x 64 alone, with 65,536 places to sum over, keeps few of its processors
+    busy.
+    """
+    b, n, c = places.shape
+    parts = next(parts for parts in (PARTS, 8, 4, 2, 1) if n % parts == 0)
+    split = places.reshape(b * parts, n // parts, c)
+    if places.device.type == "cuda":
+        sums = torch.bmm(split.mT, split, out_dtype=dtype)
+    else:
+        sums = torch.bmm(split.to(dtype).mT, split.to(dtype))
+    return sums.view(b, parts, c, c).sum(1)
+
+
+def style_distance(grams: Tensor, targets: Tensor) -> Tensor:
+    """``||G - A||_F^2`` of each picture: ``(b, c, c)``, ``(b or 1, c, c)`` -> ``(b,)`` (Johnson 2016, eq. 4)."""
+    return (grams - targets).square().sum((1, 2))
+
+
+def content_distance(features: Tensor, targets: Tensor) -> Tensor:
+    """``||F - P||^2 / (c h w)`` of each picture, in float32: two ``(b, c, h, w)`` -> ``(b,)`` (Johnson 2016, eq. 2)."""
+    return (features.float() - targets.float()).square().mean((1, 2, 3))
+
+
+def tv(image: Tensor) -> Tensor:
+    """Total variation: squared differences of neighbours, summed over a picture and averaged over the batch, ``(b, 3,
+    h, w)`` -> ``()``.
+
+    Mahendran & Vedaldi 2015, eq. 7 with beta = 2.
+    """
+    return (image.diff(dim=2).square().sum() + image.diff(dim=3).square().sum()) / len(image)
+
+
+def out_of_range(image: Tensor) -> Tensor:
+    """Mean squared distance of the pixels ``(b, 3, h, w)`` to the range [0, 1]: ``()``."""
+    return (image - image.clamp(0, 1)).square().mean()
+
+
+class PerceptualLoss(nn.Module):
+    """``loss(output, content, style=None) -> {name: weighted term}``; the sum of the terms is what is trained.
+
+    ``styles``: one image ``(1, 3, h, w)`` for each style, their sizes may differ. ``style_layers`` and
+    ``content_layers``: weight of each layer by name. ``scale`` says what the terms are measured in:
+
+    - "calibrated": style layers are divided by what unstylized photos score against this style, content layers by the
+      distance of two different photos. So style 1.0 is an untouched photo and content 1.0 an unrelated one, whatever
+      the style, layers and size. The layers are averaged by their weights. Needs :meth:`calibrate` once, or a loaded
+      ``state_dict`` that holds the measured references; raises UserError before.
+    - "johnson": eq. 2-4 of Johnson et al. 2016, summed over the layers.
+    - "pytorch_examples": the same with the Gram differences *averaged* over their c x c entries, as pytorch/examples
+      does.
+    - "gatys": eq. 1 and 4 of Gatys et al. 2016: ``1/2 sum (F - P)^2`` and ``E_l = 1 / (4 N^2 M^2) sum (G - A)^2`` with
+      ``G = F F^T``, N channels and M places, averaged over the layers by their weights (there 1/5). Where painting
+      and picture differ in size, each G is taken over its own M. ``content_weight`` is alpha, ``style_weight`` beta.
+
+    ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]; ``style``: ``(b, n_styles)`` weights that mix the styles'
+    Grams, None for the first.
+    """
+
+    def __init__(
+        self,
+        styles: Iterable[Tensor],
+        scale: str,
+        style_layers: Mapping[str, float],
+        content_layers: Mapping[str, float],
+        style_weight: float,
+        content_weight: float,
+        tv_weight: float = 0.0,
+        range_weight: float = 0.0,
+        vgg: str = "vgg16",
+        vgg_path: str | None = None,
+        pooling: str = "max",
+    ):
+        super().__init__()
+        if scale not in SCALES:
+            raise UserError(f"loss.scale={scale}: no such scale. Allowed: {', '.join(SCALES)}.")
+        self.scale = scale
+        self.style_layers, self.content_layers = dict(style_layers), dict(content_layers)
+        self.weights = {"style": style_weight, "content": content_weight, "tv": tv_weight, "range": range_weight}
+        self.vgg = VGG([*style_layers, *content_layers], vgg, vgg_path, pooling)
+        targets = self._grams([*styles])
+        for layer in self.style_layers:
+            self._keep(f"target_{layer}", torch.cat([each[layer] for each in targets]), persistent=False)
+            self._keep(f"style_reference_{layer}", torch.ones(len(targets)))
+        for layer in self.content_layers:
+            self._keep(f"content_reference_{layer}", torch.ones(()))
+        self._keep("is_calibrated", torch.tensor(scale != "calibrated"))
+        self._ready = False
+
+    def _keep(self, name: str, value: Tensor, persistent: bool = True) -> None:
+        self.register_buffer(name, value, persistent=persistent)
+
+    @torch.no_grad()
+    def _grams(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Those of the paintings, on a GPU where there is one: sixteen of 1,024 px take a processor a minute."""
+        home = images[0].device if images else torch.device("cpu")
+        device = torch.device("cuda") if torch.cuda.is_available() and home.type == "cpu" else home
+        self.vgg.to(device)
+        found = []
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for image in images:
+                features = self.vgg(image.to(device), self.style_layers)
+                found.append({layer: gram(features[layer]).to(home) for layer in self.style_layers})
+        self.vgg.to(home)
+        return found
+
+    @torch.no_grad()
+    def calibrate(self, photos: Iterable[Tensor]) -> None:
+        """Measure the references on photos ``(b, 3, h, w)`` in [0, 1], all of one size, two or more in all. Their order
+        counts: neighbours are compared.
+
+        Raises UserError where a reference cannot be measured or is 0: one photo, or photos that do not differ.
+        """
+        style: dict[str, list[Tensor]] = {x: [] for x in self.style_layers}
+        content: dict[str, list[Tensor]] = {x: [] for x in self.content_layers}
+        last: dict[str, Tensor] = {}
+        for photo in (p for batch in photos for p in batch.split(1)):
+            features = self.vgg(photo)
+            for layer, seen in style.items():
+                seen.append(style_distance(gram(features[layer]), self.get_buffer(f"target_{layer}")))
+            for layer, seen in content.items():
+                if last:
+                    seen.append(content_distance(features[layer], last[layer]))
+            last = features
+        measured = {f"style_reference_{x}": torch.stack(seen).mean(0) for x, seen in style.items() if seen}
+        measured |= {f"content_reference_{x}": torch.cat(seen).mean() for x, seen in content.items() if seen}
+        if len(measured) < len(style) + len(content) or not all((value > 0).all() for value in measured.values()):
+            raise UserError("calibration needs at least 2 different photos; add photos to the training folder.")
+        for name, value in measured.items():
+            self.get_buffer(name).copy_(value)
+        self.get_buffer("is_calibrated").fill_(True)
+
+    def calibration(self) -> dict[str, Any]:
+        """The measured references as plain data, for the checkpoint."""
+        names = [name for name, _ in self.named_buffers() if "_reference_" in name]
+        return {name: self.get_buffer(name).tolist() for name in names} if self.scale == "calibrated" else {}
+
+    def _layer_weights(self, layers: dict[str, float]) -> dict[str, float]:
+        total = sum(layers.values()) if self.scale in ("calibrated", "gatys") else 1.0
+        return {layer: weight / (total or 1.0) for layer, weight in layers.items()}
+
+    def _style(self, layer: str, features: Tensor, style: Tensor | None) -> Tensor:
+        target, reference = self.get_buffer(f"target_{layer}"), self.get_buffer(f"style_reference_{layer}")
+        if style is None:
+            target, reference = target[:1], reference[:1]
+        else:
+            with torch.autocast(features.device.type, enabled=False):  # it would round the targets to half precision
+                target, reference = torch.einsum("bn,ncd->bcd", style, target), style @ reference
+        distance = style_distance(gram(features), target) / reference
+        divisor = {"pytorch_examples": target[0].numel(), "gatys": 4}.get(self.scale, 1)
+        return (distance / divisor).mean()
+
+    def _content(self, layer: str, features: Tensor, wanted: Tensor) -> Tensor:
+        distance = content_distance(features, wanted).mean() / self.get_buffer(f"content_reference_{layer}")
+        return distance * (features[0].numel() / 2) if self.scale == "gatys" else distance
+
+    def require_calibration(self) -> None:
+        """Raise UserError where the scale wants references and none were measured. A GPU is waited for only once."""
+        self._ready = self._ready or bool(self.get_buffer("is_calibrated"))
+        if not self._ready:
+            raise UserError("loss.scale=calibrated has measured nothing yet: call calibrate() with photos first.")
+
+    def forward(self, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, Tensor]:
+        return self.against(content, style)(output)
+
+    def against(self, content: Tensor, style: Tensor | None = None) -> Callable[[Tensor], dict[str, Tensor]]:
+        """The loss as a function of ``output`` alone: the photo's features are computed once, here."""
+        self.require_calibration()
+        with torch.no_grad():
+            wanted = self.vgg(content, self.content_layers)
+        return partial(self._terms, wanted=wanted, style=style)
+
+    def _terms(self, output: Tensor, wanted: dict[str, Tensor], style: Tensor | None) -> dict[str, Tensor]:
+        features = self.vgg(output)
+        terms: dict[str, Tensor] = {}
+        for layer, weight in self._layer_weights(self.content_layers).items():
+            distance = self._content(layer, features[layer], wanted[layer])
+            terms[f"content/{layer}"] = self.weights["content"] * weight * distance
+        for layer, weight in self._layer_weights(self.style_layers).items():
+            terms[f"style/{layer}"] = self.weights["style"] * weight * self._style(layer, features[layer], style)
+        if self.weights["tv"]:
+            terms["tv"] = self.weights["tv"] * tv(output.float())
+        if self.weights["range"]:
+            terms["range"] = self.weights["range"] * out_of_range(output.float())
+        return terms
+
+    def readings(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a person reads: the terms without their weights (style/relu1_2 ...), the layers' mean as "style" and
+        "content", and "loss".
+
+        In "calibrated" scale 1.0 is an untouched photo for style and an unrelated photo for content.
+        """
+        read: dict[str, Tensor] = {"loss": torch.stack([*terms.values()]).sum()}
+        layers = {"content": self._layer_weights(self.content_layers), "style": self._layer_weights(self.style_layers)}
+        for name, term in terms.items():
+            kind, _, layer = name.partition("/")
+            share = self.weights[kind] or 1.0
+            if layer:
+                read[kind] = read.get(kind, torch.zeros_like(term)) + term / share
+                share *= layers[kind][layer] or 1.0
+            read[name] = term / share
+        return read

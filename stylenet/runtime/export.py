@@ -1,0 +1,287 @@
+"""A style as a file for other programs: ONNX, TorchScript, torch.export, OpenVINO. Nothing here is needed to stylize.
+
+Every file takes pictures of any size and any number, and gives as many of the same size; an ONNX file can be for one
+picture of one size, for programs that cannot work out sizes. It holds what the style file
+says, and is run on awkward sizes by the program it is for before it is kept.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stylenet.nets import checkpoint
+from stylenet.nets.fuse import fast
+from stylenet.runtime import graph
+from stylenet.system import console
+from stylenet.system.atomic import is_pipe, replacing, writable
+from stylenet.system.errors import UserError, one_line
+
+KEY = "stylenet"  # of the metadata
+PIXELS = {"float": torch.float32, "uint8": torch.uint8}
+SIZES = [(1, 61, 97), (2, 64, 48), (1, 7, 130)]  # batch, height and width that each file is tried on
+# The largest and the mean difference from the network that a file may have there, in [0, 1]. Half a level of 8 bits is
+# 0.002; a picture in uint8 may be a level off where the float is between two.
+ALLOWED = {"float": (1e-3, 1e-4), "uint8": (1.01 / 255, 2e-4)}
+LARGEST = 16_384  # pixels a side of a fixed size
+SIZE_OPERATORS = {"Shape", "Size", "Gather", "GatherElements", "GatherND", "Range", "Mod", "NonZero", "ConstantOfShape"}
+ALLOWED_HALF = (0.1, 0.01)
+
+Arrays = list[np.ndarray]
+Runner = Callable[[Arrays], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``pixels``: what goes in and comes out: "float" in [0, 1], or "uint8". ``half``: weights and features in float16,
+    norms in float32. ``size``: the only (height, width) that goes in; None for any.
+    """
+
+    pixels: str = "float"
+    half: bool = False
+    size: tuple[int, int] | None = None
+
+
+class Format(NamedTuple):
+    """A kind of file: its suffix, how one is written with a text inside, and how it is opened to be run."""
+
+    suffix: str
+    write: Callable[[nn.Module, tuple[Tensor, ...], Path, str], None]
+    open: Callable[[Path], Runner]
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+def export(
+    ckpt: str | Path,
+    format: str,
+    output: str | Path | None = None,
+    pixels: str = "float",
+    half: bool = False,
+    overwrite: bool = False,
+    size: str | int | None = None,
+) -> Path:
+    """Write the style ``ckpt`` as ``format`` (a name of ``FORMATS``) and return the path.
+
+    ``output``: None for ``<style>.<suffix>`` in the present folder. ``pixels``, ``half``: see :class:`Kind`.
+    ``size``: "<width>x<height>", or one number for both, of an ONNX file for one picture of this size; its operators
+    are told on stderr. Raises UserError for an option there is not, for a program that is not installed, a file that
+    exists without ``overwrite``, and where what was exported does not give the network's pictures.
+    """
+    _check_options(format, pixels, half, overwrite)
+    kind = Kind(pixels, half, _size(size, format))
+    if not isinstance(ckpt, str | Path):
+        raise UserError(f"ckpt={ckpt!r:.80}: give one style, its name or its file.")
+    made = FORMATS[format]
+    for package in made.needs:
+        graph.require(package, made.extra)
+    target = Path(os.path.expanduser(output or f"{checkpoint.resolve(ckpt).stem}{made.suffix}"))
+    _check_target(target, made.suffix, overwrite)
+    net, info = checkpoint.load(ckpt)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"style{made.suffix}"
+        module = Exported(net, kind)
+        example = graph.inputs(net, PIXELS[pixels], (1, *kind.size) if kind.size else graph.TRIAL)
+        made.write(module, example, file, json.dumps(describe(info, format, kind), allow_nan=False))
+        check(made.open(file), net, kind)
+        if kind.size:
+            _tell_operators(file, net, kind)
+        for part in sorted(Path(folder).iterdir(), key=lambda path: path.suffix == made.suffix):  # the one named last
+            with replacing(target.with_suffix(part.suffix)) as temp:
+                shutil.copyfile(part, temp)
+    return target
+
+
+def _check_options(format: str, pixels: str, half: Any, overwrite: Any) -> None:
+    for option, given, known in (("format", format, FORMATS), ("pixels", pixels, PIXELS)):
+        if not isinstance(given, str) or given not in known:
+            raise UserError(f"{option}={given}: allowed are {', '.join(known)}.")
+    for option, given in (("half", half), ("overwrite", overwrite)):
+        if not isinstance(given, bool):
+            raise UserError(f"{option}={given}: give true or false.")
+
+
+def _size(size: Any, format: str) -> tuple[int, int] | None:
+    """(height, width). Raises UserError for what is none."""
+    if size is None:
+        return None
+    if format != "onnx":
+        raise UserError(f"size={size} is for format=onnx: leave it out, and the file takes any size.")
+    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(size))
+    width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
+        raise UserError(f"size={size}: give width and height in pixels, 1 to {LARGEST}, such as size=512x384.")
+    return height, width
+
+
+def _check_target(target: Path, suffix: str, overwrite: bool) -> None:
+    if target.suffix != suffix:
+        raise UserError(f"output={target}: the name must end in {suffix}.")
+    for file in [target, target.with_suffix(".bin")] if suffix == ".xml" else [target]:
+        if os.path.lexists(file) and not (overwrite or is_pipe(file)):
+            raise UserError(f"{file} exists: give overwrite=true to replace it, or another output=.")
+    writable(target)
+
+
+def describe(info: dict[str, Any], format: str, kind: Kind) -> dict[str, Any]:
+    """What goes into the file as JSON: all that the style file says, what the pixels are, and who made it."""
+    packages = ("stylenet", "torch", *FORMATS[format].needs)
+    made_by = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    range_ = {"float": "RGB in [0, 1]", "uint8": "RGB in 0..255"}[kind.pixels]
+    picture = {"type": {"float": "float32"}.get(kind.pixels, kind.pixels), "layout": "b 3 h w", "values": range_}
+    picture |= {"size": f"{kind.size[1]}x{kind.size[0]}"} if kind.size else {}
+    return info | {"picture": picture, "half": kind.half, "exported": {"format": format, "versions": made_by}}
+
+
+class Exported(nn.Module):
+    """The network between pixels of the ``kind`` that is asked for; ``net`` stays as it is."""
+
+    def __init__(self, net: nn.Module, kind: Kind):
+        super().__init__()
+        self.kind, self.n_styles = kind, getattr(net, "n_styles", 1)
+        self.net = fast(net).half() if kind.half else fast(net)
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        levels = self.kind.pixels == "uint8"
+        x = content.float() / 255 if levels else content
+        image = self.net(x.half() if self.kind.half else x, style)
+        return (image * 255).round().clamp(0, 255).to(torch.uint8) if levels else image
+
+
+@torch.inference_mode()
+def check(run: Runner, net: nn.Module, kind: Kind) -> None:
+    """Raise UserError unless ``run`` gives the pictures of ``net`` at every one of ``SIZES``, or at the only one."""
+    n_styles = getattr(net, "n_styles", 1)
+    for size in [(1, *kind.size)] if kind.size else SIZES:
+        batch, height, width = size
+        generator = torch.Generator().manual_seed(0)
+        levels = (torch.rand(batch, 3, height, width, generator=generator) * 255).round()
+        style = torch.rand(batch, n_styles, generator=generator) if n_styles > 1 else None
+        content = levels.to(torch.uint8) if kind.pixels == "uint8" else levels / 255
+        found = run([array.numpy() for array in (content, style) if array is not None])
+        expected = net(levels / 255, style).numpy()
+        _compare(found, expected, kind, f"{width}x{height}")
+
+
+def _compare(found: np.ndarray, expected: np.ndarray, kind: Kind, size: str) -> None:
+    wanted = {"float": np.dtype(np.float32), "uint8": np.dtype(np.uint8)}[kind.pixels]
+    if found.shape != expected.shape or found.dtype != wanted:
+        raise UserError(f"The export gives {found.dtype} {found.shape} for {size} pixels: it was not kept.")
+    exact = np.rint(expected * 255) / 255 if kind.pixels == "uint8" else expected
+    difference = np.abs(found.astype(np.float32) / (255 if kind.pixels == "uint8" else 1) - exact)
+    most, mean = ALLOWED_HALF if kind.half else ALLOWED[kind.pixels]
+    if not (difference.max() <= most and difference.mean() <= mean):  # so that NaN fails it
+        raise UserError(
+            f"The export differs from the network by {difference.max():.3g} at {size} pixels ({most:.3g} is allowed): "
+            "it was not kept." + (" Without half=true it may do." if kind.half else "")
+        )
+
+
+# --- the formats: write(module, example, file, text) and open(file)
+
+
+def _write_onnx(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    onnx = graph.require("onnx", "onnx")
+    fixed = module.kind.size is not None  # type: ignore[union-attr]
+    model = graph.onnx(module, example, fixed).model_proto
+    operators = dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+    if fixed and (left := SIZE_OPERATORS & operators.keys()):
+        raise UserError(f"The network works out sizes even where these are fixed ({', '.join(sorted(left))}).")
+    for node in [*model.graph.node, *model.graph.input, *model.graph.output]:
+        del node.metadata_props[:]  # paths of this machine are in there
+    del model.graph.value_info[:]
+    model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)  # by name
+    onnx.helper.set_model_props(model, {KEY: json.dumps(json.loads(text) | {"operators": operators})})
+    onnx.checker.check_model(model)
+    file.write_bytes(model.SerializeToString())
+
+
+def _open_onnx(file: Path) -> Runner:
+    onnxruntime = graph.require("onnxruntime", "onnx")
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda arrays: session.run(None, dict(zip(graph.NAMES, arrays, strict=False)))[0]
+
+
+def _tell_operators(file: Path, net: nn.Module, kind: Kind) -> None:
+    """On stderr, which operators an ONNX file has, for whoever looks for them in a list of what a chip can do; and
+    whether OpenCV, where it is installed, gives the same picture.
+    """
+    model = graph.require("onnx", "onnx").load(file)
+    counted = Counter(node.op_type for node in model.graph.node)
+    console.tell(f"operators: {', '.join(f'{name} {count}' for name, count in sorted(counted.items()))}")
+    if kind.pixels != "float" or kind.half or importlib.util.find_spec("cv2") is None:
+        return  # OpenCV has no other pixels, and no half precision on a CPU
+    import cv2
+
+    try:
+        check(_opencv(cv2, file), net, kind)
+    except (UserError, cv2.error) as error:
+        console.tell(f"OpenCV {cv2.__version__} does not give this picture: {one_line(error):.200}")
+
+
+def _opencv(cv2: Any, file: Path) -> Runner:
+    net = cv2.dnn.readNetFromONNX(str(file))
+
+    def run(arrays: Arrays) -> np.ndarray:
+        for name, array in zip(graph.NAMES, arrays, strict=False):
+            net.setInput(array, name)
+        return net.forward()
+
+    return run
+
+
+def _write_torchscript(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    with warnings.catch_warnings(action="ignore"):  # torch deprecates it; asked for, it is written all the same
+        torch.jit.save(graph.script(module, example), file, _extra_files={f"{KEY}.json": text})
+
+
+def _open_torchscript(file: Path) -> Runner:
+    with warnings.catch_warnings(action="ignore"):
+        return _with_tensors(torch.jit.load(file))
+
+
+def _write_torch_export(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    torch.export.save(graph.program(module, example), file, extra_files={f"{KEY}.json": text})
+
+
+def _open_torch_export(file: Path) -> Runner:
+    return _with_tensors(torch.export.load(file).module())
+
+
+def _with_tensors(module: Callable[..., Tensor]) -> Runner:
+    return lambda arrays: module(*map(torch.from_numpy, arrays)).numpy()
+
+
+def _write_openvino(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+    openvino = graph.require("openvino", "openvino")
+    model = graph.openvino(module, example)
+    model.set_rt_info(text, [KEY])
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
+def _open_openvino(file: Path) -> Runner:
+    core = graph.openvino_core()
+    compiled = core.compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda arrays: compiled(arrays)[0]
+
+
+FORMATS = {
+    "onnx": Format(".onnx", _write_onnx, _open_onnx, ("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "torchscript": Format(".pt", _write_torchscript, _open_torchscript),
+    "torch_export": Format(".pt2", _write_torch_export, _open_torch_export),
+    "openvino": Format(".xml", _write_openvino, _open_openvino, ("openvino",), "openvino"),
+}

@@ -1,0 +1,64 @@
+"""Pictures larger than memory: a network's pass in strips, with the result of the pass over the whole picture.
+
+Knows no network. A network is given :class:`stylenet.runtime.lazy_features.Features` in place of a tensor: they have a
+shape and no content, and write down what is done to them. Rows are computed when they are asked for: by a norm, which
+needs the mean and variance over the whole picture, and at the end by who takes the result. So the network's own code
+says what there is to do, and it meets the whole picture's statistics, borders and sizes. Each norm costs a pass over
+its input. What is smaller than the picture is kept from one pass to the next; what has the picture's size is computed
+again.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from stylenet.runtime.lazy_features import Compute, Features, Run
+from stylenet.runtime.scratch import Scratch
+
+STRIP, HIGHEST = 2**18, 64  # pixels and rows of a strip where nobody says otherwise: larger ones are not faster
+
+
+def rows_for(width: int) -> int:
+    """How high the strips of a picture are where nobody says: a multiple of 8, so that halved sizes are whole too."""
+    return min(HIGHEST, max(8, STRIP // width // 8 * 8))
+
+
+@torch.inference_mode()
+def in_strips(
+    net: nn.Module,
+    size: tuple[int, int],
+    read: Compute,
+    write: Callable[[int, Tensor], None],
+    scratch: Scratch,
+    style: Tensor | None = None,
+    rows: int | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> None:
+    """``net(picture, style)`` in strips of ``rows`` rows, for a picture (1, 3, h, w) of the ``size`` (h, w).
+
+    ``read(top, bottom)`` gives these rows of the picture, (1, 3, bottom - top, w) on the network's device, any number
+    of times; ``write(top, rows)`` takes the result, from top to bottom. ``progress`` is told what part is done, 0 to 1.
+    Raises UserError where the network does what cannot be done in strips, and where the scratch space is full.
+    """
+    height, width = size
+    device = read(0, 1).device
+    shares = _shares(net, style, device) if progress else []
+    run = Run(rows or rows_for(width), height * width, scratch, progress, shares)
+    out = net(Features(run, (1, 3, height, width), device, read), style)
+    for top, strip in run.over(out):
+        write(top, strip)
+
+
+def _shares(net: nn.Module, style: Tensor | None, device: torch.device, side: int = 64) -> list[float]:
+    """The part of the work that each pass over a picture is, by its multiply-adds on a small one."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    done: list[int] = []
+    blank = torch.zeros(1, 3, side, side, device=device)
+    with FlopCounterMode(display=False) as counter, Scratch(memory=2**30) as scratch:
+        run = Run(side, side * side, scratch, lambda _: done.append(counter.get_total_flops()), [0.0] * 10_000)
+        out = net(Features(run, blank.shape, device, lambda top, bottom: blank[:, :, top:bottom]), style)
+        for _ in run.over(out):
+            pass
+    return [(after - before) / done[-1] for before, after in zip([0, *done], done, strict=False)]

@@ -1,0 +1,109 @@
+"""The scale of the brush: the network sees a smaller picture, so that its strokes are broader, and edges come back.
+
+What the small picture could not hold of the photo's light and dark is added to the enlarged result, each place as
+strongly as the result follows the photo there: an edge that the network painted is sharp again, whichever way its
+contrast went, and where it painted strokes of its own or nothing at all, nothing is embossed into them. How strongly is
+the guided filter's a_k (He, Sun and Tang 2013, "Guided image filtering", eq. 5) times the squared correlation, found in
+the small pictures: without the latter, leaves and windows speckle the borders of strokes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylenet.images import image_io
+from stylenet.images.image_io import ROWS, over
+
+REACH = 2  # places to each side of one: how strongly the result follows the photo is told from a square of 5x5
+FAINT = 2e-3  # variance of the photo's light, below which there is nothing to be followed
+LEAST, MOST = -1.0, 1.5  # how strongly at most: with more, noise would be enlarged
+_LIGHT = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # of R'G'B' (ITU-R BT.601)
+
+
+def smaller(photo: np.ndarray, stroke: float) -> np.ndarray:
+    """``photo``, (h, w, 3) of uint8 or uint16, ``stroke`` times smaller; itself where that is 1."""
+    height, width = photo.shape[:2]
+    return photo if stroke == 1 else image_io.resized(photo, (part(width, stroke), part(height, stroke)))
+
+
+def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float) -> np.ndarray:
+    """``made`` of what :func:`smaller` gave, as large as ``photo`` again."""
+    if stroke == 1:
+        return made
+    shape = photo.shape[1::-1]
+    result = image_io.resized(made, shape)
+    if stroke > 1:
+        over(
+            result, [photo, *(image_io.resized(one, shape) for one in (small, _levels(small, made))), result], _detailed
+        )
+    return result
+
+
+def smaller_tensor(photo: Tensor, stroke: float) -> Tensor:
+    """As :func:`smaller`, of (b, 3, h, w) in [0, 1]."""
+    return photo if stroke == 1 else _sized(photo, [part(side, stroke) for side in photo.shape[2:]])
+
+
+def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float) -> Tensor:
+    """As :func:`larger`, of (b, 3, h, w) in [0, 1]."""
+    if stroke == 1:
+        return made
+    sides, small = photo.shape[2:], small.to(made)
+    result = _sized(made, sides)
+    if stroke > 1:
+        gains = _sized(_to_unit(_follows(small, made)), sides)
+        result = _detailed(photo.to(made), _sized(small, sides), gains, result).clamp(0, 1)
+    return result
+
+
+def part(side: int, stroke: float) -> int:
+    """A side of what :func:`smaller` gives, in pixels."""
+    return max(1, round(side / stroke))
+
+
+def _sized(image: Tensor, sides: Sequence[int]) -> Tensor:
+    """(b, c, h, w) in [0, 1] at another height and width, by the resampling that pictures of levels get."""
+    height, width = sides
+    channels = image.detach().float().cpu().flatten(0, 1).numpy()
+    made = torch.stack([torch.from_numpy(image_io.resampled(channel, (width, height))) for channel in channels])
+    return made.clamp(0, 1).unflatten(0, image.shape[:2]).to(image.device)
+
+
+def _light(image: Tensor) -> Tensor:
+    return (image * _LIGHT.to(image)).sum(1, keepdim=True)
+
+
+def _detailed(photo: Tensor, small: Tensor, gains: Tensor, made: Tensor) -> Tensor:
+    """All enlarged to the photo's size; ``gains`` as of :func:`_to_unit`."""
+    return made + (gains * (MOST - LEAST) + LEAST) * (_light(photo) - _light(small))
+
+
+def _follows(small: Tensor, made: Tensor) -> Tensor:
+    """How strongly the light of ``made`` follows that of ``small``, (b, 1, h, w). Each colour alone would fringe."""
+    light, painted = _light(small), _light(made)
+    mean = _mean(light)
+    variance, covariance = _mean(light * light) - mean * mean, _mean(light * painted) - mean * _mean(painted)
+    alike = covariance**2 / ((variance + FAINT) * (_mean(painted * painted) - _mean(painted) ** 2 + FAINT))
+    return _mean(alike * (covariance / (variance + FAINT)).clamp(LEAST, MOST))
+
+
+def _mean(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, 2 * REACH + 1, 1, REACH, count_include_pad=False)
+
+
+def _to_unit(gains: Tensor) -> Tensor:
+    return (gains - LEAST) / (MOST - LEAST)
+
+
+def _levels(small: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """:func:`_follows` as levels (h, w, 1) of uint8."""
+    result, height = np.empty((*small.shape[:2], 1), np.uint8), len(small)
+    for top in range(0, height, ROWS):
+        first, bottom = max(0, top - 2 * REACH), min(height, top + ROWS)
+        rows = [image_io.to_tensor(one[first : bottom + 2 * REACH]) for one in (small, made)]
+        found = _to_unit(_follows(*rows))[:, :, top - first :][:, :, : bottom - top]
+        result[top:bottom] = image_io.to_array(found)
+    return result

@@ -1,0 +1,101 @@
+"""Whatever holds an image in, the same kind out: Pillow images, paths, arrays, tensors. Knows nothing of networks."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylenet.images import image_io
+from stylenet.images.image_io import Picture
+from stylenet.system.errors import UserError
+
+Style = Tensor | Sequence[float] | str | None
+Progress = Callable[[float], object]
+
+
+class OnImages:
+    """What stylizes whatever holds an image: the result is of the same kind and size.
+
+    ``it(image)`` takes a Pillow image or a path (result: Pillow, upright, sRGB, alpha kept), a numpy array (h, w, 3) of
+    uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: where
+    the network holds several styles, the name of one, or weights (n_styles) or (b, n_styles); None for its own choice.
+
+    ``levels`` and ``tensor`` are what it does; ``name`` is how results are called.
+    """
+
+    name: str
+
+    def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
+        """Photos (h, w, 3) of one shape, all uint8 or all uint16, to the same."""
+        raise NotImplementedError
+
+    def tensor(self, photos: Tensor, style: Style) -> Tensor:
+        """Photos (b, 3, h, w) of floats in [0, 1] to the same."""
+        raise NotImplementedError
+
+    def together(self, height: int, width: int) -> int:
+        """How many pictures of this size are best given to :meth:`pictures` at once."""
+        return 1
+
+    @overload
+    def __call__(self, image: str | os.PathLike[str] | Image.Image, style: Style = None) -> Image.Image: ...
+    @overload
+    def __call__(self, image: np.ndarray, style: Style = None) -> np.ndarray: ...
+    @overload
+    def __call__(self, image: Tensor, style: Style = None) -> Tensor: ...
+    def __call__(self, image: Any, style: Style = None) -> Any:
+        """The stylized image; see the class. Raises UserError for other types, shapes or ranges, and out of memory."""
+        if isinstance(image, str | os.PathLike | Image.Image):
+            return self.picture(image_io.read(image), style).pil()
+        if isinstance(image, np.ndarray):
+            return self._array(image, style)
+        if isinstance(image, Tensor):
+            _check(image.ndim == 4 and image.shape[1] == 3 and image.numel() > 0, image, "(b, 3, h, w) of floats")
+            _check(image.is_floating_point(), image, "float, in [0, 1]")
+            _check_range(image)
+            made = self.tensor(image.detach(), style)
+            return made.to(image, copy=True)  # a copy may take part in training, unlike this
+        allowed = "a Pillow image, a path, a numpy array or a tensor"
+        raise UserError(f"Cannot stylize a {type(image).__name__}: give {allowed}.")
+
+    def picture(self, picture: Picture, style: Style = None, progress: Progress | None = None) -> Picture:
+        """A picture as ``images.read`` gives it, stylized: alpha, 16 bits and metadata stay.
+
+        ``progress`` is told the part that is done, 0 to 1, where the picture goes in strips.
+        """
+        (made,) = self.pictures([picture], style, progress)
+        return made
+
+    def pictures(
+        self, pictures: Sequence[Picture], style: Style = None, progress: Progress | None = None
+    ) -> list[Picture]:
+        """Pictures of one size, and of one depth, stylized together: quicker where they are small."""
+        made = self.levels([picture.rgb for picture in pictures], style, progress)
+        return [replace(picture, rgb=rgb) for picture, rgb in zip(pictures, made, strict=True)]
+
+    def _array(self, image: np.ndarray, style: Style) -> np.ndarray:
+        _check(image.ndim == 3 and image.shape[2] == 3 and image.size > 0, image, "(h, w, 3)")
+        _check(image.dtype == np.uint8 or image.dtype.kind == "f", image, "uint8, or float in [0, 1]")
+        if image.dtype == np.uint8:
+            return self.levels([image], style, None)[0]
+        content = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
+        _check_range(content)
+        return self.tensor(content, style)[0].permute(1, 2, 0).cpu().numpy().astype(image.dtype)
+
+
+def _check(right: bool, image: np.ndarray | Tensor, allowed: str) -> None:
+    if not right:
+        seen = f"{type(image).__name__} of shape {tuple(image.shape)} and type {image.dtype}"
+        raise UserError(f"Cannot stylize a {seen}: allowed is {allowed}.")
+
+
+def _check_range(image: Tensor) -> None:
+    low, high = image.min().item(), image.max().item()
+    if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails it
+        seen = f"{low:g} to {high:g}"
+        raise UserError(f"The image holds values from {seen}; give floats in [0, 1], or uint8 in an array.")

@@ -1,0 +1,189 @@
+"""What is done to a stylized picture: strength, the photo's colours, masks; the brush is
+:mod:`stylenet.stylizing.brush`'s.
+
+Whole pictures are worked through in strips of rows, as levels, so that huge ones need no copy in floats.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylenet.images import image_io
+from stylenet.images.color import Colors, Match, luminance
+from stylenet.images.image_io import over, strips
+from stylenet.images.safe_open import Source, once
+from stylenet.stylizing import brush
+from stylenet.stylizing.containers import OnImages, Progress, Style
+from stylenet.system.errors import UserError
+
+COLORS = ("style", "luminance", "histogram")
+STRETCH = 2.0  # of colours, to those of the photo, at most: with more, every stroke of a pale style stands out
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How much of the style, in which colours and how broad.
+
+    ``strength``: 0 (the photo) to 1 (the style), a blend of the pictures. ``color``: "style"; "luminance" keeps the
+    photo's colours and takes only the style's light and dark; "histogram" gives the result the mean and covariance of
+    the photo's colours, as far as they need not be stretched more than twice. ``stroke``: the scale of the brush, 0.25
+    to 8: 2 makes strokes twice as broad. Raises UserError for other values.
+    """
+
+    strength: float = 1.0
+    color: str = "style"
+    stroke: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (_number(self.strength) and 0 <= self.strength <= 1):
+            raise UserError(f"strength={self.strength}: give a number from 0 (the photo) to 1 (the style).")
+        if self.color not in COLORS:
+            raise UserError(f"color={self.color}: give {', '.join(COLORS[:-1])} or {COLORS[-1]}.")
+        if not (_number(self.stroke) and 0.25 <= self.stroke <= 8):
+            raise UserError(f"stroke={self.stroke}: give the scale of the brush, 0.25 to 8, such as stroke=2.")
+
+    def seen(self, photo: np.ndarray) -> np.ndarray:
+        """What the network is to see of a photo (h, w, 3) of uint8 or uint16: the photo itself, but for ``stroke``."""
+        return brush.smaller(photo, self.stroke)
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what the network sees of a photo."""
+        return brush.part(height, self.stroke), brush.part(width, self.stroke)
+
+    def seen_tensor(self, photo: Tensor) -> Tensor:
+        """The same for (b, 3, h, w) in [0, 1]."""
+        return brush.smaller_tensor(photo, self.stroke)
+
+    def levels(self, photo: np.ndarray, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+        """What the network made of ``seen``, finished: as ``photo``. ``made`` may be overwritten, and given back."""
+        made = brush.larger(photo, seen, made, self.stroke)
+        if self._blends:
+            moved = self._moved(strips(photo, made))
+            over(made, [photo, made], lambda before, after: self._blend(before, after, moved))
+        return made
+
+    def tensor(self, photo: Tensor, seen: Tensor, made: Tensor) -> Tensor:
+        """The same for (b, 3, h, w) in [0, 1]. Each image has its own distribution of colours."""
+        made = brush.larger_tensor(photo, seen, made, self.stroke)
+        if not self._blends:
+            return made
+        pairs = zip(photo.to(made).split(1), made.split(1), strict=True)
+        return torch.cat([self._blend(before, after, self._moved([(before, after)])) for before, after in pairs])
+
+    @property
+    def _blends(self) -> bool:
+        return self.strength < 1 or self.color != "style"
+
+    def _moved(self, pairs: Any) -> Match | None:
+        if self.color != "histogram":
+            return None
+        photo, stylized = Colors(), Colors()
+        for before, after in pairs:
+            photo.add(before)
+            stylized.add(after)
+        return Match(stylized, photo, STRETCH)
+
+    def _blend(self, photo: Tensor, stylized: Tensor, moved: Match | None) -> Tensor:
+        if moved is not None:
+            stylized = moved(stylized)
+        elif self.color == "luminance":
+            stylized = luminance(photo, stylized)
+        return photo.lerp(stylized, float(self.strength))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+
+
+# --- masks
+
+
+def open_mask(source: Source, inverted: bool = False) -> Image.Image:
+    """A mask: a picture's light and dark as mode L, 255 where the style goes. Raises UserError if it cannot be read."""
+    mask = image_io.open_rgb(once(source)).convert("L")
+    return mask.point(lambda level: 255 - level) if inverted else mask
+
+
+class Masked(OnImages):
+    """Several that stylize, each in its mask, see :func:`open_mask`; masks are stretched to the picture.
+
+    A soft mask blends. Where the masks of several add up to more than white they share the place in proportion; where
+    they do not, the rest is the photo's. ``style``: what each is given.
+    """
+
+    def __init__(self, each: Sequence[Any], masks: Sequence[Image.Image]):
+        self.each, self.masks = each, masks
+        self.device = each[0].device
+        self.name = "+".join(dict.fromkeys(stylizer.name for stylizer in each))
+
+    def together(self, height: int, width: int) -> int:
+        return min(stylizer.together(height, width) for stylizer in self.each)
+
+    def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None) -> list[np.ndarray]:
+        layers = []
+        for number, stylizer in enumerate(self.each):
+
+            def told(part: float, number: int = number) -> None:
+                if progress:
+                    progress((number + part) / len(self.each))
+
+            layers.append(stylizer.levels(photos, style, told))
+        masks = [weight[..., None] for weight in self._stretched(*photos[0].shape[:2])]
+        return [self._shared(photo, [layer[place] for layer in layers], masks) for place, photo in enumerate(photos)]
+
+    def tensor(self, photos: Tensor, style: Style) -> Tensor:
+        layers = [stylizer.tensor(photos, style) for stylizer in self.each]
+        masks = [image_io.to_tensor(weight[..., None]).to(layers[0]) for weight in self._stretched(*photos.shape[2:])]
+        return _mixed(photos.to(layers[0]), *layers, *masks)
+
+    def _stretched(self, height: int, width: int) -> list[np.ndarray]:
+        return [np.asarray(mask.resize((width, height), Image.Resampling.BICUBIC)) for mask in self.masks]
+
+    def _shared(self, photo: np.ndarray, made: list[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:
+        result = np.empty_like(photo)
+        over(result, [photo, *made, *masks], _mixed)
+        return result
+
+
+def _mixed(photo: Tensor, *layers: Tensor) -> Tensor:
+    """``layers``: so many pictures, and then their masks."""
+    made, shares = layers[: len(layers) // 2], layers[len(layers) // 2 :]
+    total = sum(shares).clamp(min=1)  # type: ignore[union-attr]
+    return photo + sum((one - photo) * share / total for one, share in zip(made, shares, strict=True))
+
+
+def several(value: Any) -> list[Any]:
+    """What an option was given, one or several or None, as a list."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def styles_and_masks(ckpt: Any, mask: Any = None, inverted: Any = False) -> tuple[list[Any], list[Image.Image]]:
+    """``ckpt`` and ``mask``, each one or a list, as lists of the same length; no mask, for a single style, as none.
+
+    A mask is a file or a Pillow image, white where the style goes; black, if ``inverted``.
+
+    Raises UserError where they do not go together, or a mask cannot be read.
+    """
+    styles, masks = several(ckpt), several(mask)
+    if not all(isinstance(style, str | Path) for style in styles):
+        raise UserError(f"ckpt={ckpt!r:.80}: give the name or the file of a style, or a list of them.")
+    if not all(isinstance(one, str | Path | Image.Image) and one != "" for one in masks):
+        seen = repr(mask)[:80] if isinstance(mask, str | list | tuple) else f"a {type(mask).__name__}"
+        raise UserError(f"mask={seen}: give a picture: its file, or a Pillow image; or a list of them.")
+    if not isinstance(inverted, bool):
+        raise UserError(f"mask_invert={inverted}: give true or false.")
+    if inverted and not masks:
+        raise UserError("mask_invert=true turns a mask around: give mask=, too.")
+    if not styles or "" in styles:
+        raise UserError("ckpt= is empty: give the name or the file of a style.")
+    if len(styles) != len(masks) and (len(styles) > 1 or masks):
+        raise UserError(f"ckpt= has {len(styles)} and mask= {len(masks)}: give a mask for each style, as mask=[a,b].")
+    return styles, [open_mask(file, inverted) for file in masks]

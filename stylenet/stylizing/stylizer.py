@@ -1,0 +1,325 @@
+"""A trained style put to use: load it once, then image in, image out. Files are :mod:`stylenet.files.stylize_files`'
+work.
+
+Knows nothing about training, losses or VGG, and of Lightning, Hydra and W&B not even that they exist.
+"""
+
+import copy
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from stylenet.images import image_io
+from stylenet.nets import checkpoint
+from stylenet.runtime import backends, tiling
+from stylenet.runtime.scratch import Scratch
+from stylenet.stylizing import controls
+from stylenet.stylizing.containers import OnImages, Progress, Style
+from stylenet.stylizing.controls import Finish
+from stylenet.system import forked
+from stylenet.system.errors import UserError
+from stylenet.system.memory import free_memory
+
+# Float32 maps of the picture's size that a pass holds at its peak: so many for each channel of the first width, and so
+# many beside. A bit above all that was measured, with first widths of 4 to 64.
+MAPS_PER_CHANNEL, MORE_MAPS = 10, 20
+
+# Of the free memory, the part that a pass over a whole picture may take, and that a pass in strips keeps features in.
+WHOLE, KEPT = 1 / 2, 1 / 8
+MOST_KEPT = 2**30  # bytes: more goes to files, so that a picture of any size needs no more than this
+
+# Pixels of pictures that are quicker together than one by one: what starting each step of a pass costs is shared.
+TOGETHER = {"cpu": 2**16, "cuda": 2**21}
+MOST_TOGETHER = 16
+
+Device = str | torch.device
+Tile = str | int
+
+
+def load(
+    ckpt: str | Path,
+    device: Device = "auto",
+    tile: Tile = "auto",
+    scratch: str | Path | None = None,
+    backend: str = "auto",
+    precision: str = "auto",
+    strength: float = 1.0,
+    color: str = "style",
+    stroke: float = 1.0,
+    mix: Style = None,
+) -> "Stylizer":
+    """A style by its name or its file, ready to use. ``device``: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
+
+    ``tile``, ``scratch``, ``mix``: see :class:`Stylizer`. ``strength``, ``color``, ``stroke``: see
+    :class:`stylenet.stylizing.controls.Finish`. ``backend``, ``precision``: see
+    :func:`stylenet.runtime.backends.start`. Raises UserError where there is no such style, the file cannot be used or
+    there is no such device or backend.
+    """
+    finish, place = Finish(strength, color, stroke), choose_device(device)
+    backends.choose(place, backend, precision)  # what there is not is told before anything is read
+    net, info = checkpoint.load(ckpt, place)
+    run = backends.start(net, place, backend, precision)
+    options: Any = {"tile": tile, "scratch": scratch, "run": run, "finish": finish, "mix": mix}
+    stylizer = Stylizer(net, info, place, name=Path(ckpt).stem, **options)
+    stylizer.asked = str(device), backend, precision
+    return stylizer
+
+
+def load_each(
+    styles: Sequence[str | Path], masks: Sequence[Image.Image], start: Callable[[Any], "Stylizer"] = load
+) -> "Stylizer | controls.Masked":
+    """One style, or one that only a mask is painted with, or several styles with a mask each.
+
+    ``styles``, ``masks``: as :func:`stylenet.stylizing.controls.styles_and_masks` gives them. ``start``: loads one.
+    """
+    each = [start(style) for style in styles]
+    return controls.Masked(each, masks) if masks else each[0]
+
+
+class Stylizer(OnImages):
+    """A network that stylizes whatever holds an image, see :class:`stylenet.stylizing.containers.OnImages`.
+
+    ``tile``: "auto" takes pictures that the memory cannot hold in strips, "off" none, a number all, in strips so many
+    rows high: the result is the same. ``scratch``: the folder for what does not fit; None for :func:`scratch.place`.
+    ``run``: what computes the pass of whole pictures, see :mod:`stylenet.runtime.backends`; None for ``net`` itself.
+    ``finish``: what is done to the results, see :class:`stylenet.stylizing.controls.Finish`; None for nothing.
+    ``mix``: which of several styles is painted where nothing else is asked for: the name of one, or weights
+    (n_styles); None for the first.
+
+    It can be copied and pickled, and starts anew what computes wherever it gets to: on the device and backend that
+    :func:`load` was asked for, "auto" included. Raises UserError there for what there is not. In a process that was
+    forked from its own it goes on in one thread; see docs/processes.md.
+    """
+
+    asked: tuple[str, str, str] | None = None
+    """The device, backend and precision that :func:`load` was asked for."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        info: dict[str, Any],
+        device: Device = "cpu",
+        name: str = "stylized",
+        tile: Tile = "auto",
+        scratch: str | Path | None = None,
+        run: backends.Run | None = None,
+        finish: Finish | None = None,
+        mix: Style = None,
+    ):
+        check_tile(tile)
+        self.finish = finish or Finish()
+        self.tile, self.scratch = tile, scratch
+        self.device = torch.device(device)
+        self.net = net.to(self.device).eval()
+        self.run = run or self.net
+        self.info = info
+        self.styles = [one.get("name") for one in info.get("styles") or []]
+        chosen = mix if isinstance(mix, str) else self.styles[0] if len(self.styles) == 1 else None
+        self.name = _plain(chosen or name)
+        self.mix: Style = None
+        self.mix = self._weights(mix, 1, "mix")
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        on_cpu = self.net if self.device.type == "cpu" else copy.deepcopy(self.net).cpu()
+        # Bytes: multiprocessing would put tensors into shared memory, which may be small, and ends with this process.
+        state["net"] = pickle.dumps(on_cpu)
+        state["mix"] = self.mix.tolist() if isinstance(self.mix, Tensor) else self.mix
+        if self.asked or self.run is self.net:
+            state.pop("run")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.asked:
+            self.device = choose_device(self.asked[0])
+        self.net = pickle.loads(state["net"]).to(self.device)
+        mix, self.mix = self.mix, None
+        self.mix = self._weights(mix, 1, "mix")
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start what computes, where it is not there yet, or is that of the process which this one was forked from."""
+        forked.use()
+        self._copies = forked.copies()
+        if self.asked and "run" not in self.__dict__:
+            self.run = backends.start(self.net, self.device, *self.asked[1:])
+        self.__dict__.setdefault("run", self.net)
+
+    def _go_on(self) -> None:
+        """In a forked process, first what computes there."""
+        if self._copies == forked.copies():
+            return
+        if self.asked:
+            self.asked = self.asked[0], "torch", self.asked[2]
+            self.run = backends.start(self.net, self.device, *self.asked[1:])
+        self._begin()
+
+    def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None) -> list[np.ndarray]:
+        seen = [self.finish.seen(photo) for photo in photos]
+        made = self._levels(seen, style, progress)
+        return [self.finish.levels(*three) for three in zip(photos, seen, made, strict=True)]
+
+    def tensor(self, photos: Tensor, style: Style) -> Tensor:
+        seen = self.finish.seen_tensor(photos)
+        return self.finish.tensor(photos, seen, self._tensor(seen, style))
+
+    def together(self, height: int, width: int) -> int:
+        most = TOGETHER.get(self.device.type, 0) if self.tile in ("auto", "off") else 0
+        height, width = self.finish.sides(height, width)
+        return max(1, min(MOST_TOGETHER, most // (height * width)))
+
+    def _levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
+        """(h, w, 3) of uint8 or uint16 to the same, without a copy in floats where it goes in strips."""
+        weights, size, levels = self._weights(style, len(photos)), photos[0].shape[:2], photos[0].dtype.type
+
+        def whole() -> list[np.ndarray]:
+            image = torch.cat([image_io.to_tensor(photo) for photo in photos])
+            return [image_io.to_array(made, levels) for made in self._whole(image, weights).split(1)]
+
+        def strips() -> list[np.ndarray]:
+            stylized = [np.empty(photo.shape, levels) for photo in photos]
+            for index, (photo, result) in enumerate(zip(photos, stylized, strict=True)):
+
+                def read(top: int, bottom: int, photo: np.ndarray = photo) -> Tensor:
+                    return image_io.to_tensor(photo[top:bottom]).to(self.device)
+
+                def write(top: int, rows: Tensor, result: np.ndarray = result) -> None:
+                    result[top : top + rows.shape[2]] = image_io.to_array(rows, levels)
+
+                self._strips(size, read, write, _row(weights, index), progress)
+            return stylized
+
+        return self._either(size, len(photos), whole, strips)
+
+    def _tensor(self, image: Tensor, style: Style) -> Tensor:
+        """(b, 3, h, w) to the same, float32; on the network's device, or in memory where it goes in strips."""
+        weights, size = self._weights(style, len(image)), image.shape[2:]
+
+        def strips() -> Tensor:
+            stylized = torch.empty(image.shape)
+            for index in range(len(image)):
+
+                def read(top: int, bottom: int, picture: Tensor = image[index : index + 1]) -> Tensor:
+                    return picture[:, :, top:bottom].to(self.device, torch.float32)
+
+                def write(top: int, rows: Tensor, result: Tensor = stylized[index]) -> None:
+                    result[:, top : top + rows.shape[2]] = rows[0]
+
+                self._strips(size, read, write, _row(weights, index))
+            return stylized
+
+        return self._either(size, len(image), lambda: self._whole(image, weights), strips)
+
+    def _either(self, size: Sequence[int], count: int, whole: Callable[[], Any], strips: Callable[[], Any]) -> Any:
+        """What ``whole`` gives, or ``strips``, as ``tile`` and the memory have it, for ``count`` pictures (h, w)."""
+        self._go_on()
+        height, width = size
+        ways = [strips] if self._tiled(height, width, count) else [whole, strips] if self.tile == "auto" else [whole]
+        for way in ways:
+            try:
+                return way()
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+        # Outside the handler, so that the traceback no longer holds what filled the memory.
+        raise UserError(f"Not enough memory on {self.device} for {width}x{height} pixels: give a smaller size=.")
+
+    def _tiled(self, height: int, width: int, count: int) -> bool:
+        """Whether to go in strips: on a CPU that is known beforehand, and Linux would not fail a pass that the memory
+        cannot hold but kill the process. Raises UserError where it cannot and ``tile`` is off.
+        """
+        if self.tile not in ("auto", "off"):
+            return True
+        widths = getattr(self.net, "config", {}).get("widths")
+        free = free_memory() if self.device.type == "cpu" else None
+        if free is None or not widths:
+            return False
+        needed = height * width * count * (widths[0] * MAPS_PER_CHANNEL + MORE_MAPS) * 4
+        if self.tile == "off" and needed > free:
+            fitting = int(max(height, width) * (free / needed) ** 0.5)
+            raise UserError(
+                f"Not enough memory for {width}x{height} pixels in one piece: it takes {needed / 1e9:.1f} GB, "
+                f"{free / 1e9:.1f} GB are free. Give tile=auto, or size={fitting} or less."
+            )
+        return self.tile == "auto" and needed > free * WHOLE
+
+    @torch.inference_mode()
+    def _whole(self, image: Tensor, weights: Tensor | None) -> Tensor:
+        return self.run(image.to(self.device, torch.float32), weights)
+
+    def _strips(
+        self,
+        size: Sequence[int],
+        read: Callable[[int, int], Tensor],
+        write: Callable[[int, Tensor], None],
+        weights: Tensor | None,
+        progress: Progress | None = None,
+    ) -> None:
+        height, width = size
+        rows = None if self.tile in ("auto", "off") else int(self.tile)
+        with Scratch(self.scratch, min(MOST_KEPT, int((free_memory() or 0) * KEPT))) as scratch:
+            tiling.in_strips(self.net, (height, width), read, write, scratch, weights, rows, progress)
+
+    def _weights(self, style: Style, count: int, option: str = "style") -> Tensor | None:
+        style = self.mix if style is None else style
+        if style is None:
+            return None
+        n_styles = getattr(self.net, "n_styles", 1)
+        names = self.styles[:n_styles]
+        seen = str(style) if isinstance(style, str) else repr(style)[:80]
+        allowed = f"give {n_styles} weights" + (f", or a name: {', '.join(map(str, names))}" if any(names) else "")
+        if isinstance(style, str) and style in names:
+            style = [float(name == style) for name in names]
+        try:
+            weights = torch.as_tensor(style, dtype=torch.float32, device=self.device)
+            right = bool(weights.isfinite().all())
+        except (TypeError, ValueError, RuntimeError):
+            right = False
+        if not right:
+            raise UserError(f"{option}={seen}: there is no such style in this checkpoint; {allowed}.")
+        if tuple(weights.shape) not in [(n_styles,), (1, n_styles), (count, n_styles)]:
+            raise UserError(f"{option}={seen} has shape {tuple(weights.shape)}; {allowed}, or weights for each image.")
+        return weights.expand(count, n_styles)
+
+
+def choose_device(device: Device) -> torch.device:
+    """The device meant by a name; auto is a GPU if there is one. Raises UserError with those that there are."""
+    device = str(device)
+    there = ["cpu"]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    there += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else there[-1])
+    if device in there or (device == "cuda" and len(there) > 1):
+        return torch.device(device)
+    raise UserError(f"device={device}: there is no such device here. There are: auto, {', '.join(there)}.")
+
+
+def check_tile(tile: Tile) -> None:
+    """Raises UserError for what ``tile`` cannot be."""
+    whole = isinstance(tile, Integral) and not isinstance(tile, bool)
+    if tile not in ("auto", "off") and not (whole and int(tile) >= 1):
+        raise UserError(f"tile={tile}: give auto, off, or the height of the strips in whole pixels, such as tile=256.")
+
+
+def _row(weights: Tensor | None, index: int) -> Tensor | None:
+    return None if weights is None else weights[index : index + 1]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _plain(name: str) -> str:
+    """A style's name as part of a file name: what a checkpoint says must not lead to another folder."""
+    return re.sub(r"[^\w.+-]+", "_", str(name)).strip("._") or "stylized"

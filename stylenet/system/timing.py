@@ -1,0 +1,93 @@
+"""Seconds of work on a device; the machine, versions and commit that figures hold for. Knows nothing of networks."""
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stylenet.system.places import PACKAGE
+
+
+class Clock:
+    """Seconds of work on ``device``, which is waited for before the time is read."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+        return time.perf_counter()
+
+    def time(self, work: Callable[[], Any], count: int = 1) -> float:
+        """Mean seconds of ``count`` times ``work``."""
+        start = self.now()
+        for _ in range(count):
+            work()
+        return (self.now() - start) / count
+
+    def repeated(self, work: Callable[[], Any], least: int = 3, most: int = 9, budget: float = 15.0) -> dict[str, Any]:
+        """Median, least and greatest seconds of ``work``, warm: ``least`` to ``most`` times, as ``budget`` seconds
+        allow.
+        """
+        work()
+        seconds: list[float] = []
+        while len(seconds) < least or (len(seconds) < most and sum(seconds) < budget):
+            seconds.append(self.time(work))
+        spread = {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
+        return {name: float(f"{value:.4g}") for name, value in spread.items()} | {"measurements": len(seconds)}
+
+
+def duration(seconds: float) -> str:
+    """For people: 1 h 20 min."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{max(1, minutes)} min"
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The machine in plain data."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: dict[str, Any] = {"device": device.type, "cpu": _cpu(), "cores": cores, "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that the figures depend on."""
+    packages = ("stylenet", "torch", "torchvision", "pytorch-lightning", "pillow")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def commit() -> str | None:
+    """The commit of this checkout, "-changed" behind it where files differ from it; None outside a checkout."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        said = [_git(root, "rev-parse", "--short=12", "HEAD"), _git(root, "status", "--porcelain", "-uno")]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said[0] + ("-changed" if said[1] else "")
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()

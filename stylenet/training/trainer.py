@@ -1,0 +1,240 @@
+"""One training run: Lightning's Trainer from settings, and from the first step, or a resumed one, to the style file.
+
+Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scripts' business, the losses are those of
+training.py.
+"""
+
+import logging
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from stylenet.data.datamodule import SHARE_MORE, Photos
+from stylenet.nets import checkpoint
+from stylenet.system.atomic import writable
+from stylenet.system.errors import UserError, one_line
+from stylenet.training import distributed, resuming
+from stylenet.training.callbacks import callbacks
+from stylenet.training.checkpointing import AtomicFiles, Average
+from stylenet.training.guards import Stopper
+from stylenet.training.module import StyleTransfer, check
+from stylenet.training.shelf import UNFINISHED, Shelf
+
+log = logging.getLogger(__name__)
+
+
+def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
+    """Lightning's Trainer for so many ``steps``, from ``configs/trainer``: ``precision: auto`` is bf16 where the
+    processor has it, else float32. Raises UserError for what it does not take.
+    """
+    settings = dict(settings)
+    for name in ("val_every", "checkpoint_every", "sheet_every", "log_every_n_steps"):
+        check(f"trainer.{name}", settings[name], 1, whole=True)
+    val_every, checkpoint_every, sheet_every = (settings.pop(f"{x}_every") for x in ("val", "checkpoint", "sheet"))
+    if (ema := settings.pop("ema")) is not None:
+        check("trainer.ema", ema, 0, 1)
+    if settings["precision"] == "auto":
+        settings["precision"] = "bf16-mixed" if has_bf16(settings["accelerator"]) else "32-true"
+    _spread(settings)
+    try:
+        return pl.Trainer(
+            **settings,
+            max_steps=steps,
+            max_epochs=-1,
+            val_check_interval=min(val_every, steps),
+            num_sanity_val_steps=0,
+            logger=logger,
+            default_root_dir=folder,
+            callbacks=callbacks(folder, settings["log_every_n_steps"], checkpoint_every, sheet_every, ema),
+            plugins=[AtomicFiles(), *([LightningEnvironment()] if distributed.alone_on_slurm() else [])],
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            inference_mode=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {one_line(error)} (configs/trainer/default.yaml shows what is usual)") from error
+
+
+def in_turn(settings: dict[str, Any], number: int) -> dict[str, Any]:
+    """The settings of the Trainer for run ``number`` of several at once, each for one device: they take the GPUs of
+    this machine in turn. Which GPU it is stays as it is where that is said, as devices=[1].
+    """
+    gpus = torch.cuda.device_count() if settings["accelerator"] in ("auto", "gpu", "cuda") else 0
+    return settings | {"devices": [number % gpus]} if settings["devices"] == 1 and gpus > 1 else settings
+
+
+def _spread(settings: dict[str, Any]) -> None:
+    """Fill in what several processes need: as many as torchrun or SLURM started where "auto" is asked for, and DDP."""
+    here, machines = distributed.started() or ("auto", 1)
+    one = settings["devices"] == 1 or (isinstance(settings["devices"], list) and len(settings["devices"]) == 1)
+    if settings.get("strategy", "auto") == "auto" and one:
+        if here != "auto" and here * machines > 1:
+            raise UserError(f"{here * machines} processes were started: say trainer=ddp, or start one.")
+        return
+    if distributed.alone_on_slurm() and int(tasks := os.environ["SLURM_NTASKS"]) > 1:
+        log.warning("SLURM reserved %s tasks, this is one process on one machine; srun python ... starts all", tasks)
+    if settings["devices"] == "auto":
+        settings["devices"] = here
+    if settings.get("num_nodes", "auto") == "auto":
+        settings["num_nodes"] = machines
+    if settings.get("strategy", "auto") in ("auto", "ddp"):
+        # VGG is made of buffers: to send them round in every step would take longer than the step.
+        settings["strategy"] = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def has_bf16(accelerator: str) -> bool:
+    """Whether bfloat16 products are fast here: NVIDIA since Ampere, or a CPU with AMX or AVX512-BF16."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available() and accelerator in ("auto", "gpu", "mps"):
+        return False
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.8 has it not
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def compiles(choice: bool | str) -> bool:
+    """Whether a run compiles its passes: true, false, or "auto", which does not: on a GPU the passes are as fast
+    without, and compiling takes minutes.
+
+    Raises UserError for another choice.
+    """
+    if choice not in (True, False, "auto"):
+        raise UserError(f"compile={choice}: give true, false or auto.")
+    return choice is True
+
+
+def train(
+    model: StyleTransfer,
+    photos: Photos,
+    trainer: pl.Trainer,
+    out: Path | Shelf,
+    resume: str | None = None,
+    half: bool = False,
+) -> Path:
+    """Run the training and write the style to ``out``, or beside it where there is a style; return its path, which
+    means something in the first process alone. Stopped early, it writes what there is, and :func:`stopped_by` tells.
+    ``half``: as 16-bit floats, half the size.
+
+    What a run that goes on does otherwise than before is said, and told in the style file.
+
+    Raises UserError for photos, styles or a ``resume`` that cannot be used or is of a run with another painting,
+    network or loss, and when the loss is no longer a number; KeyboardInterrupt for Ctrl-C before the first step, and
+    for a second one.
+    """
+    shelf = out if isinstance(out, Shelf) else Shelf(out, resumed=resume is not None)
+    ema = next((c.rate for c in trainer.callbacks if isinstance(c, Average)), None)  # type: ignore[attr-defined]
+    model.settings = resuming.settings(model, photos, trainer, ema)
+    if resume:
+        _compare(model, resume, _resumable(resume), trainer.max_steps)
+    if trainer.is_global_zero:
+        writable(shelf.path)
+    if trainer.precision == "64-true":
+        model.double()  # Lightning does so after it has read the checkpoint into what there is
+    with distributed.together(trainer):
+        return _train(model, photos, trainer, shelf, resume, half)
+
+
+def _train(
+    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, shelf: Shelf, resume: str | None, half: bool
+) -> Path:
+    val_batches = trainer.limit_val_batches
+    try:
+        with logging_redirect_tqdm():  # messages above the bar, not into it
+            trainer.fit(model, datamodule=photos, ckpt_path=resume, weights_only=True)
+        if photos.val_photos and model.validated_at != trainer.global_step and stopped_by(trainer) is None:
+            _keep(model, photos, trainer, shelf, half, unfinished=True)  # should the validation be interrupted
+            trainer.limit_val_batches = val_batches  # the clock's end has set it to 0
+            trainer.validate(model, datamodule=photos, verbose=False)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if re.search(r"Bus error|shared memory|/torch_\d+", str(error)):  # others have filled it meanwhile
+            raise UserError(f"The shared memory is full ({one_line(error)[:100]}). {SHARE_MORE}") from error
+        raise
+    info = _keep(model, photos, trainer, shelf, half, unfinished=stopped_by(trainer) is not None)
+    if not trainer.is_global_zero or shelf.mine is None:
+        return shelf.path
+    shelf.tell()
+    for logger in trainer.loggers:
+        if hasattr(logger, "keep_style"):
+            logger.keep_style(shelf.mine, info)  # type: ignore[attr-defined]
+    return shelf.mine
+
+
+def stopped_by(trainer: pl.Trainer) -> int | None:
+    """The number of the signal that ended the training early, if one did."""
+    return next(c.stopped_by for c in trainer.callbacks if isinstance(c, Stopper))  # type: ignore[attr-defined]
+
+
+def reading(trainer: pl.Trainer, name: str) -> float:
+    """What the run's last validation says of ``name``: "style", "content", "loss", "style/relu1_2" ... But for "loss"
+    they do not depend on the weights of the loss. Raises UserError where there is no such reading.
+    """
+    readings = {key[4:]: value for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+    if name not in readings:
+        raise UserError(f"objective={name}: no validation measured that. There are: {', '.join(readings) or 'none'}.")
+    return float(readings[name])
+
+
+def _keep(
+    model: StyleTransfer, photos: Photos, trainer: pl.Trainer, shelf: Shelf, half: bool, unfinished: bool
+) -> dict[str, Any]:
+    """Write the style as it is now; what the file says about it is returned."""
+    info = model.info()
+    val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
+    info["training"] |= {
+        "batch": photos.batch_size * trainer.world_size,
+        "data": photos.describe(),
+        "precision": str(trainer.precision),
+        "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
+    }
+    if unfinished:
+        info["training"][UNFINISHED] = True
+    if trainer.is_global_zero:
+        shelf.keep(model.net, info, half, trainer.global_step if stopped_by(trainer) is not None else None)
+    return info
+
+
+def _resumable(resume: str) -> dict[str, Any]:
+    """The checkpoint of a training. Raises UserError where ``resume`` is none."""
+    advice = resuming.ADVICE
+    try:
+        saved = torch.load(resume, map_location="cpu", weights_only=True, mmap=True)
+        if not {"optimizer_states", "loops"} <= saved.keys() or not isinstance(saved["state_dict"], dict):
+            raise KeyError("a training's state")
+        return saved
+    except FileNotFoundError as error:
+        raise UserError(f"resume={resume}: there is no such file. {advice}") from error
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(f"resume={resume} is not a checkpoint of a training, or damaged. {advice}") from error
+
+
+def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any], steps: int) -> None:
+    """Refuse what is another run, and say which settings are others now, or that nothing is left to do of the
+    ``steps``. Checkpoints of before these were recorded tell some of them.
+    """
+    theirs, mine = ({k: x.shape for k, x in state.items()} for state in (saved["state_dict"], model.state_dict()))
+    info = saved.get(checkpoint.KEY) or {}
+    resuming.refuse_another(resume, info, model.info(), theirs == mine)
+    training = info.get("training") or {}
+    before = saved.get("settings") or resuming.of_file(info, training.get("optimizer") or {})
+    model.changes = list(training.get("changes") or [])
+    if model.schedule.seconds is None and (done := saved["global_step"]) >= steps:
+        log.warning(
+            "nothing is left to train: resume=%s has done %d steps, and steps=%d asks for no more", resume, done, steps
+        )
+    if changed := resuming.changes(before, model.settings):
+        step, names = saved["global_step"], [style["name"] for style in model.styles]
+        log.warning("other settings from step %d on: %s", step, resuming.in_words(changed, names))
+        model.changes.append({"step": step, **resuming.for_the_file(changed)})
+        model.goes_on_otherwise = True

@@ -1,0 +1,161 @@
+"""Frames of a film held steady: what a network paints differently from one frame to the next, though nothing changed.
+
+Each result is blended with the one before it, carried along by the optical flow of the photographed frames, where the
+flow can be trusted: Ruder, Dosovitskiy and Brox 2016, "Artistic style transfer for videos", section 4.2, as a filter
+behind any network. Knows frames; nothing about files or networks.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from stylenet.images import srgb
+from stylenet.system.errors import UserError, one_line
+
+Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+MOST = 0.95  # of the frame before: with more, what moves a little would smear
+FLOWS = ("auto", "raft", "dis")
+SIDE = 960  # pixels of the longer side that flow is computed at
+TOLERANCE = 10.0  # levels of 255 by which a point may differ between frames: at twice that, nothing is kept of it
+CUT = 0.35  # the part of a frame that must be found in the one before; with less, another shot has begun
+
+
+def check(temporal: object) -> float:
+    """Raises UserError where ``temporal`` is no number from 0 to 0.95, or where what it needs is not installed."""
+    right = isinstance(temporal, int | float) and not isinstance(temporal, bool) and 0 <= temporal <= MOST
+    if not right:
+        raise UserError(f"temporal={temporal}: give a number from 0 (each frame by itself) to {MOST} (steady).")
+    if temporal and find_spec("cv2") is None:
+        raise UserError("temporal= needs OpenCV: pip install 'stylenet[video]', or give temporal=0.")
+    return float(temporal)  # type: ignore[arg-type]
+
+
+class Steady:
+    """Takes the frames of one film in order and gives each result steadied: ``steady(frame, stylized)``.
+
+    ``temporal``: the part of the frame before, 0 to 0.95, where that is still to be seen. ``flow``: from two grey
+    frames (h, w) of uint8, where each pixel of the first lies in the second: (h, w, 2) of float32, pixels to the right
+    and down; None for OpenCV's DIS. Frames and results are (h, w, 3) of uint8 or uint16. A change of size or of shot
+    begins anew.
+    """
+
+    def __init__(self, temporal: float, flow: Flow | None = None):
+        self.temporal = check(temporal)
+        self._flow = flow or (dis() if self.temporal else None)
+        self._before: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, frame: np.ndarray, stylized: np.ndarray) -> np.ndarray:
+        if self._flow is None:
+            return stylized
+        import cv2
+
+        small, levels = _reduced(srgb.eight_bit(frame)), np.iinfo(stylized.dtype).max / np.float32(255)
+        result = stylized.astype(np.float32) / levels  # from 0 to 255, whatever the depth
+        if self._before is not None and self._before[1].shape == result.shape:
+            back, kept = trusted(small, self._before[0], self._flow)
+            if kept.mean() > CUT:
+                height, width = result.shape[:2]
+                scale = np.array([width / small.shape[1], height / small.shape[0]], np.float32)
+                back = cv2.resize(back, (width, height)) * scale
+                carried = warped(self._before[1], back, cv2.INTER_CUBIC)
+                weight = self.temporal * cv2.resize(kept, (width, height))[..., None]
+                result = result + weight * (carried - result)
+        np.clip(result, 0, 255, out=result)
+        self._before = (small, result)
+        return np.rint(result * levels).astype(stylized.dtype)
+
+
+def trusted(frame: np.ndarray, before: np.ndarray, flow: Flow) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of ``frame`` was in ``before`` (h, w, 2), and how far that can be trusted, 0 to 1 (h, w).
+
+    Not trusted is what was hidden: where the flow there and back does not end at its start, within the bound of
+    Sundaram, Brox and Keutzer 2010, |there + back|^2 <= 0.01 (|there|^2 + |back|^2) + 0.5; and what looks another way,
+    such as a light that went on. Both pictures are (h, w, 3) of uint8.
+    """
+    import cv2
+
+    grey, grey_before = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (frame, before))
+    back, there = flow(grey, grey_before), flow(grey_before, grey)
+    round_trip = warped(there, back)
+    error = ((back + round_trip) ** 2).sum(-1)
+    found = error <= 0.01 * ((back**2).sum(-1) + (round_trip**2).sum(-1)) + 0.5
+    height, width = grey.shape
+    across, down = np.arange(width) + back[..., 0], np.arange(height)[:, None] + back[..., 1]
+    inside = (across >= -0.5) & (across <= width - 0.5) & (down >= -0.5) & (down <= height - 0.5)
+    blurred = [cv2.GaussianBlur(one.astype(np.float32), (0, 0), 1.5) for one in (frame, before)]
+    difference = np.abs(blurred[0] - warped(blurred[1], back)).max(-1)
+    alike = np.clip(2 - difference / TOLERANCE, 0, 1)
+    # The border of what was hidden is known to a pixel or two only: rather a little less than a ghost.
+    sure = cv2.erode((found & inside).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+    return back, cv2.GaussianBlur(sure * alike.astype(np.float32), (0, 0), 1.0)
+
+
+def warped(picture: np.ndarray, flow: np.ndarray, interpolation: int = 1) -> np.ndarray:
+    """``picture`` (h, w, c), read for each pixel at its place plus ``flow`` (h, w, 2); edges go on outside."""
+    import cv2
+
+    height, width = flow.shape[:2]
+    across = np.arange(width, dtype=np.float32) + flow[..., 0]
+    down = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
+    return cv2.remap(picture, across, down, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
+def dis() -> Flow:
+    """OpenCV's dense inverse search: Kroeger et al. 2016, "Fast optical flow using dense inverse search"."""
+    cv2: Any = import_module("cv2")
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
+
+    return flow
+
+
+def raft(device: str = "cpu") -> Flow:
+    """torchvision's small RAFT: Teed and Deng 2020. Raises UserError where its weights cannot be had."""
+    import torch
+    from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
+
+    try:
+        net = raft_small(weights=Raft_Small_Weights.DEFAULT).eval().to(device)
+    except (OSError, RuntimeError) as error:  # no connection; a broken download
+        raise UserError(f"flow=raft: its weights cannot be had ({one_line(error)}). Give flow=dis.") from error
+
+    @torch.inference_mode()
+    def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        height, width = first.shape
+        sides = [max(128, -(-side // 8) * 8) for side in (height, width)]  # what the net takes
+        both = [
+            torch.from_numpy(np.pad(one, [(0, sides[0] - height), (0, sides[1] - width)], mode="edge"))
+            for one in (first, second)
+        ]
+        pair = [(one.to(device).float() / 127.5 - 1).expand(1, 3, -1, -1).contiguous() for one in both]
+        moved = net(*pair)[-1][0, :, :height, :width]
+        return np.ascontiguousarray(moved.permute(1, 2, 0).float().cpu().numpy())
+
+    return flow
+
+
+def flow_of(name: str, device: str = "cpu") -> Flow:
+    """The flow of a name of FLOWS: auto is RAFT where its weights are at hand on a GPU, else DIS."""
+    if name == "raft":
+        return raft(device)
+    if name == "auto" and device.startswith("cuda"):
+        try:
+            return raft(device)
+        except UserError:
+            pass
+    return dis()
+
+
+def _reduced(frame: np.ndarray) -> np.ndarray:
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = min(1, SIDE / max(height, width))
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
