@@ -1,45 +1,6 @@
-"""Paint a picture by optimising its pixels and print the path written: ``--help`` explains the options."""
+"""Paint a picture by optimising its pixels: ``stylenet optimize``."""
 
-import sys
-from typing import Any
-
-from cli import run
-from omegaconf import DictConfig, OmegaConf
-
-from stylenet.system import console
-from stylenet.system.errors import UserError
-
-NAMES = {"alpha": "content_weight", "beta": "style_weight"}  # Gatys' names
-
-
-def main(config: DictConfig) -> None:
-    options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    for theirs, ours in NAMES.items():
-        if (value := options.pop(theirs)) is not None:
-            if options[ours] is not None:
-                raise UserError(f"{theirs}={value} and {ours}={options[ours]} are the same thing: give one of them.")
-            options[ours] = value
-    options["style"] = options["style"]["image"]
-    if not options["style"]:
-        raise UserError("Please give style=..., a bundled painting's name or a picture (--help explains).")
-
-    from stylenet.files.paint_file import Interrupted, paint_file  # torch costs seconds: mistakes come first
-    from stylenet.images import safe_open
-    from stylenet.stylizing.stylizer import choose_device
-    from stylenet.system.memory import keep_freed_memory
-
-    keep_freed_memory()
-    safe_open.allow(options.pop("megapixels"))
-    options["device"] = choose_device(options["device"])
-    try:
-        console.give(paint_file(**options))
-    except Interrupted as stop:
-        console.give(stop.path)
-        console.tell(stop)
-        sys.exit(130)
-
+from stylenet.cli.optimize import main
 
 if __name__ == "__main__":
-    # style is a group of Hydra's, for scripts/train.py
-    sys.argv = [f"style.image={word[6:]}" if word.startswith("style=") else word for word in sys.argv]
-    run(main, "optimize", paths=["content", "style.image", "output", "vgg_path"])
+    main()

@@ -1,49 +1,120 @@
 """stylenet: train feed-forward fast style transfer networks and put them to use.
 
-``stylenet.load("starry_night")(image)`` is all that most users need.
+``stylenet.load("starry_night")("photo.jpg")`` is all that most users need. Everything here loads what it needs when it
+is used: ``import stylenet`` costs nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylenet.system.errors import UserError
 from stylenet.system.version import __version__
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import device as Device
 
-    from stylenet.stylizing.controls import Masked
+    from stylenet.files.options import Engine, Writing
+    from stylenet.files.paint_file import paint_file as paint
+    from stylenet.nets.catalog import list_styles
+    from stylenet.runtime.export import export
+    from stylenet.runtime.options import Runtime
+    from stylenet.stylizing.controls import Controls, MaskedStylizer
     from stylenet.stylizing.stylizer import Stylizer
+    from stylenet.video.options import FilmOptions
 
-__all__ = ["__version__", "load"]
+__all__ = [
+    "Controls",
+    "Engine",
+    "FilmOptions",
+    "Runtime",
+    "UserError",
+    "Writing",
+    "__version__",
+    "export",
+    "list_styles",
+    "load",
+    "paint",
+    "stylize_files",
+]
+
+_PLACES = {
+    "Controls": "stylizing.controls",
+    "Engine": "files.options",
+    "FilmOptions": "video.options",
+    "Runtime": "runtime.options",
+    "Writing": "files.options",
+    "export": "runtime.export",
+    "list_styles": "nets.catalog",
+    "paint": "files.paint_file",
+}
+_NAMES = {"paint": "paint_file"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'stylenet' has no attribute {name!r}")
+    return getattr(import_module(f"stylenet.{_PLACES[name]}"), _NAMES.get(name, name))
 
 
 def load(
     ckpt: str | Path | Sequence[str | Path],
-    device: "str | Device" = "auto",
-    tile: str | int = "auto",
-    scratch: str | Path | None = None,
-    backend: str = "auto",
-    precision: str = "auto",
-    strength: float = 1.0,
-    color: str = "style",
-    stroke: float = 1.0,
-    mask: "str | Path | Image | Sequence[str | Path | Image] | None" = None,
-    mask_invert: bool = False,
-    mix: str | Sequence[float] | None = None,
-) -> "Stylizer | Masked":
-    """Load a style once; the result turns images into stylized images (see :func:`stylenet.stylizing.stylizer.load`).
+    device: "str | Device | None" = None,
+    *,
+    controls: "Controls | None" = None,
+    runtime: "Runtime | None" = None,
+    **options: Any,
+) -> "Stylizer | MaskedStylizer":
+    """Load a style once. The result turns images into stylized images.
 
-    ``mask``: a grey picture, a file or a Pillow image, white where the style goes (``mask_invert``: black), stretched
-    to each photo; of several checkpoints each needs one, as in ``load(["starry_night", "udnie"], mask=["sky.png",
-    "sea.png"])``. ``mix``: of a checkpoint with several styles the name of one, or weights.
+    ``ckpt``: a name (see :func:`list_styles`) or a file; several, with a mask each, share a picture:
+    ``load(["starry_night", "udnie"], mask=["sky.png", "sea.png"])``. ``controls``, ``runtime``: see
+    :class:`Controls` and :class:`Runtime`, whose fields may be given as keywords instead:
+    ``load("udnie", stroke=2, color="luminance", device="cpu")``. Raises UserError for what cannot be used, TypeError
+    for a keyword that there is not.
     """
-    from functools import partial
+    from stylenet.runtime.options import Runtime
+    from stylenet.stylizing import stylizer  # torch costs seconds: not paid by `import stylenet`
+    from stylenet.stylizing.controls import Controls
+    from stylenet.system.options import grouped
 
-    from stylenet.stylizing import controls, stylizer  # torch costs seconds: not paid by `import stylenet`
+    given = options if device is None else options | {"device": device}
+    own_controls, own_runtime = grouped(given, Controls, Runtime)
+    return stylizer.load(ckpt, controls or own_controls, runtime or own_runtime)
 
-    styles, masks = controls.styles_and_masks(ckpt, mask, mask_invert)
-    options: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
-    options |= {"strength": strength, "color": color, "stroke": stroke, "mix": mix}
-    return stylizer.load_each(styles, masks, partial(stylizer.load, **options))
+
+def stylize_files(
+    ckpt: str | Path | Sequence[str | Path],
+    input: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    controls: "Controls | None" = None,
+    runtime: "Runtime | None" = None,
+    film: "FilmOptions | None" = None,
+    writing: "Writing | None" = None,
+    **options: Any,
+) -> Iterator[Any]:
+    """Stylize files; see :func:`stylenet.files.stylize_files.stylize_files`.
+
+    The fields of :class:`Controls`, :class:`Runtime`, :class:`FilmOptions`, :class:`Writing` and :class:`Engine` may be
+    given as keywords: ``stylize_files("udnie", "photos", "painted", size=1024, skip_existing=True)``.
+    """
+    from stylenet.files import stylize_files as files
+    from stylenet.files.options import Engine, Writing
+    from stylenet.runtime.options import Runtime
+    from stylenet.stylizing.controls import Controls
+    from stylenet.system.options import grouped
+    from stylenet.video.options import FilmOptions
+
+    own = grouped(options, Controls, Runtime, FilmOptions, Writing, Engine)
+    return files.stylize_files(
+        ckpt,
+        input,
+        output,
+        controls=controls or own[0],
+        runtime=runtime or own[1],
+        film=film or own[2],
+        writing=writing or own[3],
+        engine=own[4],
+    )

@@ -1,6 +1,7 @@
 """What every test shares: W&B offline, few threads, the real data, and the scripts run as a user runs them."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
 RunScript = Callable[..., subprocess.CompletedProcess]
+
+# A shell's background job and nohup start with Ctrl-C ignored, and what they start inherits it: tests that press Ctrl-C
+# would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # More threads than this only fight over tests' small tensors.
 torch.set_num_threads(min(4, torch.get_num_threads()))

@@ -16,9 +16,9 @@ from PIL import Image
 
 import stylenet
 from benchmarks.experiments import trainings
+from stylenet import load
 from stylenet.evaluation.metrics import PHOTOS
 from stylenet.images import image_io
-from stylenet.stylizing.stylizer import load
 
 OPTIONS: dict[str, Any] = {
     "out": "controls",  # folder for the sheets

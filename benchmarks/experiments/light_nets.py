@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylenet.nets.base import StyleNet, peak_bytes
 from stylenet.nets.layers import UPSAMPLE, Conv, Down, InstanceNorm, Residual, without_nyquist
 from stylenet.nets.registry import NETS
 
@@ -26,7 +27,7 @@ def register() -> None:
     NETS["lite"] = Lite
 
 
-class Lite(nn.Module):
+class Lite(StyleNet):
     """Space to depth, strided convolutions, residual blocks at the smallest size, doublings.
 
     ``net(content, style=None)``: content ``(b, 3, h, w)`` in [0, 1], any h, w >= 1; style ``(b, n_styles)`` weights
@@ -52,8 +53,7 @@ class Lite(nn.Module):
         upsample: str = "blur",
         n_styles: int = 1,
     ):
-        super().__init__()
-        self.config: dict[str, Any] = {
+        config: dict[str, Any] = {
             "widths": list(widths),
             "blocks": blocks,
             "block": block,
@@ -65,8 +65,9 @@ class Lite(nn.Module):
             "upsample": upsample,
             "n_styles": n_styles,
         }
-        _check(**self.config)
-        self.n_styles, self.stem, self.stride = n_styles, stem, 2 ** (len(widths) - 1)
+        _check(**config)
+        super().__init__(config, n_styles, SMALLEST, peak_bytes(widths[0]))
+        self.stem, self.stride = stem, 2 ** (len(widths) - 1)
         first = STEMS.index(stem)  # the level that the folded picture is at
         first_kernel = kernel if stem == 1 else 3
         self.down = nn.ModuleList([Down(3 * stem**2, widths[first], first_kernel, 1, n_styles)])
@@ -78,7 +79,7 @@ class Lite(nn.Module):
         self.detail = Conv(3, widths[0], 3) if detail else None
         self.last = Conv(widths[0], 3, kernel, bias=True)
 
-    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
         if style is not None and style.shape[-1] != self.n_styles:
             raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}) weights.")
         h, w = content.shape[-2:]

@@ -33,7 +33,7 @@ from stylenet.nets import checkpoint
 from stylenet.nets.pytorch_examples import from_pytorch_examples
 from stylenet.nets.registry import build
 from stylenet.runtime import backends
-from stylenet.stylizing.stylizer import choose_device
+from stylenet.runtime.options import choose_device
 from stylenet.system.atomic import replacing
 from stylenet.system.memory import keep_freed_memory
 from stylenet.system.timing import versions

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+import stylenet as stylize
 from benchmarks.experiments.trainings import answering, options, write_json
 from benchmarks.speed.measuring import short
 from stylenet.images import image_io
 from stylenet.runtime import tiling
-from stylenet.stylizing import stylizer as stylize
 from stylenet.system.errors import UserError
 from stylenet.system.memory import keep_freed_memory
 from stylenet.system.timing import hardware, versions
@@ -107,7 +107,7 @@ def one(source: str, way: str, ckpt: str, scratch: str) -> None:
     """Stylize one picture and print what each step took."""
     keep_freed_memory()
     times = [time.perf_counter()]
-    stylizer = stylize.load(ckpt, "cpu", "off", scratch or None, backend="torch")
+    stylizer: Any = stylize.load(ckpt, "cpu", tile="off", scratch=scratch or None, backend="torch")
     times.append(time.perf_counter())
     picture = image_io.read(source)
     times.append(time.perf_counter())

@@ -20,7 +20,9 @@ from benchmarks.speed.measuring import Clock, Profile, Times, enough
 from stylenet.data.datamodule import Photos
 from stylenet.nets import checkpoint
 from stylenet.nets.registry import build
-from stylenet.stylizing.stylizer import Stylizer, load
+from stylenet.runtime.options import Runtime
+from stylenet.stylizing.controls import Controls
+from stylenet.stylizing.stylizer import Stylizer, load_each
 from stylenet.system.errors import UserError
 from stylenet.system.memory import keep_freed_memory
 from stylenet.training.loggers import make_logger
@@ -140,4 +142,4 @@ def stylizer(net: dict[str, Any], folder: Path, device: torch.device) -> Stylize
     """A style of the network ``net`` with random weights, written and loaded as a user loads one."""
     arguments = {key: value for key, value in net.items() if key != "name"}
     path = checkpoint.save(folder / "random.safetensors", build(net["name"], **arguments), {})
-    return load(path, device)
+    return load_each([path], [], Controls(), Runtime(device=device))  # type: ignore[return-value]

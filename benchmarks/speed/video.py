@@ -24,15 +24,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import stylenet as stylize
 from benchmarks.experiments.trainings import answering, options, write_json
 from benchmarks.speed.measuring import short
 from stylenet.files import film_engine
+from stylenet.files.options import Writing
 from stylenet.files.planning import Job
 from stylenet.images.image_io import Picture
-from stylenet.stylizing import stylizer as stylize
 from stylenet.system.errors import UserError
 from stylenet.system.timing import hardware, versions
-from stylenet.video import container, temporal
+from stylenet.video import container, protocol, temporal
+from stylenet.video.options import STEADY, FilmOptions
 
 OPTIONS: dict[str, Any] = {
     "clip": None,
@@ -51,7 +53,7 @@ def main() -> None:
     if not chosen["clip"]:
         raise UserError("clip= is missing: give a film, such as clip=clip.mp4.")
     clip = Path(chosen["clip"])
-    stylizer = stylize.load(chosen["ckpt"], chosen["device"])
+    stylizer: Any = stylize.load(chosen["ckpt"], chosen["device"])
     with tempfile.TemporaryDirectory() as folder:
         if chosen["width"]:
             clip = enlarged(clip, Path(folder) / clip.with_suffix(".mp4").name, chosen["width"], chosen["frames"])
@@ -93,9 +95,9 @@ def measured(clip: Path, stylizer: stylize.Stylizer, chosen: dict[str, Any]) -> 
     return figures
 
 
-def first_frames(clip: Path, count: int) -> tuple[container.Reader, list[container.Frame]]:
+def first_frames(clip: Path, count: int) -> tuple[container.Reader, list[protocol.Frame]]:
     source = container.Reader(clip)
-    return source, list(islice((item for item in source if isinstance(item, container.Frame)), count))
+    return source, list(islice((item for item in source if isinstance(item, protocol.Frame)), count))
 
 
 def enlarged(clip: Path, target: Path, width: int, count: int) -> Path:
@@ -104,7 +106,7 @@ def enlarged(clip: Path, target: Path, width: int, count: int) -> Path:
     sink = container.Writer(target, source.look)
     for frame in frames:
         rgb = np.asarray(Image.fromarray(frame.rgb).resize((width, height), Image.Resampling.BICUBIC))
-        sink.add(container.Frame(rgb, frame.time, frame.duration))
+        sink.add(protocol.Frame(rgb, frame.time, frame.duration))
     sink.close()
     return target
 
@@ -119,8 +121,8 @@ def from_file_to_file(clip: Path, stylizer: stylize.Stylizer, count: int) -> dic
         for frame in frames:
             sink.add(frame)
         sink.close()
-        for part in (film_engine.STEADY, 0.0):
-            how = film_engine.How(existing="replace", temporal=part, device=stylizer.device.type)
+        for part in (STEADY, 0.0):
+            how = film_engine.FilmSettings(FilmOptions(temporal=part), Writing(overwrite=True), stylizer.device.type)
             outcome = film_engine.stylized(Job(source, target), stylizer.picture, how)
             if outcome.reason:
                 raise UserError(outcome.reason)
@@ -152,13 +154,13 @@ def flicker(results: list[np.ndarray], pairs: list[tuple[np.ndarray, np.ndarray]
     return float(np.mean(errors)) ** 0.5
 
 
-def written(photos: list[container.Frame], made: list[np.ndarray], look: container.Look) -> float:
+def written(photos: list[protocol.Frame], made: list[np.ndarray], look: protocol.Look) -> float:
     """Seconds of encoding for one frame."""
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         sink = container.Writer(Path(folder) / "out.mp4", look)
         for photo, rgb in zip(photos, made, strict=True):
-            sink.add(container.Frame(rgb, photo.time, photo.duration))
+            sink.add(protocol.Frame(rgb, photo.time, photo.duration))
         sink.close()
     return (time.perf_counter() - begin) / len(photos)
 

@@ -27,8 +27,8 @@ from PIL import Image, ImageOps
 
 from benchmarks.experiments.trainings import answering, options, write_json
 from benchmarks.stress import hostile_files
+from stylenet import stylize_files
 from stylenet.files import planning
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images.suffixes import PICTURES
 from stylenet.system.errors import UserError
 from stylenet.system.timing import hardware, versions

@@ -66,7 +66,6 @@ def _train(words: Sequence[str], stderr: Path) -> None:
     for mine, its in ((0, nothing), (1, nothing), (2, said)):
         os.dup2(its, mine)
     sys.argv[:] = [str(TRAIN), *words]
-    sys.path.insert(0, str(TRAIN.parent))
     code: Any = 1
     try:
         runpy.run_path(str(TRAIN), run_name="__main__")

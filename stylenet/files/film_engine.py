@@ -1,82 +1,54 @@
-"""Moving pictures stylized: a film, an animated picture, numbered pictures or a camera in, the first three out.
+"""Films, animated pictures, numbered pictures and cameras, stylized frame by frame.
 
-Frames are read, stylized and written beside each other, and only a few of them are held at a time.
+Frames are read, stylized and written at the same time, and only a few of them are held.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from importlib.util import find_spec
 from itertools import count
-from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from stylenet.files import planning
+from stylenet.files.options import Writing
 from stylenet.files.pipeline import in_order
 from stylenet.files.planning import Job
 from stylenet.files.report import FAILED, SKIPPED, WRITTEN, Outcome, reason
-from stylenet.files.runner import Tell
+from stylenet.files.runner import Engine, OnOutcome
 from stylenet.images import image_io, left_out
 from stylenet.images.image_io import Picture
-from stylenet.images.suffixes import ANIMATION_FORMATS, ANIMATIONS, FILM_FORMATS
-from stylenet.system import atomic, console
+from stylenet.images.suffixes import ANIMATIONS
+from stylenet.system import console
 from stylenet.system.errors import UserError
-from stylenet.video import animations, container, image_sequence, temporal
-from stylenet.video.container import Frame
-
-STEADY = 0.6  # of the frame before: flicker falls to less than half, and strokes stay as sharp
-FPS = Fraction(25)
+from stylenet.video import image_sequence, temporal
+from stylenet.video.options import FilmOptions
+from stylenet.video.protocol import FilmSink, FilmSource, Frame, Item
+from stylenet.video.sources import holds_no_film, open_sink, open_source, sink_kind
 
 Stylize = Callable[[Picture], Picture]
 
 
 @dataclass(frozen=True)
-class How:
-    """How films are done. Raises UserError for values that are not allowed.
+class FilmSettings:
+    """What a run does to each of its films.
 
-    ``size``: longer side at most, in pixels. ``temporal``: 0 to 0.95, see :class:`stylenet.video.temporal.Steady`; None
-    for STEADY where OpenCV is installed. ``flow``: see :func:`stylenet.video.temporal.flow_of`, on ``device``. ``fps``:
-    frames a second of numbered pictures and cameras. ``existing``: see :func:`stylenet.files.planning.existing`.
-    ``alone``: of several films each has a bar in a terminal only.
+    ``device``: where the optical flow is computed. ``alone``: the run has one film only. Its progress bar is always
+    shown; those of several films are shown in a terminal only.
     """
 
-    size: int | None = None
-    quality: int = 95
-    existing: str = "refuse"
-    temporal: float | None = None
-    flow: str = "auto"
-    fps: float | None = None
+    film: FilmOptions = FilmOptions()
+    writing: Writing = Writing()
     device: str = "cpu"
     alone: bool = True
 
-    def __post_init__(self) -> None:
-        if self.temporal is not None:
-            temporal.check(self.temporal)
-        if self.flow not in temporal.FLOWS:
-            raise UserError(f"flow={self.flow}: give {', '.join(temporal.FLOWS[:-1])} or {temporal.FLOWS[-1]}.")
-        right = isinstance(self.fps, Real) and not isinstance(self.fps, bool) and 0.01 <= float(self.fps) <= 1000
-        if self.fps is not None and not right:
-            raise UserError(f"fps={self.fps}: give frames a second, 0.01 to 1000, such as fps=25.")
-
-    @property
-    def rate(self) -> Fraction:
-        return FPS if self.fps is None else Fraction(float(self.fps)).limit_denominator(1001)
-
-    @property
-    def steadiness(self) -> float:
-        if self.temporal is None:
-            return STEADY if find_spec("cv2") else 0.0
-        return float(self.temporal)
-
 
 def check_target(job: Job) -> None:
-    """Raises UserError where ``job``'s target cannot hold moving pictures."""
+    """Raise UserError where the target of ``job`` cannot hold moving pictures."""
     path, suffix = job.target, job.target.suffix.lower()
     if image_sequence.is_numbered(path):
         image_io.format_of(path)
@@ -84,115 +56,112 @@ def check_target(job: Job) -> None:
         raise UserError(f"output=- holds one picture, but {job.source} is a film: give a file or a folder.")
     elif suffix == ".png" and job.source.suffix.lower() in ANIMATIONS:
         return  # an animation stays one; of a film each frame may have been meant
-    elif suffix == ".png" or (suffix not in ANIMATION_FORMATS and suffix not in FILM_FORMATS):
-        allowed = ", ".join([*FILM_FORMATS, *(one for one in ANIMATION_FORMATS if one != ".png")])
-        raise UserError(f"output={path} holds no film: give a file with {allowed}, or frames/%04d.png.")
+    elif suffix == ".png" or sink_kind(path) is None:
+        raise holds_no_film(path)
 
 
-def way(stylize: Stylize, how: How) -> Callable[[Sequence[Job], Tell], Iterator[Outcome]]:
-    """What :func:`stylenet.files.runner.run` needs to do one film after the other."""
+def engine(stylize: Stylize, settings: FilmSettings) -> Engine:
+    """The engine that does one film after the other, for :func:`stylenet.files.runner.run`."""
 
-    def films_of(todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
+    def films_of(todo: Sequence[Job], on_outcome: OnOutcome) -> Iterator[Outcome]:
         for job in todo:
-            outcome = stylized(job, stylize, how)
-            tell(outcome)
+            outcome = stylized(job, stylize, settings)
+            on_outcome(outcome)
             yield outcome
 
     return films_of
 
 
-def stylized(job: Job, stylize: Stylize, how: How) -> Outcome:
-    """One film, done; what became of it. A film of which some can be read is written, with ``reason``."""
+def stylized(job: Job, stylize: Stylize, settings: FilmSettings) -> Outcome:
+    """Stylize one film. Whatever fails is in the outcome.
+
+    A film of which only a part can be read is written, and ``reason`` says so.
+    """
     begin = time.perf_counter()
     try:
-        said, size = _film(job, stylize, how)
+        why, size = _film(job, stylize, settings)
     except Exception as error:  # whatever one film brings must not cost the others
         return Outcome(job.source, job.target, FAILED, reason(error), seconds=time.perf_counter() - begin)
     if size is None:
         return Outcome(job.source, job.target, SKIPPED, planning.SKIPPED)
-    return Outcome(job.source, job.target, WRITTEN, said, *size, time.perf_counter() - begin)
+    return Outcome(job.source, job.target, WRITTEN, why, *size, time.perf_counter() - begin)
 
 
-def _film(job: Job, stylize: Stylize, how: How) -> tuple[str | None, tuple[int, int] | None]:
-    """What is to be said of a film that is written, and its size; no size where there is nothing to be done."""
+def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | None, tuple[int, int] | None]:
+    """What is missing in the result, and its width and height in pixels; None for both where nothing is to be done."""
+    film, writing = settings.film, settings.writing
     check_target(job)
-    _require_free(job, how.existing)
-    steady = temporal.Steady(how.steadiness, temporal.flow_of(how.flow, how.device) if how.steadiness else None)
-    source = _source(job.source, how.rate)
+    _require_free(job, writing.existing)
+    steady = temporal.Steady(film.steadiness, temporal.flow_of(film.flow, settings.device) if film.steadiness else None)
+    source = open_source(job.source, film.rate)
+    keep = writing.existing == "skip"
     try:
-        numbered = image_sequence.is_numbered(job.target)
-        if numbered and how.existing == "skip" and _complete(job.target, source):
+        if keep and image_sequence.is_numbered(job.target) and _complete(job.target, source):
             return None, None
-        size = _fitted(source.size, how.size)
-        bar_as = {"desc": job.source.name, "unit": "frame", "mininterval": 0.5, "leave": False}
-        bar_as["disable"] = False if how.alone else None
-        with console.bar(total=source.expected, **bar_as) as bar, _sink(job.target, source, how) as sink:
-            place = count(1)
-
-            def process(item: Any) -> Any:
-                if not isinstance(item, Frame):
-                    return item
-                number = next(place) if item.number is None else item.number
-                frame = item if item.rgb.shape[1::-1] == size else _resized(item, size)
-                needless = numbered and not steady.temporal and sink.has(number)
-                return frame, frame.rgb if needless else stylize(Picture(frame.rgb)).rgb
-
-            def take(item: Any) -> None:
-                if isinstance(item, tuple):
-                    frame, made = item
-                    item = replace(frame, rgb=steady(frame.rgb, made))
-                    bar.update()
-                sink.add(item)
-
-            _until_stopped(source, process, take)
-            size = getattr(sink, "size", None) or size
-        for note in sink.said:
+        size = _fitted(source.size, writing.size)
+        opened = open_sink(job.target, source, writing.quality, keep)
+        with _bar(source, settings.alone) as bar, opened as sink:
+            _convert(source, sink, size, stylize, steady, bar)
+            size = sink.size or size
+        for note in sink.notes:
             left_out.remark(job.target, note)
-        said = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
-        return said, size
+        why = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
+        return why, size
     finally:
         source.close()
 
 
-def _until_stopped(source: Any, process: Callable, take: Callable) -> None:
-    """A camera has no end but Ctrl-C, after which what it saw is kept."""
+def _bar(source: FilmSource, alone: bool) -> tqdm:
+    disable = False if alone else None  # None: shown in a terminal only
+    about = {"desc": source.path.name, "unit": "frame", "mininterval": 0.5, "leave": False}
+    return console.bar(total=source.expected, disable=disable, **about)
+
+
+@dataclass(frozen=True)
+class _Stylized:
+    """A frame that was read, and what the network made of its ``rgb``."""
+
+    frame: Frame
+    rgb: np.ndarray
+
+
+_Done: TypeAlias = "Item | _Stylized"
+
+
+def _convert(
+    source: FilmSource, sink: FilmSink, size: tuple[int, int], stylize: Stylize, steady: temporal.Steady, bar: tqdm
+) -> None:
+    """Stylize all frames of ``source`` at ``size``, width and height in pixels, into ``sink``.
+
+    Ctrl-C ends an endless source: what it gave so far is kept.
+    """
+    numbers = count(1)
+
+    def process(item: Item) -> _Done:
+        if not isinstance(item, Frame):
+            return item
+        number = next(numbers) if item.number is None else item.number
+        frame = item if item.rgb.shape[1::-1] == size else _resized(item, size)
+        needless = not steady.temporal and sink.has(number)
+        return _Stylized(frame, frame.rgb if needless else stylize(Picture(frame.rgb)).rgb)
+
+    def take(item: _Done) -> None:
+        if isinstance(item, _Stylized):
+            frame = replace(item.frame, rgb=steady(item.frame.rgb, item.rgb))
+            bar.update()
+            sink.add(frame)
+        else:
+            sink.add(item)
+
     try:
         in_order(source, process, take)
     except KeyboardInterrupt:
-        if not isinstance(source, image_sequence.Camera):
-            raise
-
-
-def _source(path: Path, rate: Fraction) -> Any:
-    if image_sequence.camera(path) is not None:
-        return image_sequence.Camera(path, rate)
-    if image_sequence.is_numbered(path):
-        return image_sequence.Numbered(path, rate)
-    return animations.Animation(path) if path.suffix.lower() in ANIMATIONS else container.Reader(path)
-
-
-@contextmanager
-def _sink(target: Path, source: Any, how: How) -> Iterator[Any]:
-    """Where frames go; a file takes its place when all went well, numbered pictures do one by one."""
-    with ExitStack() as stack:
-        if image_sequence.is_numbered(target):
-            sink: Any = image_sequence.NumberedWriter(target, how.quality, how.existing == "skip")
-        else:
-            temp = stack.enter_context(atomic.replacing(target))
-            if writer := animations.WRITABLE.get(target.suffix.lower()):
-                loop = getattr(source, "loop", 0)
-                sink = writer(temp, source.look, loop, getattr(source, "clear", False), how.quality)
-            else:
-                sink = container.Writer(temp, source.look, how.quality, source.others, source.tags, source.chapters)
-        try:
-            yield sink
-            sink.close()
-        except BaseException:
-            sink.drop()
+        if not source.endless:
             raise
 
 
 def _require_free(job: Job, existing: str) -> None:
+    """Raise UserError where a result exists that is neither to be replaced nor to be completed."""
     target = job.target
     if image_sequence.is_numbered(target):
         there = image_sequence.numbers(target)
@@ -202,15 +171,14 @@ def _require_free(job: Job, existing: str) -> None:
         raise UserError(planning.exists(target))
 
 
-def _complete(target: Path, source: Any) -> bool:
-    """Whether there are as many numbered pictures as the source says it has frames."""
+def _complete(target: Path, source: FilmSource) -> bool:
+    """Whether there is a numbered picture for each frame that the source expects."""
     there = image_sequence.numbers(target)
-    wanted = getattr(source, "numbers", range(1, (source.expected or 0) + 1))
-    return bool(wanted) and set(wanted) <= set(there)
+    return bool(source.numbers) and {*source.numbers} <= {*there}
 
 
 def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
-    """Even, where they change at all: what all players show."""
+    """Width and height of which the longer is at most ``size``. Where they change they are even, as players want."""
     if size is None or max(sides) <= size:
         return sides
     scale = size / max(sides)
@@ -218,6 +186,7 @@ def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
 
 
 def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
+    """The frame with another width and height."""
     if frame.rgb.dtype != np.uint8:  # Pillow has no pictures of 16 bits and three colours
         alpha = None if frame.alpha is None else image_io.resized(frame.alpha[..., None], size)[..., 0]
         return replace(frame, rgb=image_io.resized(frame.rgb, size), alpha=alpha)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from stylenet.data.paintings import BUNDLED, find_painting, open_painting
 from stylenet.files import planning
-from stylenet.images import image_io, left_out
+from stylenet.images import image_io, left_out, safe_open
 from stylenet.images.image_io import Picture
 from stylenet.images.safe_open import once
 from stylenet.optimizing.gatys import SMALLEST, check, paint
@@ -42,13 +42,17 @@ def paint_file(
     save_every: int | None = None,
     overwrite: bool = False,
     quality: int = 95,
+    megapixels: float | None = None,
     **options: Any,
 ) -> Path:
     """Paint a file; the path of the result. ``style``: bundled paintings by name, or files; the rest as :func:`paint`.
 
-    ``save_every``: also write the picture every so many iterations, as ``<result>_0050`` and so on. Raises UserError
+    ``save_every``: also write the picture every so many iterations, as ``<result>_0050`` and so on. ``megapixels``:
+    larger pictures are refused; None for 179. Raises UserError
     for what cannot be used; Interrupted after Ctrl-C and NotANumber, both with the last good picture written.
     """
+    if megapixels is not None:
+        safe_open.check(megapixels)
     names = [style] if isinstance(style, str | Path) else list(style)
     style_size = size if style_size is None else style_size
     for name, value in {"size": size, "style_size": style_size}.items():
@@ -60,8 +64,9 @@ def paint_file(
     target = _target(content, names, output)
     between = [_numbered(target, step) for step in range(save_every or total, total, save_every or total)]
     _require_free([target, *between], overwrite)
-    paintings = [open_painting(_file(name), style_size) for name in names]
-    picture = image_io.read(once(content))
+    with safe_open.allowed(megapixels):
+        paintings = [open_painting(_file(name), style_size) for name in names]
+        picture = image_io.read(once(content))
     left_out.remark(content, picture.note)
     with console.bar(total=total, desc=_title(names), unit="step", mininterval=0.05, delay=0.01) as bar:
         seen = _Watch(picture, target, quality, save_every, bar)

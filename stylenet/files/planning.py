@@ -11,10 +11,10 @@ from pathlib import Path
 
 from stylenet.images import left_out
 from stylenet.images.left_out import Left
-from stylenet.images.suffixes import ANIMATION_FORMATS, ANIMATIONS, FILM_FORMATS, FILMS, NEAREST, PICTURE_FORMATS
+from stylenet.images.suffixes import FILM_FORMATS, FILMS, NEAREST, PICTURE_FORMATS
 from stylenet.system.atomic import is_pipe
 from stylenet.system.errors import UserError
-from stylenet.video import animations, image_sequence
+from stylenet.video import image_sequence, sources
 
 STREAM = Path("-")  # stdin or stdout
 _STDIN, _STDOUT = ("/dev/stdin", "/dev/fd/0"), ("/dev/stdout", "/dev/fd/1")  # its other names
@@ -185,8 +185,8 @@ def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
         found += _sorted_out([Path(place, name) for name in sorted(files)], folder)
     found += [Found(Path(name), folder, left_out.CLOSED) for name in closed]
     if all(one.left is not None for one in found):
-        told = left_out.told([Left(one.path, str(one.left)) for one in found])
-        raise UserError(f"input={folder}: no pictures in this folder ({told or 'it is empty'}).")
+        kinds = left_out.told([Left(one.path, str(one.left)) for one in found])
+        raise UserError(f"input={folder}: no pictures in this folder ({kinds or 'it is empty'}).")
     return found
 
 
@@ -256,15 +256,14 @@ def _identity(path: Path) -> str:
 
 def moves(path: Path) -> bool:
     """Whether ``path`` is a film, an animated picture, numbered pictures or a camera."""
-    if path.suffix.lower() in ANIMATIONS and path.is_file():
-        return animations.is_animated(path)
-    named = path.suffix.lower() in FILMS or image_sequence.camera(path) is not None
-    return named or (image_sequence.is_numbered(path) and not path.is_file())
+    kind = sources.source_kind(path)
+    return kind is not None and kind.moves(path)
 
 
 def has_times(path: Path) -> bool:
-    """Whether moving pictures at ``path`` say when each is shown."""
-    return image_sequence.camera(path) is None and not image_sequence.is_numbered(path)
+    """Whether the frames of the moving pictures at ``path`` have times of their own."""
+    kind = sources.source_kind(path)
+    return kind is None or kind.timed
 
 
 # --- outputs
@@ -285,21 +284,19 @@ def _mirrored(one: Found, output: Path) -> Path:
 
 
 def _named(source: Path, folder: Path, style: str) -> Path:
-    """``<name>_<style>`` with the suffix of the source, or .png where that cannot be written or has but 256 colours.
+    """``<name>_<style>`` with the suffix of the source where results may have it, else with one that suits.
 
-    Of a film, .mp4 where its own cannot be written; of an animated picture, .webp.
+    A picture becomes .png where its format is not written or has only 256 colours. Of moving pictures, their kind in
+    :data:`stylenet.video.sources.SOURCES` decides.
     """
-    moving, suffix = moves(source), source.suffix
-    writable, otherwise = ({*FILM_FORMATS}, ".mp4") if moving else (PICTURE_FORMATS.keys() - {".gif"}, ".png")
-    if image_sequence.camera(source) is not None:
-        source, suffix = Path(source.name.replace(":", "_")), ".mp4"
-    elif moving and image_sequence.is_numbered(source):
-        writable, otherwise = {*PICTURE_FORMATS}, ".png"
-    elif moving and suffix.lower() in ANIMATIONS:
-        writable, otherwise = {*ANIMATION_FORMATS}, ".webp"
+    kind = sources.source_kind(source) if moves(source) else None
+    writable, otherwise = (kind.results, kind.otherwise) if kind else (PICTURE_FORMATS.keys() - {".gif"}, ".png")
+    suffix = source.suffix
     if suffix.lower() not in writable:
         suffix = NEAREST.get(suffix.lower(), otherwise)
-    stem, end = "stdin" if source == STREAM else source.stem, f"_{style}{suffix}"
+    stem = "stdin" if source == STREAM else source.stem
+    stem = stem.replace(":", "_") if image_sequence.is_camera(source) else stem
+    end = f"_{style}{suffix}"
     while len(os.fsencode(stem + end)) > _LONGEST:
         stem = stem[:-1]
     return folder / f"{stem}{end}"

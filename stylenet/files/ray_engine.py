@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ from typing import Any
 from PIL import Image
 
 from stylenet.files import planning, remote, runner
+from stylenet.files.options import Writing
 from stylenet.files.planning import Job
 from stylenet.files.report import FAILED, Outcome, Place
-from stylenet.files.runner import Tell
+from stylenet.files.runner import OnOutcome
 from stylenet.images import image_io
 from stylenet.images.image_io import Picture
 from stylenet.nets import checkpoint
-from stylenet.stylizing.stylizer import load_each
+from stylenet.runtime.options import Runtime
+from stylenet.stylizing.containers import ImageStylizer
 from stylenet.system.errors import UserError
 from stylenet.system.memory import keep_freed_memory
 
@@ -34,60 +36,64 @@ TOGETHER = 8  # pictures that a worker is given at a time; few, as all of them a
 RETRIES = 1  # by Ray, of such a group; then once more one by one, so that a picture that kills takes no other along
 DIED = "the worker at it died each time: it ran out of memory, or this picture crashes it"
 
-Start = Callable[..., Any]  # a checkpoint's file to a Stylizer, with the options of stylenet.stylizing.stylizer.load
+Start = Callable[[Sequence[Path], Sequence[Image.Image], Runtime], ImageStylizer]
+"""Checkpoints' files and masks to what stylizes, computed as the Runtime says."""
 
 
-def stylize_files(
-    start: Start,
-    styles: Sequence[str | Path],
-    masks: Sequence[Image.Image],
-    inputs: Sequence[str | Path],
-    output: str | Path | None,
-    size: int | None,
-    quality: int,
-    existing: str,
-    report: str | Path | None,
-    workers: int | None,
-    device: str,
-) -> Iterator[Place]:
-    """As :func:`stylenet.files.stylize_files.stylize_files`, whose arguments these are; results come as they are done.
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, whatever the files are. ``styles``: names or files of checkpoints; ``masks``: one for each,
+    or none. ``workers``: how many; None for one for each GPU of the cluster, or, without or with a device of cpu, for
+    each core.
+    """
 
-    ``inputs``, ``output``: files and folders, or URIs of fsspec; results at URIs are given as strings. ``workers``: how
-    many; None for one for each GPU of the cluster, or, without or with ``device`` cpu, for each core.
-    Raises UserError where Ray is not installed or cannot be reached, and as the other does.
+    start: Start
+    styles: Sequence[str | Path]
+    masks: Sequence[Image.Image]
+    runtime: Runtime
+    writing: Writing
+    workers: int | None = None
+
+
+def stylize_files(work: Work, inputs: Sequence[str | Path], output: str | Path | None) -> Iterator[Place]:
+    """As :func:`stylenet.files.stylize_files.stylize_files`; results come as they are done.
+
+    ``inputs``, ``output``: files and folders, or URIs of fsspec; results at URIs are given as strings. Raises UserError
+    where Ray is not installed or cannot be reached, and as the other does.
     """
     ray = _imported()
     inputs, output = [remote.here(value) for value in inputs], None if output is None else remote.here(output)
     if "-" in (*inputs, output):
         raise UserError("engine=ray works on files: give input= and output= files, folders or URIs, not -.")
     planning.plan(inputs, output, "style", find=remote.find)  # what is not there is told before Ray is started
-    files = [checkpoint.resolve(style) for style in styles]
-    plainly = partial(start, device="cpu", backend="torch", precision="fp32", tile="auto")
-    name = load_each(files, masks, plainly).name
+    files = [checkpoint.resolve(style) for style in work.styles]
+    plainly = replace(work.runtime, device="cpu", backend="torch", precision="fp32", tile="auto")
+    name = work.start(files, work.masks, plainly).name
     plan = planning.planned(inputs, output, name, checkpoint.known(), remote.find)
     todo = plan.jobs
     for job in todo:
         if planning.moves(job.source):
             raise UserError(f"{remote.place(job.source)} is a film: engine=ray takes pictures, leave it out for films.")
         image_io.format_of(job.target)
+    existing = work.writing.existing
     there = set() if existing == "replace" else remote.existing(job.target for job in todo)
     carried = [(file.name, file.read_bytes()) for file in files]
-    work = partial(_Worker, start, carried, masks, size, quality, Image.MAX_IMAGE_PIXELS)
+    worker = partial(_Worker, work, carried, Image.MAX_IMAGE_PIXELS)
 
-    def way(rest: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
+    def engine(rest: Sequence[Job], on_outcome: OnOutcome) -> Iterator[Outcome]:
         for job in rest:
             if job.target in there:
                 refused = Outcome(job.source, job.target, FAILED, planning.exists(remote.place(job.target)))
-                yield _told(refused, tell)
+                yield _told(refused, on_outcome)
         if rest := [job for job in rest if job.target not in there]:
             with _cluster(ray):
-                yield from _outcomes(ray, work, rest, tell, workers, device)
+                yield from _outcomes(ray, worker, rest, on_outcome, work.workers, str(work.runtime.device))
 
-    yield from runner.run(plan, way, existing, report, name, there.__contains__, remote.place)
+    yield from runner.run(plan, engine, existing, work.writing.report, name, there.__contains__, remote.place)
 
 
 def _outcomes(
-    ray: Any, work: Callable[[], Any], todo: Sequence[Job], tell: Tell, workers: int | None, device: str
+    ray: Any, work: Callable[[], Any], todo: Sequence[Job], on_outcome: OnOutcome, workers: int | None, device: str
 ) -> Iterator[Outcome]:
     left = dict(enumerate(todo))
     for together in (TOGETHER, 1):
@@ -103,14 +109,14 @@ def _outcomes(
                 except UserError as error:
                     outcome = replace(outcome, status=FAILED, reason=str(error), width=None, height=None)
             reason = outcome.reason and outcome.reason.replace(str(_absolute(job).source), str(job.source))
-            yield _told(replace(outcome, input=job.source, output=job.target, reason=reason), tell)
+            yield _told(replace(outcome, input=job.source, output=job.target, reason=reason), on_outcome)
     for job in left.values():
-        yield _told(Outcome(job.source, job.target, FAILED, DIED), tell)
+        yield _told(Outcome(job.source, job.target, FAILED, DIED), on_outcome)
 
 
-def _told(outcome: Outcome, tell: Tell) -> Outcome:
+def _told(outcome: Outcome, on_outcome: OnOutcome) -> Outcome:
     outcome = replace(outcome, input=remote.place(Path(outcome.input)), output=remote.place(Path(outcome.output)))
-    tell(outcome)
+    on_outcome(outcome)
     return outcome
 
 
@@ -173,25 +179,17 @@ class _Called:
 class _Worker:
     """A loaded network, and what it makes of pictures."""
 
-    def __init__(
-        self,
-        start: Start,
-        styles: Sequence[tuple[str, bytes]],
-        masks: Sequence[Image.Image],
-        size: int | None,
-        quality: int,
-        most: int | None,
-    ):
+    def __init__(self, work: Work, styles: Sequence[tuple[str, bytes]], most: int | None):
         keep_freed_memory()
         Image.MAX_IMAGE_PIXELS = most  # as in the process that asks: see stylenet.images.safe_open
-        self.size, self.quality, self.refused = size, quality, None
+        self.writing, self.refused = work.writing, None
         try:
             with tempfile.TemporaryDirectory() as folder:
                 files = [Path(folder) / str(number) / name for number, (name, _) in enumerate(styles)]
                 for file, (_, data) in zip(files, styles, strict=True):
                     file.parent.mkdir()
                     file.write_bytes(data)
-                self.stylizer = load_each(files, masks, start)
+                self.stylizer = work.start(files, work.masks, work.runtime)
         except UserError as error:  # such as a device that is not there: it ends the run, and is no death to be mended
             self.refused = str(error)
 
@@ -207,17 +205,19 @@ class _Worker:
         def read(job: Job) -> Picture:
             spot, data = str(remote.place(job.source)), given[job]
             picture = remote.read(spot) if data is None else remote.decode(data, spot)
-            return picture if self.size is None else image_io.fit_picture(picture, self.size)
+            return picture if self.writing.size is None else image_io.fit_picture(picture, self.writing.size)
 
         def write(job: Job, picture: Picture) -> None:
             spot = str(remote.place(job.target))
             if remote.held_here(spot):
-                made[job.target] = image_io.encode(picture, image_io.format_of(spot), self.quality)
+                made[job.target] = image_io.encode(picture, image_io.format_of(spot), self.writing.quality)
             else:
-                remote.write(spot, picture, self.quality)
+                remote.write(spot, picture, self.writing.quality)
 
-        steps = runner.Steps(read, lambda _, pictures: self.stylizer.pictures(pictures), write, self.stylizer.together)
-        for outcome in runner.here(steps, [job for _, job, _ in rows], lambda _: None):
+        steps = runner.Steps(
+            read, lambda _, pictures: self.stylizer.pictures(pictures), write, self.stylizer.batch_size
+        )
+        for outcome in runner.run_local(steps, [job for _, job, _ in rows], lambda _: None):
             number = numbers[Job(Path(outcome.input), Path(outcome.output))]
             yield number, outcome, made.pop(outcome.output, None)
 

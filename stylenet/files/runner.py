@@ -18,26 +18,26 @@ from stylenet.system.memory import give_back
 
 TIDY = 8  # changes of size after which freed memory is given back: the holes of one size fit no other
 
-Tell = Callable[[Outcome], None]
-Way = Callable[[Sequence[Job], Tell], Iterator[Outcome]]
+OnOutcome = Callable[[Outcome], None]
+Engine = Callable[[Sequence[Job], OnOutcome], Iterator[Outcome]]
 
 
 @dataclass(frozen=True)
 class Steps:
     """What is done to pictures; all but ``stylize`` in threads beside the main one.
 
-    ``stylize`` is given some of one size and depth: as many as ``together`` says of it (h, w), or fewer.
+    ``stylize`` is given some of one size and depth: as many as ``batch_size`` says of it (h, w), or fewer.
     """
 
     read: Callable[[Job], Picture]
     stylize: Callable[[Sequence[Job], Sequence[Picture]], Sequence[Picture]]
     write: Callable[[Job, Picture], object]
-    together: Callable[[int, int], int]
+    batch_size: Callable[[int, int], int]
 
 
 def run(
     plan: Plan,
-    way: Way,
+    engine: Engine,
     existing: str,
     report: str | Path | None,
     name: str,
@@ -46,10 +46,10 @@ def run(
 ) -> Iterator[Place]:
     """The results' places as they come, with a progress bar called ``name``. What is left out is told first.
 
-    ``way`` does the work: it gives the outcomes, and tells each at once what it is given. ``existing``: see
-    :func:`stylenet.files.planning.existing`; ``there`` says whether a result is, ``place`` what a job's path stands
-    for. Raises SomeFailed at the end where some failed or are incomplete, UserError if the only one failed, and where
-    ``report`` cannot be written.
+    ``engine`` does the work: it yields the outcomes, and calls the function it is given with each, at once.
+    ``existing``: see :func:`stylenet.files.planning.existing`; ``there`` says whether a result is, ``place`` what a
+    job's path stands for. Raises SomeFailed at the end where some failed or are incomplete, UserError if the only one
+    failed, and where ``report`` cannot be written.
     """
     todo = plan.jobs
     with Report(report) as lines:
@@ -66,7 +66,7 @@ def run(
         shown: dict[str, Any] = {"desc": name, "unit": "picture", "mininterval": 0.5}
         shown["disable"] = len(todo) == 1  # one film has a bar of its own
         with console.bar(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
-            for outcome in way(rest, lines.add):
+            for outcome in engine(rest, lines.add):
                 bar.update()
                 left_out.remark(outcome.input, outcome.note)
                 failed |= outcome.status == FAILED
@@ -92,7 +92,7 @@ class _Work:
     note: str = ""
 
 
-def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
+def run_local(steps: Steps, todo: Sequence[Job], on_outcome: OnOutcome) -> Iterator[Outcome]:
     """Stylize in this process: while one picture is stylized, the next are read and the last ones written."""
 
     def tried(some: Sequence[_Work], step: Callable[[], object]) -> bool:
@@ -123,7 +123,7 @@ def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
         if work.picture is None:
             return work.job, 1
         rgb = work.picture.rgb
-        return (rgb.shape, rgb.dtype), steps.together(*rgb.shape[:2])
+        return (rgb.shape, rgb.dtype), steps.batch_size(*rgb.shape[:2])
 
     def stylize(some: Sequence[_Work]) -> None:
         pictures = [work.picture for work in some if work.picture is not None]
@@ -151,7 +151,7 @@ def here(steps: Steps, todo: Sequence[Job], tell: Tell) -> Iterator[Outcome]:
             work.shape, work.note = picture.rgb.shape, picture.note
             tried([work], lambda: steps.write(work.job, picture))
         outcome = _outcome(work)
-        tell(outcome)
+        on_outcome(outcome)
         return outcome
 
     weigh = lambda work: 0 if work.picture is None else _bytes(work.picture)  # noqa: E731

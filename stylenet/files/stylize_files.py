@@ -6,155 +6,158 @@ Knows nothing about networks but how to load one; what is done to many is in :mo
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from PIL import Image
 from tqdm import tqdm
 
 from stylenet.files import planning
+from stylenet.files.options import Engine, Writing
 from stylenet.images import image_io, left_out
 from stylenet.images.image_io import Picture
-from stylenet.images.safe_open import Source, once
+from stylenet.images.safe_open import Source, allowed, once
 from stylenet.images.suffixes import PICTURE_FORMATS
 from stylenet.nets import checkpoint
-from stylenet.stylizing import controls
-from stylenet.stylizing.containers import OnImages
-from stylenet.stylizing.controls import Finish
-from stylenet.stylizing.stylizer import Tile, check_tile, load, load_each
+from stylenet.runtime.options import Runtime
+from stylenet.stylizing.containers import ImageStylizer
+from stylenet.stylizing.controls import Controls, several, styles_and_masks
+from stylenet.stylizing.stylizer import load_each
 from stylenet.system import console
 from stylenet.system.atomic import is_pipe
 from stylenet.system.errors import UserError
+from stylenet.video.options import FilmOptions
+
+if TYPE_CHECKING:
+    from stylenet.files import runner
 
 
 def stylize_files(
     ckpt: str | Path | Sequence[str | Path],
     input: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
-    size: int | None = None,
-    device: str = "auto",
-    quality: int = 95,
-    overwrite: bool = False,
-    tile: Tile = "auto",
-    scratch: str | Path | None = None,
-    backend: str = "auto",
-    precision: str = "auto",
-    skip_existing: bool = False,
-    report: str | Path | None = None,
-    engine: str = "local",
-    workers: int | None = None,
-    strength: float = 1.0,
-    color: str = "style",
-    stroke: float = 1.0,
-    mask: str | Path | Sequence[str | Path] | None = None,
-    mask_invert: bool = False,
-    mix: str | Sequence[float] | None = None,
-    temporal: float | None = None,
-    flow: str = "auto",
-    fps: float | None = None,
+    *,
+    controls: Controls | None = None,
+    runtime: Runtime | None = None,
+    film: FilmOptions | None = None,
+    writing: Writing | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[Any]:
     """Stylize files as the iterator is read, and give the path of each result ("-": nothing is given): pictures in
     order, then films. What is left out of folders and patterns is told on stderr, by kind.
 
     ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
-    ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. ``size``: longer side at most,
-    in pixels. ``tile``, ``scratch``, ``backend``, ``precision``, ``strength``, ``color``, ``stroke``, ``mix``:
-    see :func:`stylenet.stylizing.stylizer.load`. ``skip_existing``: what has a result is left out. ``report``: a file
-    that gets a line of JSON for each picture, see :mod:`stylenet.files.report`. ``mask``: a grey picture, stretched to
-    each photo, white where the style goes (``mask_invert``: black); for several ``ckpt`` as many, which share a photo.
-    ``temporal``, ``flow``, ``fps``: of moving pictures, see :class:`stylenet.files.film_engine.How`. ``engine``: local,
-    or ray, then ``workers`` of them and URIs too (strings then), as they are done: see
+    ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. The options: None for the usual
+    ones. With ``engine`` ray URIs are taken too (and given, as strings), as they are done: see
     :mod:`stylenet.files.ray_engine`. Raises UserError if the only picture fails; of several, SomeFailed when the others
     are done.
     """
-    _check_options(size, quality, overwrite)
-    check_tile(tile)
-    existing = planning.existing(overwrite, skip_existing)
-    _check_engine(engine, workers)
-    inputs = controls.several(input)
-    _check_places(inputs, output=output, report=report)
-    Finish(strength, color, stroke)  # mistakes are told before anything is read
-    styles, masks = controls.styles_and_masks(ckpt, mask, mask_invert)
-    place: Any = {"device": device, "tile": tile, "scratch": scratch, "backend": backend, "precision": precision}
-    start = partial(load, **place, strength=strength, color=color, stroke=stroke, mix=mix)
-    films = {"temporal": (temporal, None), "flow": (flow, "auto"), "fps": (fps, None)}
-    given: dict[str, Any] = {name: value for name, (value, usual) in films.items() if value != usual}
-    if given:
-        from stylenet.files import film_engine
+    options = _Options(
+        controls or Controls(), runtime or Runtime(), film or FilmOptions(), writing or Writing(), engine or Engine()
+    )
+    inputs = several(input)
+    _check_places(inputs, output=output, report=options.writing.report)
+    with allowed(options.runtime.megapixels):
+        styles, masks = styles_and_masks(ckpt, options.controls.mask, options.controls.mask_invert)
+        if options.engine.engine == "ray":
+            yield from _on_ray(styles, masks, inputs, output, options)
+        else:
+            yield from _here(styles, masks, inputs, output, options)
 
-        film_engine.How(**given)
-    if engine == "ray":
-        from stylenet.files import ray_engine
 
-        _check_moving([], given)
-        yield from ray_engine.stylize_files(
-            start, styles, masks, inputs, output, size, quality, existing, report, workers, str(device)
-        )
-        return
-    _check_moving(
-        planning.plan(inputs, output, "style"), given
-    )  # what is not there is told before the network is loaded
-    stylizer = load_each(styles, masks, start)
+@dataclass(frozen=True)
+class _Options:
+    """All options of one call."""
+
+    controls: Controls
+    runtime: Runtime
+    film: FilmOptions
+    writing: Writing
+    engine: Engine
+
+
+def _on_ray(
+    styles: Sequence[str | Path],
+    masks: Sequence[Image.Image],
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    options: _Options,
+) -> Iterator[Any]:
+    from stylenet.files import ray_engine
+
+    _check_moving([], options.film)
+    start = partial(_loaded, controls=options.controls)
+    work = ray_engine.Work(start, styles, masks, options.runtime, options.writing, options.engine.workers)
+    yield from ray_engine.stylize_files(work, inputs, output)
+
+
+def _loaded(
+    styles: Sequence[Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
+) -> ImageStylizer:
+    return load_each(styles, masks, controls, runtime)
+
+
+def _here(
+    styles: Sequence[str | Path],
+    masks: Sequence[Image.Image],
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    options: _Options,
+) -> Iterator[Any]:
+    writing = options.writing
+    found = planning.plan(inputs, output, "style")  # what is not there is told before the network is loaded
+    _check_moving(found, options.film)
+    stylizer = load_each(styles, masks, options.controls, options.runtime)
     plan = planning.planned(inputs, output, stylizer.name, checkpoint.known())
     todo = plan.jobs
     moving = {job for job in todo if planning.moves(job.source)}
     for job in todo:
         if job not in moving and job.target != planning.STREAM and not is_pipe(job.target):
             image_io.format_of(job.target)
-    if len(todo) == 1 and not (moving or skip_existing or report):
+    if len(todo) == 1 and not (moving or writing.skip_existing or writing.report):
         left_out.say(plan.left)
-        picture = _read(todo[0], size, overwrite)
+        picture = _read(todo[0], writing)
         left_out.remark(todo[0].source, picture.note)
         (made,) = _stylized(stylizer, todo, [picture])
-        yield from _write(todo[0], made, quality)
+        yield from _write(todo[0], made, writing.quality)
         return
     from stylenet.files import runner  # what one picture does not need
 
+    engines = _engines(stylizer, moving, len(todo) == 1, options)
+
+    def both(rest: Sequence[planning.Job], on_outcome: runner.OnOutcome) -> Iterator[Any]:
+        parts = [job for job in rest if job not in moving], [job for job in rest if job in moving]
+        for engine, part in zip(engines, parts, strict=False):
+            yield from engine(part, on_outcome)
+
+    yield from runner.run(plan, both, writing.existing, writing.report, stylizer.name)
+
+
+def _engines(
+    stylizer: ImageStylizer, moving: Collection[planning.Job], alone: bool, options: _Options
+) -> list["runner.Engine"]:
+    """What does pictures, and, where there are ``moving`` ones, what does films; ``alone``: a film is all there is."""
+    from stylenet.files import runner
+
+    writing = options.writing
     steps = runner.Steps(
-        read=lambda job: _read(job, size, overwrite),
+        read=lambda job: _read(job, writing),
         stylize=partial(_stylized, stylizer),
-        write=lambda job, picture: [*_write(job, picture, quality)],
-        together=stylizer.together,
+        write=lambda job, picture: [*_write(job, picture, writing.quality)],
+        batch_size=stylizer.batch_size,
     )
-    ways: list[runner.Way] = [partial(runner.here, steps)]
+    engines: list[runner.Engine] = [partial(runner.run_local, steps)]
     if moving:
         from stylenet.files import film_engine
 
         for job in moving:
             film_engine.check_target(job)
-        how = film_engine.How(size, quality, existing, temporal, flow, fps, stylizer.device.type, len(todo) == 1)
-        ways.append(film_engine.way(stylizer.picture, how))
-
-    def way(rest: Sequence[planning.Job], tell: runner.Tell) -> Iterator[Any]:
-        parts = [job for job in rest if job not in moving], [job for job in rest if job in moving]
-        for one, part in zip(ways, parts, strict=False):
-            yield from one(part, tell)
-
-    yield from runner.run(plan, way, existing, report, stylizer.name)
-
-
-def _check_options(size: Any, quality: Any, overwrite: Any) -> None:
-    if size is not None and not (_whole(size) and size >= 1):
-        raise UserError(f"size={size}: give the longer side at most, in whole pixels, such as size=1024.")
-    if not (_whole(quality) and 1 <= quality <= 100):
-        raise UserError(f"quality={quality}: give a whole number from 1 to 100.")
-    if not isinstance(overwrite, bool):
-        raise UserError(f"overwrite={overwrite}: give true or false.")
-
-
-def _check_engine(engine: Any, workers: Any) -> None:
-    if engine not in ("local", "ray"):
-        raise UserError(f"engine={engine}: give local or ray.")
-    if workers is not None and not (_whole(workers) and workers >= 1):
-        raise UserError(f"workers={workers}: give how many there shall be, such as workers=4, or leave it out.")
-    if workers is not None and engine != "ray":
-        raise UserError(f"workers={workers} is for engine=ray: add that, or leave workers= out.")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+        settings = film_engine.FilmSettings(options.film, writing, stylizer.device.type, alone)
+        engines.append(film_engine.engine(stylizer.picture, settings))
+    return engines
 
 
 def _check_places(inputs: Sequence[Any], **places: Any) -> None:
@@ -169,8 +172,10 @@ def _check_places(inputs: Sequence[Any], **places: Any) -> None:
             raise UserError(f"{name}= is empty: give a name, or leave it out.")
 
 
-def _check_moving(todo: Sequence[planning.Job], given: dict[str, Any]) -> None:
+def _check_moving(todo: Sequence[planning.Job], film: FilmOptions) -> None:
     """Raises UserError for options of films where there is none, and for fps= where all have times of their own."""
+    usual = FilmOptions()
+    given = {name: value for name, value in asdict(film).items() if value != getattr(usual, name)}
     if not given:
         return
     moving = [job.source for job in todo if planning.moves(job.source)]
@@ -181,19 +186,19 @@ def _check_moving(todo: Sequence[planning.Job], given: dict[str, Any]) -> None:
         raise UserError(f"fps={given['fps']} is for numbered pictures and cameras: films have times of their own.")
 
 
-def _read(job: planning.Job, size: int | None, overwrite: bool) -> Picture:
+def _read(job: planning.Job, writing: Writing) -> Picture:
     to_stream = job.target == planning.STREAM
-    if not to_stream and planning.is_there(job.target) and not overwrite:
+    if not to_stream and planning.is_there(job.target) and not writing.overwrite:
         raise UserError(planning.exists(job.target))
     if to_stream and console.of_bytes(sys.stdout) is None:
         raise UserError("output=-: there is no stdout here that takes a picture: give the name of a file.")
     if to_stream and console.is_terminal(sys.stdout):
         raise UserError("The picture would go to the terminal: add output=picture.png, or > picture.png.")
     picture = image_io.read(_source(job))
-    return picture if size is None else image_io.fit_picture(picture, size)
+    return picture if writing.size is None else image_io.fit_picture(picture, writing.size)
 
 
-def _stylized(stylizer: OnImages, some: Sequence[planning.Job], pictures: Sequence[Picture]) -> list[Picture]:
+def _stylized(stylizer: ImageStylizer, some: Sequence[planning.Job], pictures: Sequence[Picture]) -> list[Picture]:
     with _bar(some[0].source.name) as bar:
         return stylizer.pictures(pictures, progress=lambda part: bar.update(part - bar.n))
 

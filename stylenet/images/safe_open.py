@@ -177,16 +177,41 @@ def _require_memory(image: Image.Image) -> None:
         )
 
 
-def allow(megapixels: float) -> None:
-    """Refuse pictures of more million pixels than this, in the whole process, instead of 179 (Pillow's own limit).
+_limit_lock = threading.Lock()
+_limits: list[int] = []  # of those at work, and the process's own before them
 
-    Small files may claim any size ("decompression bombs"). What the free memory cannot hold is refused all the same.
-    Raises UserError for what is no such number.
+
+@contextmanager
+def allowed(megapixels: float | None) -> Iterator[None]:
+    """Inside the block pictures of more million pixels than this are refused, instead of 179 (Pillow's own limit).
+
+    None changes nothing. Small files may claim any size ("decompression bombs"). What the free memory cannot hold is
+    refused all the same. Pillow knows one limit for a process: of several blocks at work the largest counts. Raises
+    UserError for what is no such number.
     """
+    if megapixels is None:
+        yield
+        return
+    check(megapixels)
+    limit = math.ceil(megapixels * 1e6 / 2)  # Pillow warns from here on, and refuses twice as many
+    with _limit_lock:
+        if not _limits:
+            _limits.append(Image.MAX_IMAGE_PIXELS or 0)
+        _limits.append(limit)
+        Image.MAX_IMAGE_PIXELS = max(_limits[1:])
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limits.pop(_limits.index(limit, 1))  # the first is the process's own
+            Image.MAX_IMAGE_PIXELS = max(_limits[1:]) if len(_limits) > 1 else (_limits.pop() or None)
+
+
+def check(megapixels: float) -> None:
+    """Raise UserError for what is no number of million pixels above 0."""
     number = isinstance(megapixels, int | float) and not isinstance(megapixels, bool)
     if not (number and 0 < megapixels < math.inf):
         raise UserError(f"megapixels={megapixels}: give the million pixels allowed at most, such as megapixels=1000.")
-    Image.MAX_IMAGE_PIXELS = math.ceil(megapixels * 1e6 / 2)  # Pillow warns from here on, and refuses twice as many
 
 
 def _reason(error: Exception, source: Source) -> str:

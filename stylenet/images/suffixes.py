@@ -26,8 +26,8 @@ NEAREST = {".mpo": ".jpg", ".pgm": ".ppm", ".pbm": ".ppm", ".j2c": ".jp2", ".jpc
 
 ANIMATIONS = frozenset({".gif", ".webp", ".png", ".apng", ".avif", ".avifs"})
 """Pictures that may have several frames."""
-ANIMATION_FORMATS = (".gif", ".webp", ".apng", ".png")
-"""Animations that are written."""
+ANIMATION_FORMATS = {suffix: PICTURE_FORMATS[suffix] for suffix in (".gif", ".webp", ".apng", ".png")}
+"""Animations that are written: Pillow's name of the format."""
 
 FILMS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv .y4m".split())
 """Films that are read."""

@@ -1,12 +1,11 @@
-"""What a stylized picture is judged by: content, Gram style, total variation and range; and the calibration of these
-terms.
+"""The losses of a stylized picture: content, Gram style, total variation and range; and the calibration of these terms.
 
 Features come from ``vgg.py``; nothing here knows networks, Lightning or files.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,16 +93,28 @@ def out_of_range(image: Tensor) -> Tensor:
     return (image - image.clamp(0, 1)).square().mean()
 
 
+class Targets(NamedTuple):
+    """The styles of the pictures of one batch, by style layer. One row serves all pictures of the batch."""
+
+    grams: dict[str, Tensor]
+    """The Gram matrices ``(b or 1, c, c)`` that the pictures are compared with, in float32."""
+    references: dict[str, Tensor]
+    """What the distances to these Grams are divided by, ``(b or 1,)``; 1 without a calibration."""
+
+
 class PerceptualLoss(nn.Module):
-    """``loss(output, content, style=None) -> {name: weighted term}``; the sum of the terms is what is trained.
+    """``loss(output, content, targets=None) -> {name: weighted term}``. Training minimises the sum of the terms.
 
-    ``styles``: one image ``(1, 3, h, w)`` for each style, their sizes may differ. ``style_layers`` and
-    ``content_layers``: weight of each layer by name. ``scale`` says what the terms are measured in:
+    ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]. ``targets``: the styles of these pictures, from
+    :meth:`targets`; None for the first style.
 
-    - "calibrated": style layers are divided by what unstylized photos score against this style, content layers by the
-      distance of two different photos. So style 1.0 is an untouched photo and content 1.0 an unrelated one, whatever
-      the style, layers and size. The layers are averaged by their weights. Needs :meth:`calibrate` once, or a loaded
-      ``state_dict`` that holds the measured references; raises UserError before.
+    ``styles``: one image ``(1, 3, h, w)`` for each style, of any size. ``style_layers`` and ``content_layers``: the
+    weight of each layer by name. ``scale``: the unit of the terms:
+
+    - "calibrated": style layers are divided by the score of unstylized photos against this style, content layers by
+      the distance of two different photos. So style 1.0 is an untouched photo and content 1.0 an unrelated one, for
+      any style, layers and size. The layers are averaged by their weights. Needs :meth:`calibrate` once, or a loaded
+      ``state_dict`` with the measured references; raises UserError before.
     - "johnson": eq. 2-4 of Johnson et al. 2016, summed over the layers.
     - "pytorch_examples": the same with the Gram differences *averaged* over their c x c entries, as pytorch/examples
       does.
@@ -111,8 +122,8 @@ class PerceptualLoss(nn.Module):
       ``G = F F^T``, N channels and M places, averaged over the layers by their weights (there 1/5). Where painting
       and picture differ in size, each G is taken over its own M. ``content_weight`` is alpha, ``style_weight`` beta.
 
-    ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]; ``style``: ``(b, n_styles)`` weights that mix the styles'
-    Grams, None for the first.
+    The Grams are buffers outside of ``state_dict``. The measured references are inside, so that a resumed training
+    goes on in the same units.
     """
 
     def __init__(
@@ -193,19 +204,27 @@ class PerceptualLoss(nn.Module):
         names = [name for name, _ in self.named_buffers() if "_reference_" in name]
         return {name: self.get_buffer(name).tolist() for name in names} if self.scale == "calibrated" else {}
 
+    def targets(self, style: Tensor | None = None) -> Targets:
+        """The targets of a batch. ``style``: weights ``(b, n_styles)``, which mix the Grams and the references of the
+        styles; None for the first style.
+        """
+        grams = {layer: self.get_buffer(f"target_{layer}") for layer in self.style_layers}
+        references = {layer: self.get_buffer(f"style_reference_{layer}") for layer in self.style_layers}
+        if style is None:
+            return Targets({x: each[:1] for x, each in grams.items()}, {x: each[:1] for x, each in references.items()})
+        with torch.autocast(style.device.type, enabled=False):  # it would round the targets to half precision
+            return Targets(
+                {layer: torch.einsum("bn,ncd->bcd", style, each) for layer, each in grams.items()},
+                {layer: style @ each for layer, each in references.items()},
+            )
+
     def _layer_weights(self, layers: dict[str, float]) -> dict[str, float]:
         total = sum(layers.values()) if self.scale in ("calibrated", "gatys") else 1.0
         return {layer: weight / (total or 1.0) for layer, weight in layers.items()}
 
-    def _style(self, layer: str, features: Tensor, style: Tensor | None) -> Tensor:
-        target, reference = self.get_buffer(f"target_{layer}"), self.get_buffer(f"style_reference_{layer}")
-        if style is None:
-            target, reference = target[:1], reference[:1]
-        else:
-            with torch.autocast(features.device.type, enabled=False):  # it would round the targets to half precision
-                target, reference = torch.einsum("bn,ncd->bcd", style, target), style @ reference
-        distance = style_distance(gram(features), target) / reference
-        divisor = {"pytorch_examples": target[0].numel(), "gatys": 4}.get(self.scale, 1)
+    def _style(self, layer: str, features: Tensor, targets: Targets) -> Tensor:
+        distance = style_distance(gram(features), targets.grams[layer]) / targets.references[layer]
+        divisor = {"pytorch_examples": targets.grams[layer][0].numel(), "gatys": 4}.get(self.scale, 1)
         return (distance / divisor).mean()
 
     def _content(self, layer: str, features: Tensor, wanted: Tensor) -> Tensor:
@@ -218,24 +237,24 @@ class PerceptualLoss(nn.Module):
         if not self._ready:
             raise UserError("loss.scale=calibrated has measured nothing yet: call calibrate() with photos first.")
 
-    def forward(self, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, Tensor]:
-        return self.against(content, style)(output)
+    def forward(self, output: Tensor, content: Tensor, targets: Targets | None = None) -> dict[str, Tensor]:
+        return self.against(content, targets)(output)
 
-    def against(self, content: Tensor, style: Tensor | None = None) -> Callable[[Tensor], dict[str, Tensor]]:
-        """The loss as a function of ``output`` alone: the photo's features are computed once, here."""
+    def against(self, content: Tensor, targets: Targets | None = None) -> Callable[[Tensor], dict[str, Tensor]]:
+        """The loss as a function of ``output`` alone. The features of ``content`` are computed once, here."""
         self.require_calibration()
         with torch.no_grad():
             wanted = self.vgg(content, self.content_layers)
-        return partial(self._terms, wanted=wanted, style=style)
+        return partial(self._terms, wanted=wanted, targets=self.targets() if targets is None else targets)
 
-    def _terms(self, output: Tensor, wanted: dict[str, Tensor], style: Tensor | None) -> dict[str, Tensor]:
+    def _terms(self, output: Tensor, wanted: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         features = self.vgg(output)
         terms: dict[str, Tensor] = {}
         for layer, weight in self._layer_weights(self.content_layers).items():
             distance = self._content(layer, features[layer], wanted[layer])
             terms[f"content/{layer}"] = self.weights["content"] * weight * distance
         for layer, weight in self._layer_weights(self.style_layers).items():
-            terms[f"style/{layer}"] = self.weights["style"] * weight * self._style(layer, features[layer], style)
+            terms[f"style/{layer}"] = self.weights["style"] * weight * self._style(layer, features[layer], targets)
         if self.weights["tv"]:
             terms["tv"] = self.weights["tv"] * tv(output.float())
         if self.weights["range"]:

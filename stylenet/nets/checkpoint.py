@@ -18,23 +18,23 @@ from typing import Any
 import safetensors
 import torch
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylenet.nets import exported, mistaken, pytorch_examples
+from stylenet.nets.base import StyleNet
+from stylenet.nets.catalog import KEY, known
 from stylenet.nets.registry import NETS, build, of_styles
 from stylenet.system.atomic import replacing
 from stylenet.system.errors import UserError
-from stylenet.system.places import ASSETS, PACKAGE
 
 FORMAT = 1
-KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
 SHA256 = "weights_sha256"  # of the metadata in our files: a file may be damaged and yet whole
 LARGEST = 10_000  # what a file may give as a width or a count: enough for any network, too little to fill the memory
 
 log = logging.getLogger(__name__)
 
 
-def save(path: str | Path, net: nn.Module, info: dict[str, Any], half: bool = False, new: bool = False) -> Path:
+def save(path: str | Path, net: StyleNet, info: dict[str, Any], half: bool = False, new: bool = False) -> Path:
     """Write ``net`` and ``info`` (plain data that JSON can hold) to ``path``, whole or not at all; return the path.
 
     ``half`` stores float16: half the size. ``new``: a file that is there stays, and ``files.Taken`` is raised.
@@ -50,7 +50,7 @@ def save(path: str | Path, net: nn.Module, info: dict[str, Any], half: bool = Fa
     return Path(path)
 
 
-def single_style(net: nn.Module, info: dict[str, Any], name: str) -> tuple[nn.Module, dict[str, Any]]:
+def single_style(net: StyleNet, info: dict[str, Any], name: str) -> tuple[StyleNet, dict[str, Any]]:
     """Of a network with several styles, and of what its file says, what concerns the style ``name`` alone: the same
     pictures from a network with one style. Raises UserError with the names that there are.
     """
@@ -69,13 +69,13 @@ def single_style(net: nn.Module, info: dict[str, Any], name: str) -> tuple[nn.Mo
     return one.eval(), {**info, **mine}
 
 
-def describe(net: nn.Module) -> dict[str, Any]:
+def describe(net: StyleNet) -> dict[str, Any]:
     """The network's name in ``NETS`` and its constructor's arguments."""
     name = next(name for name, kind in NETS.items() if type(net) is kind)
     return {"name": name, "args": net.config}
 
 
-def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
+def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[StyleNet, dict[str, Any]]:
     """The network in eval mode and float32 on ``device``, and what the file says about it.
 
     ``ckpt``: a name (see ``known``) or the path of our ``.safetensors``, a ``.ckpt`` of our training, an ``.onnx`` that
@@ -103,13 +103,6 @@ def _split(ckpt: str | Path) -> tuple[str, str | None]:
     file, _, style = str(ckpt).rpartition(":")
     path = len(file) < 2 or {"/", "\\"} & {*style} or Path(os.path.expanduser(ckpt)).exists()
     return (str(ckpt), None) if path or not style else (file, style)
-
-
-def known() -> dict[str, Path]:
-    """The styles at hand by name: in ./checkpoints, else in the project's checkpoints, else shipped."""
-    folders = [Path("checkpoints"), PACKAGE.parent / "checkpoints", ASSETS / "checkpoints"]
-    styles = {file.stem: file for folder in reversed(folders) for file in folder.glob("[!.]*.safetensors")}
-    return dict(sorted(styles.items()))
 
 
 def resolve(name: str | Path) -> Path:
@@ -218,7 +211,7 @@ def _from_weights(path: Path, saved: Any) -> tuple[dict[str, Any], dict[str, Ten
     return {"format": FORMAT, "net": net, "styles": [{"name": name} for name in names], "origin": origin}, state
 
 
-def _assemble(path: Path, info: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
+def _assemble(path: Path, info: dict[str, Any], state: dict[str, Tensor]) -> StyleNet:
     """The network that ``info`` declares, holding ``state``; nothing is allocated before the two agree."""
     spec = info.get("net")
     if not isinstance(spec, dict) or str(spec.get("name")) not in NETS or not isinstance(spec.get("args", {}), dict):

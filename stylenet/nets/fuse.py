@@ -9,6 +9,7 @@ Knows the layers that networks are made of, and nothing of the networks. Two lay
 """
 
 import copy
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,10 @@ from stylenet.nets.layers import Conv, Down, Residual, Up, upsample_nearest
 
 COLOURS = 3
 
+Net = TypeVar("Net", bound=nn.Module)
 
-def fast(net: nn.Module) -> nn.Module:
+
+def fast(net: Net) -> Net:
     """A rearranged copy of ``net`` in eval mode. Layers that are not known stay as they are."""
     net = copy.deepcopy(net).eval().requires_grad_(False)
     for parent in list(net.modules()):

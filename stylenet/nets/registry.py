@@ -1,24 +1,25 @@
-"""The networks, by name: ``NETS`` is the closed table of what a checkpoint may hold."""
+"""The networks by name. ``NETS`` is the closed table of what a checkpoint may hold."""
 
 from typing import Any
 
 from torch import nn
 
+from stylenet.nets.base import StyleNet
 from stylenet.nets.johnson import Johnson
 from stylenet.nets.layers import InstanceNorm, Noise
 from stylenet.system.errors import UserError
 
-NETS: dict[str, type[nn.Module]] = {"johnson": Johnson}
+NETS: dict[str, type[StyleNet]] = {"johnson": Johnson}
 
 
 def of_styles(net: nn.Module) -> set[str]:
-    """The names of the parameters of which a network has a row for each style: those of its norms and its noise."""
+    """The names of the parameters that have a row for each style: those of the norms and the noise."""
     layers = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, InstanceNorm | Noise)]
     return {f"{name}.{part}" for name, layer in layers for part, _ in layer.named_parameters(recurse=False)}
 
 
-def build(name: str, **args: Any) -> nn.Module:
-    """The network ``name`` with its constructor's arguments. Raises UserError for a name or argument it has not."""
+def build(name: str, **args: Any) -> StyleNet:
+    """The network ``name``, made with its constructor's arguments. Raises UserError for an unknown name or argument."""
     if name not in NETS:
         raise UserError(f"net={name}: no such network. Known: {', '.join(sorted(NETS))}.")
     try:

@@ -143,7 +143,7 @@ def paint(
             if seen is not None and (step or not before):
                 return seen(before + step, {k: v.item() for k, v in loss.readings(terms).items()}, picture)
 
-        image = optimize(loss, photo, start, steps, style=mix, optimizer=optimizer, lr=lr, seen=told)
+        image = optimize(loss, photo, start, steps, targets=loss.targets(mix), optimizer=optimizer, lr=lr, seen=told)
     assert image is not None
     return image
 

@@ -52,23 +52,25 @@ def optimize(
     start: Tensor,
     steps: int,
     *,
-    style: Tensor | None = None,
+    targets: Any = None,
     optimizer: str = "lbfgs",
     lr: float | None = None,
     seen: Seen | None = None,
 ) -> Tensor:
     """The picture ``(1, 3, h, w)`` in [0, 1] that ``steps`` iterations make of ``start``. An iteration is one
-    evaluation of ``loss(image, content, style)``, whose terms' sum is the objective, and of its gradient.
+    evaluation of ``loss(image, content, targets)`` and of its gradient. The objective is the sum of the loss's terms.
 
-    "lbfgs" never goes up: a step that would is taken back, and tried shorter in the next iteration. "torch_lbfgs" is
-    what published figures were made with: torch.optim.LBFGS, full steps and no line search. The picture stays in [0, 1]
-    all the time, so what is minimised is what a user gets. ``seen(step, terms, image)`` is told of the start (step 0)
-    and of the picture after each iteration, with the terms at that very picture; it ends the optimisation by returning
-    something true. Raises UserError for an unknown optimizer, and NotANumber, which holds the last good picture.
+    ``targets``: the third argument of ``loss``; with None, :class:`stylenet.losses.perceptual.PerceptualLoss` takes its
+    first style. ``optimizer``: "lbfgs" never goes up: it takes such a step back, and tries a shorter one in the next
+    iteration. "torch_lbfgs" made the published figures: torch.optim.LBFGS, full steps and no line search. The picture
+    stays in [0, 1] all the time, so the minimised picture is the picture that a user gets. ``seen(step, terms, image)``
+    is called for the start (step 0) and after each iteration, with the terms of that very picture; it ends the
+    optimisation by returning something true. Raises UserError for an unknown optimizer, and NotANumber, which holds
+    the last good picture.
     """
     known_optimizer(optimizer)
     against: Any = getattr(loss, "against", None)  # the photo's features once, not in each iteration
-    terms_at = against(content, style) if against else partial(_with, loss, content, style)
+    terms_at = against(content, targets) if against else partial(_with, loss, content, targets)
     begin = start.detach().clamp(0, 1).contiguous()
     good: Tensor | None = None
     for step, point in enumerate(DESCENTS[optimizer](partial(_at, terms_at), begin, lr or RATES[optimizer])):
@@ -87,8 +89,8 @@ def known_optimizer(name: str) -> None:
         raise UserError(f"optimizer={name}: no such optimizer. Allowed: {', '.join(RATES)}.")
 
 
-def _with(loss: Callable[..., Terms], content: Tensor, style: Tensor | None, image: Tensor) -> Terms:
-    return loss(image, content, style)
+def _with(loss: Callable[..., Terms], content: Tensor, targets: Any, image: Tensor) -> Terms:
+    return loss(image, content, targets)
 
 
 def _at(terms_at: Callable[[Tensor], Terms], image: Tensor) -> Point:

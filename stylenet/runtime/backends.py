@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stylenet.nets import fuse
+from stylenet.nets.base import StyleNet, as_style_net
 from stylenet.nets.fuse import fast
 from stylenet.runtime import graph
 from stylenet.runtime.cuda_graphs import Replay, Run, cuda_graph
@@ -37,6 +39,8 @@ HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def start(net: nn.Module, device: torch.device, backend: str = "auto", precision: str = "auto") -> Run:
     """``run(content, style) -> image``: the pass of ``net``, which is in eval mode on ``device``. For inference only.
 
+    ``net``: a :class:`stylenet.nets.base.StyleNet`, or any module ``net(content, style)`` with one style.
+
     ``backend``: torch, openvino, onnx, or auto: the fastest that is installed. ``precision``: fp32, bf16, fp16 (torch
     on a GPU), or auto: bf16 on GPUs that have it, else fp32. On a GPU, passes of a size that comes again are replayed,
     see :mod:`stylenet.runtime.cuda_graphs`. In a forked copy of a process that had started one, torch in one thread is
@@ -44,15 +48,16 @@ def start(net: nn.Module, device: torch.device, backend: str = "auto", precision
     """
     name, precision = choose(device, backend, precision)
     forked.use()
+    style_net = as_style_net(net)
     if name == "torch":
-        run = Torch(net, device, precision)
+        run = TorchBackend(style_net, device, precision)
         return Replay(run, cuda_graph) if device.type == "cuda" else run
     try:
-        return InGraph(net, RUNTIMES[name], precision)
+        return GraphBackend(style_net, RUNTIMES[name], precision)
     except Exception as error:  # a runtime can fail in any way
         if backend == "auto":
             log.warning("backend=%s does not work here (%s): torch is used.", name, one_line(error)[:200])
-            return Torch(net, device, precision)
+            return TorchBackend(style_net, device, precision)
         raise UserError(f"backend={name}: {one_line(error)[:300]}") from error
 
 
@@ -80,37 +85,37 @@ def choose(device: torch.device, backend: str = "auto", precision: str = "auto")
     return backend, precision
 
 
-class Torch:
-    """The rearranged network in channels-last layout; norms take their statistics in float32 whatever the precision.
+class TorchBackend:
+    """The rearranged network in channels-last layout. Norms take their statistics in float32, whatever the precision.
 
-    In bf16 what sees the picture is in float32: there bf16 costs the most, and float32 little.
+    In bf16 the encoder runs in float32: bf16 does most of its harm there, and float32 takes little time.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, precision: str):
+    def __init__(self, net: StyleNet, device: torch.device, precision: str):
         self.device, self.half = device, HALVES.get(precision)
-        self.apart = precision == "bf16" and graph.has_parts(net)
-        self.net: Any = fast(net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.apart = precision == "bf16" and net.in_parts
+        self.net = fast(net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         content = content.contiguous(memory_format=torch.channels_last)
-        seen = self.net.see(content, style) if self.apart else content
+        features = self.net.encode(content, style) if self.apart else None
         with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
-            image = self.net.paint(seen, style) if self.apart else self.net(seen, style)
+            image = self.net(content, style) if features is None else self.net.decode(features, style)
         return image[..., : content.shape[2], : content.shape[3]].float().contiguous()
 
 
-class InGraph:
+class GraphBackend:
     """The network as a graph in another program: pictures go there and come back as arrays.
 
-    In bf16 as two, the first in float32, as :class:`Torch` has it.
+    In bf16 there are two graphs: the encoder's in float32, and the decoder's, as in :class:`TorchBackend`.
     """
 
-    def __init__(self, net: nn.Module, runtime: "Runtime", precision: str):
-        self.n_styles = getattr(net, "n_styles", 1)
+    def __init__(self, net: StyleNet, runtime: "Runtime", precision: str):
+        self.n_styles = net.n_styles
         self.lock = threading.Lock()  # a runtime does one thing at a time
         forked.keep(self)
-        self.precisions = ["fp32", "bf16"] if precision == "bf16" and graph.has_parts(net) else [precision]
+        self.precisions = ["fp32", "bf16"] if precision == "bf16" and net.in_parts else [precision]
         kept = home() / "graphs" / _key(net, runtime, precision)
         self.files = [
             kept.with_name(f"{kept.name}_{number}.{runtime.suffix}") for number in range(len(self.precisions))
@@ -145,7 +150,7 @@ class InGraph:
             log.info("%s is made anew: %s", self.files[0], one_line(error)[:200])
             return []
 
-    def _made(self, net: nn.Module, runtime: "Runtime", precision: str) -> list["Infer"]:
+    def _made(self, net: StyleNet, runtime: "Runtime", precision: str) -> list["Infer"]:
         """What runs the graphs, made now, compared with the network and put into the cache."""
         quick = fast(net)
         parts = graph.parts(quick) if len(self.precisions) > 1 else [quick]
@@ -162,7 +167,7 @@ class InGraph:
             _keep(file, data)
         return self.steps
 
-    def _compare(self, net: nn.Module, precision: str) -> None:
+    def _compare(self, net: StyleNet, precision: str) -> None:
         content = torch.rand(TRIAL, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             difference = (self(content) - net(content)).abs()
@@ -177,13 +182,13 @@ Infer = Callable[[list[Any]], Any]
 class Runtime(NamedTuple):
     """A program that runs graphs: how one is made, as the bytes of a file, and how it is opened."""
 
-    made: Callable[[nn.Module, tuple[Tensor, ...], str], bytes]
+    made: Callable[[StyleNet | graph.Part, tuple[Tensor, ...], str], bytes]
     opened: Callable[[bytes, str], Infer]
     packages: tuple[str, ...]  # on whose versions the bytes depend
     suffix: str
 
 
-def _openvino_made(net: nn.Module, example: tuple[Tensor, ...], precision: str) -> bytes:
+def _openvino_made(net: StyleNet | graph.Part, example: tuple[Tensor, ...], precision: str) -> bytes:
     core = graph.openvino_core()
     model = graph.openvino(net, example)
     return bytes(core.compile_model(model, "CPU", _openvino_options(precision)).export_model().getvalue())
@@ -200,7 +205,8 @@ def _openvino_options(precision: str) -> dict[str, Any]:
     return {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
 
 
-def _onnx_made(net: nn.Module, example: tuple[Tensor, ...], precision: str) -> bytes:
+def _onnx_made(net: StyleNet | graph.Part, example: tuple[Tensor, ...], precision: str) -> bytes:
+    assert isinstance(net, StyleNet)  # only bf16 makes a graph for each part, and backend=onnx refuses it
     graph.require("onnxruntime", "onnx")  # told before the graph is made, which takes long
     return graph.onnx(net, example).model_proto.SerializeToString()
 
@@ -224,12 +230,11 @@ PRECISIONS = ("fp32", *HALVES)
 # --- the cache
 
 
-def _key(net: nn.Module, runtime: Runtime, precision: str) -> str:
-    """All that a graph depends on: the network, the code that makes graphs, and the programs that do."""
+def _key(net: StyleNet, runtime: Runtime, precision: str) -> str:
+    """A digest of everything that a graph depends on: the network, and the code and programs that make graphs."""
     versions = [f"{name} {version(name)}" for name in runtime.packages if importlib.util.find_spec(name)]
-    sha256 = hashlib.sha256(repr([precision, versions, repr(net), getattr(net, "config", None)]).encode())
-    package = Path(graph.__file__).parent
-    for file in sorted([package / "graphs.py", *(package / "nets").glob("*.py")]):
+    sha256 = hashlib.sha256(repr([precision, versions, repr(net), net.config]).encode())
+    for file in sorted([Path(graph.__file__), *Path(fuse.__file__).parent.glob("*.py")]):
         sha256.update(file.read_bytes())
     for name, tensor in net.state_dict().items():
         sha256.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylenet.nets import checkpoint
+from stylenet.nets.base import StyleNet
 from stylenet.nets.fuse import fast
 from stylenet.runtime import graph
 from stylenet.system import console
@@ -60,7 +61,7 @@ class Format(NamedTuple):
     """A kind of file: its suffix, how one is written with a text inside, and how it is opened to be run."""
 
     suffix: str
-    write: Callable[[nn.Module, tuple[Tensor, ...], Path, str], None]
+    write: Callable[["Exported", tuple[Tensor, ...], Path, str], None]
     open: Callable[[Path], Runner]
     needs: tuple[str, ...] = ()
     extra: str = ""
@@ -147,30 +148,29 @@ def describe(info: dict[str, Any], format: str, kind: Kind) -> dict[str, Any]:
     return info | {"picture": picture, "half": kind.half, "exported": {"format": format, "versions": made_by}}
 
 
-class Exported(nn.Module):
-    """The network between pixels of the ``kind`` that is asked for; ``net`` stays as it is."""
+class Exported(StyleNet):
+    """The network with pixels of the ``kind`` as its input and output. ``net`` itself is not changed."""
 
-    def __init__(self, net: nn.Module, kind: Kind):
-        super().__init__()
-        self.kind, self.n_styles = kind, getattr(net, "n_styles", 1)
+    def __init__(self, net: StyleNet, kind: Kind):
+        super().__init__(net.config, net.n_styles, net.smallest)
+        self.kind = kind
         self.net = fast(net).half() if kind.half else fast(net)
 
-    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
         levels = self.kind.pixels == "uint8"
         x = content.float() / 255 if levels else content
-        image = self.net(x.half() if self.kind.half else x, style)
+        image = self.net(x.half() if self.kind.half else x, style, framed)
         return (image * 255).round().clamp(0, 255).to(torch.uint8) if levels else image
 
 
 @torch.inference_mode()
-def check(run: Runner, net: nn.Module, kind: Kind) -> None:
+def check(run: Runner, net: StyleNet, kind: Kind) -> None:
     """Raise UserError unless ``run`` gives the pictures of ``net`` at every one of ``SIZES``, or at the only one."""
-    n_styles = getattr(net, "n_styles", 1)
     for size in [(1, *kind.size)] if kind.size else SIZES:
         batch, height, width = size
         generator = torch.Generator().manual_seed(0)
         levels = (torch.rand(batch, 3, height, width, generator=generator) * 255).round()
-        style = torch.rand(batch, n_styles, generator=generator) if n_styles > 1 else None
+        style = torch.rand(batch, net.n_styles, generator=generator) if net.n_styles > 1 else None
         content = levels.to(torch.uint8) if kind.pixels == "uint8" else levels / 255
         found = run([array.numpy() for array in (content, style) if array is not None])
         expected = net(levels / 255, style).numpy()
@@ -194,9 +194,9 @@ def _compare(found: np.ndarray, expected: np.ndarray, kind: Kind, size: str) -> 
 # --- the formats: write(module, example, file, text) and open(file)
 
 
-def _write_onnx(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_onnx(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     onnx = graph.require("onnx", "onnx")
-    fixed = module.kind.size is not None  # type: ignore[union-attr]
+    fixed = module.kind.size is not None
     model = graph.onnx(module, example, fixed).model_proto
     operators = dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
     if fixed and (left := SIZE_OPERATORS & operators.keys()):
@@ -216,7 +216,7 @@ def _open_onnx(file: Path) -> Runner:
     return lambda arrays: session.run(None, dict(zip(graph.NAMES, arrays, strict=False)))[0]
 
 
-def _tell_operators(file: Path, net: nn.Module, kind: Kind) -> None:
+def _tell_operators(file: Path, net: StyleNet, kind: Kind) -> None:
     """On stderr, which operators an ONNX file has, for whoever looks for them in a list of what a chip can do; and
     whether OpenCV, where it is installed, gives the same picture.
     """
@@ -244,7 +244,7 @@ def _opencv(cv2: Any, file: Path) -> Runner:
     return run
 
 
-def _write_torchscript(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_torchscript(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     with warnings.catch_warnings(action="ignore"):  # torch deprecates it; asked for, it is written all the same
         torch.jit.save(graph.script(module, example), file, _extra_files={f"{KEY}.json": text})
 
@@ -254,7 +254,7 @@ def _open_torchscript(file: Path) -> Runner:
         return _with_tensors(torch.jit.load(file))
 
 
-def _write_torch_export(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_torch_export(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     torch.export.save(graph.program(module, example), file, extra_files={f"{KEY}.json": text})
 
 
@@ -266,7 +266,7 @@ def _with_tensors(module: Callable[..., Tensor]) -> Runner:
     return lambda arrays: module(*map(torch.from_numpy, arrays)).numpy()
 
 
-def _write_openvino(module: nn.Module, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_openvino(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     openvino = graph.require("openvino", "openvino")
     model = graph.openvino(module, example)
     model.set_rt_info(text, [KEY])

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylenet.nets.johnson import SMALLEST
+from stylenet.nets.base import StyleNet
 from stylenet.nets.layers import EPS, InstanceNorm
 from stylenet.system.errors import UserError
 
@@ -26,14 +26,12 @@ STEPS_KEPT = 256  # that OpenVINO has made ready for sizes it met: about ten of 
 TRIAL = (2, 66, 83)  # batch, height and width of the picture by which a graph is made: nothing of them stays in it
 
 
-def inputs(
-    net: nn.Module, dtype: torch.dtype = torch.float32, size: tuple[int, int, int] = TRIAL
-) -> tuple[Tensor, ...]:
-    """What to try the network on: a picture, and weights where it has several styles. ``size``: (b, h, w)."""
+def inputs(net: StyleNet, dtype: torch.dtype = torch.float32, size: tuple[int, int, int] = TRIAL) -> tuple[Tensor, ...]:
+    """An example input of the network: a picture, and style weights if it has several styles. ``size``: (b, h, w)."""
     batch, height, width = size
     content = torch.zeros(batch, 3, height, width, dtype=dtype)
-    n_styles = getattr(net, "n_styles", 1)
-    return (content,) if n_styles == 1 else (content, torch.full((batch, n_styles), 1 / n_styles))
+    n = net.n_styles
+    return (content,) if n == 1 else (content, torch.full((batch, n), 1 / n))
 
 
 @cache
@@ -49,27 +47,23 @@ def openvino_core() -> Any:
     return core
 
 
-def has_parts(net: nn.Module) -> bool:
-    """Whether a network sees first and then paints, as :class:`stylenet.nets.johnson.Johnson` does."""
-    return hasattr(net, "see") and hasattr(net, "paint")
+def parts(net: StyleNet) -> list["StyleNet | Part"]:
+    """The two parts of a network, for :func:`script` and :func:`openvino`; a network in one piece as itself.
 
-
-def parts(net: nn.Module) -> list[nn.Module]:
-    """A network that :func:`has_parts` as these two, for :func:`script` and :func:`openvino`; any other as itself. What
-    the last gives is to be cut to the picture's size.
+    The caller cuts the result of the last part to the picture's size.
     """
-    return [Seeing(net), Painting(net)] if has_parts(net) else [net]
+    return [Encoder(net), Decoder(net)] if net.in_parts else [net]
 
 
-def script(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
-    """The network, or one of its ``parts``, in TorchScript."""
-    traced = net if isinstance(net, _WithNorms) else AnySize(net)
+def script(net: "StyleNet | Part", example: tuple[Tensor, ...]) -> Any:
+    """The network, or one of its :func:`parts`, in TorchScript."""
+    traced = AnySize(net) if isinstance(net, StyleNet) else net
     with torch.no_grad(), _quiet():
         return torch.jit.trace(traced, example, check_trace=False)
 
 
-def openvino(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
-    """The network, or one of its ``parts``, as an ``openvino.Model``. Raises UserError without that package."""
+def openvino(net: "StyleNet | Part", example: tuple[Tensor, ...]) -> Any:
+    """The network, or one of its :func:`parts`, as an ``openvino.Model``. Raises UserError without that package."""
     convert_model = require("openvino", "openvino").convert_model
     with _quiet():
         model = convert_model(script(net, example))
@@ -78,7 +72,7 @@ def openvino(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
     return model
 
 
-def program(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
+def program(net: StyleNet, example: tuple[Tensor, ...]) -> Any:
     """The network as a ``torch.export.ExportedProgram``."""
     from torch.fx.experimental import _config as config
 
@@ -88,7 +82,7 @@ def program(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
         return torch.export.export(_WithNorms(net), example, dynamic_shapes=shapes)
 
 
-def onnx(net: nn.Module, example: tuple[Tensor, ...], fixed: bool = False) -> Any:
+def onnx(net: StyleNet, example: tuple[Tensor, ...], fixed: bool = False) -> Any:
     """The network as a ``torch.onnx.ONNXProgram``; ``fixed``: for the sizes of ``example`` alone, which makes constants
     of all that follows from them. Raises UserError without the packages onnx and onnxscript.
     """
@@ -138,9 +132,9 @@ def _quiet() -> Iterator[None]:
 
 
 class _WithNorms(nn.Module):
-    """A copy of the network that says "instance norm" where it computes one: runtimes know that, and are fast at it."""
+    """A copy of the network whose graph has "instance norm" as one operator: runtimes have fast code for it."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: StyleNet):
         super().__init__()
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
         for parent in list(self.net.modules()):
@@ -153,31 +147,33 @@ class _WithNorms(nn.Module):
 
 
 class AnySize(_WithNorms):
-    """The same for tracing, which cannot follow what a network does with small pictures: they are made large enough
-    before it, as :class:`stylenet.nets.johnson.Johnson` makes them, and cut after it.
+    """The same for tracing, which cannot record what a network does with small pictures. They are enlarged to its
+    ``smallest`` side before it, as the network itself would enlarge them, and cut after it.
     """
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         sides = torch.ops.aten._shape_as_tensor(content)[2:]
-        return self.net(_large_enough(content, self.net), style)[..., : sides[0], : sides[1]]
+        return self.net(_large_enough(content, self.net.smallest), style)[..., : sides[0], : sides[1]]
 
 
-class Seeing(_WithNorms):
+class Encoder(_WithNorms):
     """The first part of a network, at any size."""
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
-        return self.net.see(_large_enough(content, self.net), style)  # type: ignore[operator]
+        return self.net.encode(_large_enough(content, self.net.smallest), style)
 
 
-class Painting(_WithNorms):
+class Decoder(_WithNorms):
     """The second part of a network."""
 
-    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
-        return self.net.paint(content, style)  # type: ignore[operator]
+    def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net.decode(features, style)
 
 
-def _large_enough(content: Tensor, net: nn.Module) -> Tensor:
-    smallest = getattr(net, "smallest", SMALLEST)
+Part = Encoder | Decoder
+
+
+def _large_enough(content: Tensor, smallest: int) -> Tensor:
     for axis, side in zip((2, 3), torch.ops.aten._shape_as_tensor(content)[2:], strict=True):
         places = torch.arange(side.clamp(min=smallest))  # type: ignore[arg-type]  # a number would not stay open
         content = content.index_select(axis, places.minimum(side - 1))

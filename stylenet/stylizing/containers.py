@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylenet.images import image_io
+from stylenet.images import image_io, safe_open
 from stylenet.images.image_io import Picture
 from stylenet.system.errors import UserError
 
@@ -18,27 +18,30 @@ Style = Tensor | Sequence[float] | str | None
 Progress = Callable[[float], object]
 
 
-class OnImages:
+class ImageStylizer:
     """What stylizes whatever holds an image: the result is of the same kind and size.
 
     ``it(image)`` takes a Pillow image or a path (result: Pillow, upright, sRGB, alpha kept), a numpy array (h, w, 3) of
     uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: where
     the network holds several styles, the name of one, or weights (n_styles) or (b, n_styles); None for its own choice.
 
-    ``levels`` and ``tensor`` are what it does; ``name`` is how results are called.
+    ``stylize_arrays`` and ``stylize_tensor`` do the work, on ``device``. ``name`` is how results are called.
+    ``megapixels``: files that claim more million pixels are refused; None for Pillow's limit of 179.
     """
 
     name: str
+    device: torch.device
+    megapixels: float | None = None
 
-    def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
+    def stylize_arrays(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
         """Photos (h, w, 3) of one shape, all uint8 or all uint16, to the same."""
         raise NotImplementedError
 
-    def tensor(self, photos: Tensor, style: Style) -> Tensor:
+    def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
         """Photos (b, 3, h, w) of floats in [0, 1] to the same."""
         raise NotImplementedError
 
-    def together(self, height: int, width: int) -> int:
+    def batch_size(self, height: int, width: int) -> int:
         """How many pictures of this size are best given to :meth:`pictures` at once."""
         return 1
 
@@ -51,14 +54,16 @@ class OnImages:
     def __call__(self, image: Any, style: Style = None) -> Any:
         """The stylized image; see the class. Raises UserError for other types, shapes or ranges, and out of memory."""
         if isinstance(image, str | os.PathLike | Image.Image):
-            return self.picture(image_io.read(image), style).pil()
+            with safe_open.allowed(self.megapixels):
+                picture = image_io.read(image)
+            return self.picture(picture, style).pil()
         if isinstance(image, np.ndarray):
             return self._array(image, style)
         if isinstance(image, Tensor):
             _check(image.ndim == 4 and image.shape[1] == 3 and image.numel() > 0, image, "(b, 3, h, w) of floats")
             _check(image.is_floating_point(), image, "float, in [0, 1]")
             _check_range(image)
-            made = self.tensor(image.detach(), style)
+            made = self.stylize_tensor(image.detach(), style)
             return made.to(image, copy=True)  # a copy may take part in training, unlike this
         allowed = "a Pillow image, a path, a numpy array or a tensor"
         raise UserError(f"Cannot stylize a {type(image).__name__}: give {allowed}.")
@@ -75,17 +80,17 @@ class OnImages:
         self, pictures: Sequence[Picture], style: Style = None, progress: Progress | None = None
     ) -> list[Picture]:
         """Pictures of one size, and of one depth, stylized together: quicker where they are small."""
-        made = self.levels([picture.rgb for picture in pictures], style, progress)
+        made = self.stylize_arrays([picture.rgb for picture in pictures], style, progress)
         return [replace(picture, rgb=rgb) for picture, rgb in zip(pictures, made, strict=True)]
 
     def _array(self, image: np.ndarray, style: Style) -> np.ndarray:
         _check(image.ndim == 3 and image.shape[2] == 3 and image.size > 0, image, "(h, w, 3)")
         _check(image.dtype == np.uint8 or image.dtype.kind == "f", image, "uint8, or float in [0, 1]")
         if image.dtype == np.uint8:
-            return self.levels([image], style, None)[0]
+            return self.stylize_arrays([image], style, None)[0]
         content = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
         _check_range(content)
-        return self.tensor(content, style)[0].permute(1, 2, 0).cpu().numpy().astype(image.dtype)
+        return self.stylize_tensor(content, style)[0].permute(1, 2, 0).cpu().numpy().astype(image.dtype)
 
 
 def _check(right: bool, image: np.ndarray | Tensor, allowed: str) -> None:

@@ -21,26 +21,32 @@ from stylenet.images.color import Colors, Match, luminance
 from stylenet.images.image_io import over, strips
 from stylenet.images.safe_open import Source, once
 from stylenet.stylizing import brush
-from stylenet.stylizing.containers import OnImages, Progress, Style
+from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.system.errors import UserError
 
 COLORS = ("style", "luminance", "histogram")
+Mask = str | Path | Image.Image
 STRETCH = 2.0  # of colours, to those of the photo, at most: with more, every stroke of a pale style stands out
 
 
 @dataclass(frozen=True)
-class Finish:
-    """How much of the style, in which colours and how broad.
+class Controls:
+    """How much of the style, in which colours, how broad, where, and which of several. A control is a field here.
 
     ``strength``: 0 (the photo) to 1 (the style), a blend of the pictures. ``color``: "style"; "luminance" keeps the
     photo's colours and takes only the style's light and dark; "histogram" gives the result the mean and covariance of
     the photo's colours, as far as they need not be stretched more than twice. ``stroke``: the scale of the brush, 0.25
-    to 8: 2 makes strokes twice as broad. Raises UserError for other values.
+    to 8: 2 makes strokes twice as broad. ``mask``: a grey picture, a file or a Pillow image, white where the style goes
+    (``mask_invert``: black), stretched to each photo; of several styles each needs one. ``mix``: of a network with
+    several styles the name of one, or weights. Raises UserError for values that are not allowed.
     """
 
     strength: float = 1.0
     color: str = "style"
     stroke: float = 1.0
+    mask: Mask | Sequence[Mask] | None = None
+    mask_invert: bool = False
+    mix: Style = None
 
     def __post_init__(self) -> None:
         if not (_number(self.strength) and 0 <= self.strength <= 1):
@@ -50,7 +56,7 @@ class Finish:
         if not (_number(self.stroke) and 0.25 <= self.stroke <= 8):
             raise UserError(f"stroke={self.stroke}: give the scale of the brush, 0.25 to 8, such as stroke=2.")
 
-    def seen(self, photo: np.ndarray) -> np.ndarray:
+    def before(self, photo: np.ndarray) -> np.ndarray:
         """What the network is to see of a photo (h, w, 3) of uint8 or uint16: the photo itself, but for ``stroke``."""
         return brush.smaller(photo, self.stroke)
 
@@ -58,11 +64,11 @@ class Finish:
         """Height and width of what the network sees of a photo."""
         return brush.part(height, self.stroke), brush.part(width, self.stroke)
 
-    def seen_tensor(self, photo: Tensor) -> Tensor:
+    def before_tensor(self, photo: Tensor) -> Tensor:
         """The same for (b, 3, h, w) in [0, 1]."""
         return brush.smaller_tensor(photo, self.stroke)
 
-    def levels(self, photo: np.ndarray, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+    def after(self, photo: np.ndarray, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
         """What the network made of ``seen``, finished: as ``photo``. ``made`` may be overwritten, and given back."""
         made = brush.larger(photo, seen, made, self.stroke)
         if self._blends:
@@ -70,7 +76,7 @@ class Finish:
             over(made, [photo, made], lambda before, after: self._blend(before, after, moved))
         return made
 
-    def tensor(self, photo: Tensor, seen: Tensor, made: Tensor) -> Tensor:
+    def after_tensor(self, photo: Tensor, seen: Tensor, made: Tensor) -> Tensor:
         """The same for (b, 3, h, w) in [0, 1]. Each image has its own distribution of colours."""
         made = brush.larger_tensor(photo, seen, made, self.stroke)
         if not self._blends:
@@ -112,22 +118,24 @@ def open_mask(source: Source, inverted: bool = False) -> Image.Image:
     return mask.point(lambda level: 255 - level) if inverted else mask
 
 
-class Masked(OnImages):
+class MaskedStylizer(ImageStylizer):
     """Several that stylize, each in its mask, see :func:`open_mask`; masks are stretched to the picture.
 
     A soft mask blends. Where the masks of several add up to more than white they share the place in proportion; where
     they do not, the rest is the photo's. ``style``: what each is given.
     """
 
-    def __init__(self, each: Sequence[Any], masks: Sequence[Image.Image]):
-        self.each, self.masks = each, masks
+    def __init__(self, each: Sequence[Any], masks: Sequence[Image.Image], megapixels: float | None = None):
+        self.each, self.masks, self.megapixels = each, masks, megapixels
         self.device = each[0].device
         self.name = "+".join(dict.fromkeys(stylizer.name for stylizer in each))
 
-    def together(self, height: int, width: int) -> int:
-        return min(stylizer.together(height, width) for stylizer in self.each)
+    def batch_size(self, height: int, width: int) -> int:
+        return min(stylizer.batch_size(height, width) for stylizer in self.each)
 
-    def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None) -> list[np.ndarray]:
+    def stylize_arrays(
+        self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None
+    ) -> list[np.ndarray]:
         layers = []
         for number, stylizer in enumerate(self.each):
 
@@ -135,12 +143,12 @@ class Masked(OnImages):
                 if progress:
                     progress((number + part) / len(self.each))
 
-            layers.append(stylizer.levels(photos, style, told))
+            layers.append(stylizer.stylize_arrays(photos, style, told))
         masks = [weight[..., None] for weight in self._stretched(*photos[0].shape[:2])]
         return [self._shared(photo, [layer[place] for layer in layers], masks) for place, photo in enumerate(photos)]
 
-    def tensor(self, photos: Tensor, style: Style) -> Tensor:
-        layers = [stylizer.tensor(photos, style) for stylizer in self.each]
+    def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
+        layers = [stylizer.stylize_tensor(photos, style) for stylizer in self.each]
         masks = [image_io.to_tensor(weight[..., None]).to(layers[0]) for weight in self._stretched(*photos.shape[2:])]
         return _mixed(photos.to(layers[0]), *layers, *masks)
 

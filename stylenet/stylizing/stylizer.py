@@ -8,7 +8,7 @@ import copy
 import pickle
 import re
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylenet.images import image_io
+from stylenet.images.safe_open import allowed
 from stylenet.nets import checkpoint
+from stylenet.nets.base import as_style_net
 from stylenet.runtime import backends, tiling
+from stylenet.runtime.options import Device, Runtime, choose_device
 from stylenet.runtime.scratch import Scratch
-from stylenet.stylizing import controls
-from stylenet.stylizing.containers import OnImages, Progress, Style
-from stylenet.stylizing.controls import Finish
+from stylenet.stylizing.containers import ImageStylizer, Progress, Style
+from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
 from stylenet.system import forked
 from stylenet.system.errors import UserError
 from stylenet.system.memory import free_memory
-
-# Float32 maps of the picture's size that a pass holds at its peak: so many for each channel of the first width, and so
-# many beside. A bit above all that was measured, with first widths of 4 to 64.
-MAPS_PER_CHANNEL, MORE_MAPS = 10, 20
 
 # Of the free memory, the part that a pass over a whole picture may take, and that a pass in strips keeps features in.
 WHOLE, KEPT = 1 / 2, 1 / 8
@@ -40,59 +38,46 @@ MOST_KEPT = 2**30  # bytes: more goes to files, so that a picture of any size ne
 TOGETHER = {"cpu": 2**16, "cuda": 2**21}
 MOST_TOGETHER = 16
 
-Device = str | torch.device
-Tile = str | int
-
 
 def load(
-    ckpt: str | Path,
-    device: Device = "auto",
-    tile: Tile = "auto",
-    scratch: str | Path | None = None,
-    backend: str = "auto",
-    precision: str = "auto",
-    strength: float = 1.0,
-    color: str = "style",
-    stroke: float = 1.0,
-    mix: Style = None,
-) -> "Stylizer":
-    """A style by its name or its file, ready to use. ``device``: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
+    ckpt: str | Path | Sequence[str | Path], controls: Controls | None = None, runtime: Runtime | None = None
+) -> "Stylizer | MaskedStylizer":
+    """A style by its name or its file, ready to use; or several, with a mask each.
 
-    ``tile``, ``scratch``, ``mix``: see :class:`Stylizer`. ``strength``, ``color``, ``stroke``: see
-    :class:`stylenet.stylizing.controls.Finish`. ``backend``, ``precision``: see
-    :func:`stylenet.runtime.backends.start`. Raises UserError where there is no such style, the file cannot be used or
-    there is no such device or backend.
+    ``controls``, ``runtime``: None for the usual ones. Raises UserError where there is no such style, a file cannot be
+    used, masks do not fit the styles, or there is no such device or backend.
     """
-    finish, place = Finish(strength, color, stroke), choose_device(device)
-    backends.choose(place, backend, precision)  # what there is not is told before anything is read
-    net, info = checkpoint.load(ckpt, place)
-    run = backends.start(net, place, backend, precision)
-    options: Any = {"tile": tile, "scratch": scratch, "run": run, "finish": finish, "mix": mix}
-    stylizer = Stylizer(net, info, place, name=Path(ckpt).stem, **options)
-    stylizer.asked = str(device), backend, precision
-    return stylizer
+    controls, runtime = controls or Controls(), runtime or Runtime()
+    with allowed(runtime.megapixels):
+        styles, masks = styles_and_masks(ckpt, controls.mask, controls.mask_invert)
+    return load_each(styles, masks, controls, runtime)
 
 
 def load_each(
-    styles: Sequence[str | Path], masks: Sequence[Image.Image], start: Callable[[Any], "Stylizer"] = load
-) -> "Stylizer | controls.Masked":
-    """One style, or one that only a mask is painted with, or several styles with a mask each.
-
-    ``styles``, ``masks``: as :func:`stylenet.stylizing.controls.styles_and_masks` gives them. ``start``: loads one.
-    """
-    each = [start(style) for style in styles]
-    return controls.Masked(each, masks) if masks else each[0]
+    styles: Sequence[str | Path], masks: Sequence[Image.Image], controls: Controls, runtime: Runtime
+) -> "Stylizer | MaskedStylizer":
+    """The same, of styles and masks as :func:`stylenet.stylizing.controls.styles_and_masks` gives them."""
+    each = [_load_one(style, controls, runtime) for style in styles]
+    return MaskedStylizer(each, masks, runtime.megapixels) if masks else each[0]
 
 
-class Stylizer(OnImages):
-    """A network that stylizes whatever holds an image, see :class:`stylenet.stylizing.containers.OnImages`.
+def _load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylizer":
+    device = choose_device(runtime.device)
+    backends.choose(device, runtime.backend, runtime.precision)  # what there is not is told before anything is read
+    net, info = checkpoint.load(ckpt, device)
+    run = backends.start(net, device, runtime.backend, runtime.precision)
+    stylizer = Stylizer(net, info, device, Path(ckpt).stem, controls, runtime, run)
+    stylizer.asked = str(runtime.device), runtime.backend, runtime.precision
+    return stylizer
 
-    ``tile``: "auto" takes pictures that the memory cannot hold in strips, "off" none, a number all, in strips so many
-    rows high: the result is the same. ``scratch``: the folder for what does not fit; None for :func:`scratch.place`.
+
+class Stylizer(ImageStylizer):
+    """A network that stylizes whatever holds an image, see :class:`stylenet.stylizing.containers.ImageStylizer`.
+
+    ``net``: a :class:`stylenet.nets.base.StyleNet`, or any module ``net(content, style)`` with one style.
     ``run``: what computes the pass of whole pictures, see :mod:`stylenet.runtime.backends`; None for ``net`` itself.
-    ``finish``: what is done to the results, see :class:`stylenet.stylizing.controls.Finish`; None for nothing.
-    ``mix``: which of several styles is painted where nothing else is asked for: the name of one, or weights
-    (n_styles); None for the first.
+    ``controls``: what is done to the results, and which of several styles is painted where nothing else is asked for;
+    None for nothing, and the first. ``runtime``: how pictures go in strips; None for the usual way.
 
     It can be copied and pickled, and starts anew what computes wherever it gets to: on the device and backend that
     :func:`load` was asked for, "auto" included. Raises UserError there for what there is not. In a process that was
@@ -108,17 +93,16 @@ class Stylizer(OnImages):
         info: dict[str, Any],
         device: Device = "cpu",
         name: str = "stylized",
-        tile: Tile = "auto",
-        scratch: str | Path | None = None,
+        controls: Controls | None = None,
+        runtime: Runtime | None = None,
         run: backends.Run | None = None,
-        finish: Finish | None = None,
-        mix: Style = None,
     ):
-        check_tile(tile)
-        self.finish = finish or Finish()
-        self.tile, self.scratch = tile, scratch
+        controls, runtime = controls or Controls(), runtime or Runtime()
+        self.controls = replace(controls, mask=None, mask_invert=False)  # masks are MaskedStylizer's
+        self.tile, self.scratch, self.megapixels = runtime.tile, runtime.scratch, runtime.megapixels
+        mix = controls.mix
         self.device = torch.device(device)
-        self.net = net.to(self.device).eval()
+        self.net = as_style_net(net).to(self.device).eval()
         self.run = run or self.net
         self.info = info
         self.styles = [one.get("name") for one in info.get("styles") or []]
@@ -164,18 +148,20 @@ class Stylizer(OnImages):
             self.run = backends.start(self.net, self.device, *self.asked[1:])
         self._begin()
 
-    def levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None) -> list[np.ndarray]:
-        seen = [self.finish.seen(photo) for photo in photos]
+    def stylize_arrays(
+        self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None
+    ) -> list[np.ndarray]:
+        seen = [self.controls.before(photo) for photo in photos]
         made = self._levels(seen, style, progress)
-        return [self.finish.levels(*three) for three in zip(photos, seen, made, strict=True)]
+        return [self.controls.after(*three) for three in zip(photos, seen, made, strict=True)]
 
-    def tensor(self, photos: Tensor, style: Style) -> Tensor:
-        seen = self.finish.seen_tensor(photos)
-        return self.finish.tensor(photos, seen, self._tensor(seen, style))
+    def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
+        seen = self.controls.before_tensor(photos)
+        return self.controls.after_tensor(photos, seen, self._tensor(seen, style))
 
-    def together(self, height: int, width: int) -> int:
+    def batch_size(self, height: int, width: int) -> int:
         most = TOGETHER.get(self.device.type, 0) if self.tile in ("auto", "off") else 0
-        height, width = self.finish.sides(height, width)
+        height, width = self.controls.sides(height, width)
         return max(1, min(MOST_TOGETHER, most // (height * width)))
 
     def _levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
@@ -240,11 +226,10 @@ class Stylizer(OnImages):
         """
         if self.tile not in ("auto", "off"):
             return True
-        widths = getattr(self.net, "config", {}).get("widths")
         free = free_memory() if self.device.type == "cpu" else None
-        if free is None or not widths:
+        if free is None or self.net.bytes_per_pixel is None:
             return False
-        needed = height * width * count * (widths[0] * MAPS_PER_CHANNEL + MORE_MAPS) * 4
+        needed = height * width * count * self.net.bytes_per_pixel
         if self.tile == "off" and needed > free:
             fitting = int(max(height, width) * (free / needed) ** 0.5)
             raise UserError(
@@ -274,7 +259,7 @@ class Stylizer(OnImages):
         style = self.mix if style is None else style
         if style is None:
             return None
-        n_styles = getattr(self.net, "n_styles", 1)
+        n_styles = self.net.n_styles
         names = self.styles[:n_styles]
         seen = str(style) if isinstance(style, str) else repr(style)[:80]
         allowed = f"give {n_styles} weights" + (f", or a name: {', '.join(map(str, names))}" if any(names) else "")
@@ -290,26 +275,6 @@ class Stylizer(OnImages):
         if tuple(weights.shape) not in [(n_styles,), (1, n_styles), (count, n_styles)]:
             raise UserError(f"{option}={seen} has shape {tuple(weights.shape)}; {allowed}, or weights for each image.")
         return weights.expand(count, n_styles)
-
-
-def choose_device(device: Device) -> torch.device:
-    """The device meant by a name; auto is a GPU if there is one. Raises UserError with those that there are."""
-    device = str(device)
-    there = ["cpu"]
-    there += ["mps"] if torch.backends.mps.is_available() else []
-    there += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else there[-1])
-    if device in there or (device == "cuda" and len(there) > 1):
-        return torch.device(device)
-    raise UserError(f"device={device}: there is no such device here. There are: auto, {', '.join(there)}.")
-
-
-def check_tile(tile: Tile) -> None:
-    """Raises UserError for what ``tile`` cannot be."""
-    whole = isinstance(tile, Integral) and not isinstance(tile, bool)
-    if tile not in ("auto", "off") and not (whole and int(tile) >= 1):
-        raise UserError(f"tile={tile}: give auto, off, or the height of the strips in whole pixels, such as tile=256.")
 
 
 def _row(weights: Tensor | None, index: int) -> Tensor | None:

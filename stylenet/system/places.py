@@ -6,6 +6,9 @@ from pathlib import Path
 import platformdirs
 
 PACKAGE = Path(__file__).resolve().parents[1]
+CLONE = PACKAGE.parent if (PACKAGE.parent / "configs" / "train.yaml").is_file() else None
+"""The clone that this package is used from; None where it is installed apart from one."""
+CONFIGS = CLONE / "configs" if CLONE else PACKAGE / "configs"
 ASSETS = PACKAGE / "assets"
 """Photographs, paintings and trained styles that come with the package."""
 
@@ -13,3 +16,8 @@ ASSETS = PACKAGE / "assets"
 def home() -> Path:
     """The cache folder: STYLENET_HOME, else the platform's (``~/.cache/stylenet`` on Linux)."""
     return Path(os.environ.get("STYLENET_HOME") or platformdirs.user_cache_dir("stylenet")).expanduser()
+
+
+def project(path: str) -> Path:
+    """``path`` in the clone, from any folder; in the current folder where the package is installed apart from one."""
+    return (CLONE or Path.cwd()) / path

@@ -28,6 +28,7 @@ from stylenet.nets.layers import ADDED_NOISE
 from stylenet.nets.registry import build, of_styles
 from stylenet.system.errors import UserError, one_line
 from stylenet.system.version import __version__
+from stylenet.training.sampler import StyleSampler
 from stylenet.training.schedule import Schedule, rise, share
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class StyleTransfer(pl.LightningModule):
         self.styles = [{**style, "sha256": _sha256(find_painting(style["image"]))} for style in styles]
         self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
         self.loss.to(memory_format=torch.channels_last)
+        self.sampler = StyleSampler(len(styles))
         self.optimizer, self.schedule = optimizer, schedule or Schedule(steps)
         self.last_terms: dict[str, Tensor] = {}
         self.last_norm = torch.zeros(())
@@ -141,13 +143,8 @@ class StyleTransfer(pl.LightningModule):
         return photos.to(self._at_least_float()) / 255 if photos.dtype == torch.uint8 else photos
 
     def choose_styles(self, first: int, count: int) -> Tensor | None:
-        """Samples ``first``, ``first + 1`` ... take turns at the styles: ``(count, n_styles)`` of 0 and 1; None for a
-        single style.
-        """
-        if len(self.styles) == 1:
-            return None
-        turns = torch.arange(first, first + count, device=self.device) % len(self.styles)
-        return nn.functional.one_hot(turns, len(self.styles)).to(self._at_least_float())
+        """The style weights of samples, on the device, see :meth:`StyleSampler.weights`."""
+        return self.sampler.weights(first, count, self.device, self._at_least_float())
 
     def _at_least_float(self) -> torch.dtype:
         return torch.promote_types(self.dtype, torch.float32)  # type: ignore[arg-type]
@@ -161,12 +158,11 @@ class StyleTransfer(pl.LightningModule):
         if window is None:
             output = self.net(content, style)
         else:
-            bare = {"framed": False} if getattr(self.net, "frame", 0) else {}  # the crop's margin is its frame
-            output = self.net(content, style, **bare)
+            output = self.net(content, style, framed=False)  # the crop's margin is its frame
             content, output = (
                 image.index_select(2, window[0]).index_select(3, window[1]) for image in (content, output)
             )
-        return self.loss(output, content, style)
+        return self.loss(output, content, self.loss.targets(style))
 
     def window(self, k: int) -> Window | None:
         """Where the loss looks in the batch that begins with sample ``k``: rows and columns, as tensors, for numbers
@@ -204,8 +200,7 @@ class StyleTransfer(pl.LightningModule):
         start = self._photos().sample(self.global_step)  # of all processes: they look through one window
         style = self.choose_styles(start + self.global_rank * len(batch), len(batch))
         self.last_batch = content, style, self.window(start)
-        if getattr(self.net, "noise", None) is not None:
-            self.net.noise.begin_at(*self._photos().noise_place(start))  # type: ignore[union-attr,operator]
+        self.net.begin_noise_at(*self._photos().noise_place(start))
         terms = self.training_terms(*self.last_batch)
         self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
         return torch.stack([*terms.values()]).sum()

@@ -9,9 +9,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from stylenet.nets import checkpoint
+from stylenet.nets.base import StyleNet
 from stylenet.system.atomic import Taken, numbered
 from stylenet.system.errors import UserError
 
@@ -36,7 +35,7 @@ class Shelf:
         self.meant = checkpoint.known()  # before this run
         self.mine: Path | None = None
 
-    def keep(self, net: nn.Module, info: dict[str, Any], half: bool = False, stopped_at: int | None = None) -> Path:
+    def keep(self, net: StyleNet, info: dict[str, Any], half: bool = False, stopped_at: int | None = None) -> Path:
         """Write the style and return its path; another call replaces it.
 
         A run that was ``stopped_at`` a step keeps away from the name of a style that there is: it becomes a_at_<step>.
@@ -64,7 +63,7 @@ class Shelf:
         else:
             log.warning("ckpt=%s still means %s; this style: ckpt=%s", name, now, self.mine)
 
-    def _written(self, place: Path, net: nn.Module, info: dict[str, Any], half: bool) -> bool:
+    def _written(self, place: Path, net: StyleNet, info: dict[str, Any], half: bool) -> bool:
         """Whether the style is at ``place`` now; no, if the place is another's."""
         if not self._claimed(place):
             return False

@@ -1,4 +1,4 @@
-"""Animated pictures: GIF, WebP, APNG and AVIF read as the frames of a film; the first three written as frames come.
+"""Animated pictures: GIF, WebP, APNG and AVIF are read as films. The first three are written, frame after frame.
 
 Knows files and frames; nothing about networks.
 """
@@ -6,17 +6,18 @@ Knows files and frames; nothing about networks.
 import io
 import struct
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stylenet.images import image_io, metadata, srgb
 from stylenet.system.errors import UserError, one_line
-from stylenet.video.container import Frame, Look
+from stylenet.video.protocol import FilmSink, FilmSource, Frame, Item, Look
 
 FASTEST = {"GIF": Fraction(1, 50)}  # of a second: browsers show frames that claim to be shorter for a tenth; others:
 FAST, SLOW = Fraction(11, 1000), Fraction(1, 10)
@@ -38,7 +39,7 @@ def is_animated(path: str | Path) -> bool:
 
 
 def _may_move(file: BinaryIO) -> str | None:
-    """Pillow's name of a file's format, where its first bytes allow several frames."""
+    """Pillow's name of a file's format, where its first bytes allow several frames; else None."""
     head = file.read(64)
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
@@ -57,26 +58,25 @@ def _may_move(file: BinaryIO) -> str | None:
 
 
 def _hidden(image: Image.Image) -> int:
-    """How many pictures an APNG begins with that are not of its animation."""
+    """How many pictures of an APNG precede its animation: 0 or 1."""
     return int(bool(image.info.get("default_image")))
 
 
-class Animation:
-    """An animated picture's frames, upright and in sRGB, over white where they are transparent.
+class Animation(FilmSource):
+    """The frames of an animated picture, upright and in sRGB, over white where they are transparent.
 
-    Attributes as of :class:`films.Reader`; ``loop``: how often it is shown, 0 for ever, None once.
+    The first frame that cannot be read ends it, and ``missing`` says so. Raises UserError where the picture cannot be
+    opened.
     """
 
-    others = chapters = ()
-    tags: Any = None
-
     def __init__(self, path: str | Path):
-        self.path, self.missing = Path(path), None
+        self.path = Path(path)
+        self._missing: str | None = None
         image_io.open_rgb(path)  # its size is allowed, its first frame can be read
         try:
             self._image = Image.open(path)
             self._first = _hidden(self._image)
-            self.expected: int | None = getattr(self._image, "n_frames", 1) - self._first
+            self.expected = getattr(self._image, "n_frames", 1) - self._first
             self._image.seek(self._first)
             self._image.load()
         except (OSError, ValueError, SyntaxError, EOFError, UnidentifiedImageError) as error:
@@ -88,6 +88,10 @@ class Animation:
         self.loop = None if loop == 1 and self._image.format != "GIF" else loop
         self.clear = self._image.format == "GIF" or self._image.has_transparency_data
 
+    @property
+    def missing(self) -> str | None:
+        return self._missing
+
     def __iter__(self) -> Iterator[Frame]:
         time = Fraction(0)
         for number in range(self.expected or 1):
@@ -95,33 +99,34 @@ class Animation:
                 self._image.seek(self._first + number)
                 frame = srgb.convert(self._image.copy()).convert("RGBA")
             except (OSError, ValueError, SyntaxError, EOFError, IndexError):
-                self.missing = f"only {number} of {self.expected} frames can be read"
+                self._missing = f"only {number} of {self.expected} frames can be read"
                 return
             frame = frame if self._turn is None else frame.transpose(self._turn)
             lasts = self._lasts()
             alpha = np.asarray(frame.getchannel("A"))
             white = Image.new("RGBA", frame.size, "white")
             white.alpha_composite(frame)
-            seen = alpha if alpha.min() < 255 or (self.clear and self._image.format != "GIF") else None
-            yield Frame(np.array(white.convert("RGB")), time, lasts, seen)
+            kept = alpha if alpha.min() < 255 or (self.clear and self._image.format != "GIF") else None
+            yield Frame(np.array(white.convert("RGB")), time, lasts, kept)
             time += lasts
 
     def close(self) -> None:
         self._image.close()
 
     def _lasts(self) -> Fraction:
+        """How long the frame at hand is shown, in seconds."""
         duration = Fraction(round(float(self._image.info.get("duration", 0)) * 1000), 10**6)
         return duration if duration >= FASTEST.get(str(self._image.format), FAST) else SLOW
 
 
-class Writer:
-    """Writes an animated picture as its frames come. ``loop``: how often, 0 for ever, None once. ``clear``: whether
-    some of the frames may be transparent. ``quality``: 1 to 100, of WebP. Frames that are shown for less than the
-    format can say are left out: it would slow the others down.
+class Writer(FilmSink):
+    """Writes an animated picture as its frames come.
+
+    ``loop``: how often it is shown, 0 for ever, None once. ``clear``: whether frames may be transparent. ``quality``: 1
+    to 100, of WebP. Frames that are shown for less than the format can say are left out, as they would slow the others
+    down.
     """
 
-    said: tuple[str, ...] = ()
-    holds_alpha = True
     ticks = 1000  # a second
     shortest = 11  # ticks that a frame is shown for at least
     longest = 2**24 - 1
@@ -131,12 +136,18 @@ class Writer:
         self._file: BinaryIO = open(path, "wb")
         self._loop, self._last = loop, 1 / look.rate
         self._begin: Fraction | None = None
-        self._held: tuple[Any, int] | None = None  # the frame that waits to know when the next one comes
+        self._held: tuple[bytes, int] | None = None  # the frame that waits to know when the next one comes
         self._end = Fraction(0)
-        self._size = 0, 0
+        self._sides = 0, 0
         self._count = 0
 
-    def add(self, item: Any) -> None:
+    @classmethod
+    def like(cls, path: Path, source: FilmSource, quality: int) -> "Writer":
+        """A writer for the stylized frames of ``source``."""
+        return cls(path, source.look, source.loop, source.clear, quality)
+
+    def add(self, item: Item) -> None:
+        """Write a frame. Raises UserError where the format does not hold pictures of its size."""
         if not isinstance(item, Frame):
             return
         self._begin = item.time if self._begin is None else self._begin
@@ -144,7 +155,7 @@ class Writer:
         moment = round((item.time - self._begin) * self.ticks)
         self._end = item.time - self._begin + (item.duration or self._last)
         if self._held is None:
-            self._size = item.rgb.shape[1], item.rgb.shape[0]
+            self._sides = item.rgb.shape[1], item.rgb.shape[0]
             self._start()
         elif moment - self._held[1] < self.shortest:
             return
@@ -153,6 +164,7 @@ class Writer:
         self._held = self._encoded(item), moment
 
     def close(self) -> None:
+        """Finish the file. Raises UserError where no frame was added."""
         if self._held is None:
             self.drop()
             raise UserError("There are no frames to write.")
@@ -164,30 +176,34 @@ class Writer:
         self._file.close()
 
     def _write(self, until: int) -> None:
-        """The frame that waits, shown until a moment in ticks."""
+        """Write the frame that waits, shown until a moment in ticks."""
         assert self._held is not None
         data, moment = self._held
         self._put(data, min(self.longest, max(self.shortest, until - moment)))
         self._count += 1
 
+    @abstractmethod
     def _start(self) -> None:
-        """What comes before the first frame."""
+        """Write what comes before the first frame."""
         raise NotImplementedError
 
-    def _encoded(self, frame: Frame) -> Any:
-        """A frame in the format's own bytes, or what is needed for them."""
+    @abstractmethod
+    def _encoded(self, frame: Frame) -> bytes:
+        """A frame in the format's own bytes."""
         raise NotImplementedError
 
-    def _put(self, data: Any, lasting: int) -> None:
+    @abstractmethod
+    def _put(self, data: bytes, lasting: int) -> None:
         """Write an encoded frame, shown for so many ticks."""
         raise NotImplementedError
 
+    @abstractmethod
     def _finish(self) -> None:
-        """What comes after the last frame."""
+        """Write what comes after the last frame."""
         raise NotImplementedError
 
-    def _saved(self, frame: Frame, format: str, **options: Any) -> bytes:
-        """A frame as a still picture's file."""
+    def _saved(self, frame: Frame, format: str, **options: int) -> bytes:
+        """A frame as the file of a still picture."""
         image = Image.fromarray(srgb.eight_bit(frame.rgb))
         if self._clear:
             full = np.full(frame.rgb.shape[:2], 255, np.uint8)
@@ -203,29 +219,28 @@ class GifWriter(Writer):
     ticks, shortest, longest = 100, 2, 65535
 
     def _start(self) -> None:
-        self._file.write(b"GIF89a" + struct.pack("<HHBBB", *self._size, 0x70, 0, 0))
+        self._file.write(b"GIF89a" + struct.pack("<HHBBB", *self._sides, 0x70, 0, 0))
         if self._loop is not None:
             self._file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", self._loop, 0))
 
-    def _encoded(self, frame: Frame) -> Image.Image:
-        return _in_256_colours(frame)
+    def _encoded(self, frame: Frame) -> bytes:
+        still = io.BytesIO()
+        _in_256_colours(frame).save(still, "GIF", optimize=False)  # or it would leave out colours that do not occur
+        return still.getvalue()
 
-    def _put(self, data: Image.Image, lasting: int) -> None:
-        whole = io.BytesIO()
-        data.save(whole, "GIF", optimize=False)  # or it would leave out colours that do not occur
-        still = whole.getvalue()
+    def _put(self, data: bytes, lasting: int) -> None:
         start = 13 + 3 * 256
-        palette, place = still[13:start], start
-        while still[place] == 0x21:  # an extension: a kind, then blocks up to an empty one
+        palette, place = data[13:start], start
+        while data[place] == 0x21:  # an extension: a kind, then blocks up to an empty one
             place += 2
-            while still[place]:
-                place += still[place] + 1
+            while data[place]:
+                place += data[place] + 1
             place += 1
         # Disposal 2: each frame is cleared before the next one, which may be transparent where it is not.
         kind = 0x09 if self._clear else 0x04
         self._file.write(b"\x21\xf9\x04" + struct.pack("<BHBB", kind, lasting, CLEAR, 0))
-        self._file.write(still[place : place + 9] + bytes([still[place + 9] | 0x87]) + palette)
-        self._file.write(still[place + 10 : -1])
+        self._file.write(data[place : place + 9] + bytes([data[place + 9] | 0x87]) + palette)
+        self._file.write(data[place + 10 : -1])
 
     def _finish(self) -> None:
         self._file.write(b"\x3b")
@@ -235,9 +250,9 @@ class WebpWriter(Writer):
     """An animated WebP (https://developers.google.com/speed/webp/docs/riff_container)."""
 
     def _start(self) -> None:
-        if max(self._size) > 16383:
-            raise UserError(f"WEBP holds sides up to 16383 pixels, not {max(self._size)}: take .gif or size=.")
-        about = struct.pack("<B3x", 0x02 | 0x10 * self._clear) + b"".join(_three(side - 1) for side in self._size)
+        if max(self._sides) > 16383:
+            raise UserError(f"WEBP holds sides up to 16383 pixels, not {max(self._sides)}: take .gif or size=.")
+        about = struct.pack("<B3x", 0x02 | 0x10 * self._clear) + b"".join(_three(side - 1) for side in self._sides)
         repeats = 1 if self._loop is None else min(self._loop, 65535)
         self._file.write(b"RIFF\0\0\0\0WEBP" + _piece(b"VP8X", about))
         self._file.write(_piece(b"ANIM", struct.pack("<IH", 0, repeats)))
@@ -253,7 +268,7 @@ class WebpWriter(Writer):
         return kept
 
     def _put(self, data: bytes, lasting: int) -> None:
-        sides = b"".join(_three(side - 1) for side in self._size)
+        sides = b"".join(_three(side - 1) for side in self._sides)
         # 2: it takes the place of what was there, instead of lying over it.
         self._file.write(_piece(b"ANMF", bytes(6) + sides + _three(lasting) + b"\x02" + data))
 
@@ -270,7 +285,7 @@ class ApngWriter(Writer):
 
     def _start(self) -> None:
         self._file.write(
-            _PNG + _chunk(b"IHDR", struct.pack(">IIBBBBB", *self._size, 8, 6 if self._clear else 2, 0, 0, 0))
+            _PNG + _chunk(b"IHDR", struct.pack(">IIBBBBB", *self._sides, 8, 6 if self._clear else 2, 0, 0, 0))
         )
         self._number = 0  # of chunks of the animation
         self._counted = self._file.tell()
@@ -290,7 +305,7 @@ class ApngWriter(Writer):
         return kept
 
     def _put(self, data: bytes, lasting: int) -> None:
-        about = struct.pack(">IIIIIHHBB", self._number, *self._size, 0, 0, lasting, self.ticks, 0, 0)
+        about = struct.pack(">IIIIIHHBB", self._number, *self._sides, 0, 0, lasting, self.ticks, 0, 0)
         self._file.write(_chunk(b"fcTL", about))
         self._number += 1
         if self._count == 0:
@@ -305,8 +320,8 @@ class ApngWriter(Writer):
         self._say_count()
 
 
-WRITABLE = {".gif": GifWriter, ".webp": WebpWriter, ".apng": ApngWriter, ".png": ApngWriter}
-"""What writes an animated picture, by suffix."""
+WRITERS: dict[str, type[Writer]] = {"GIF": GifWriter, "WEBP": WebpWriter, "PNG": ApngWriter}
+"""What writes an animated picture, by the format of ``stylenet.images.suffixes.ANIMATION_FORMATS``."""
 
 
 def _three(number: int) -> bytes:
@@ -322,7 +337,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def _in_256_colours(frame: Frame) -> Image.Image:
-    """The last of them stands for what is transparent."""
+    """A frame with a palette of 256 colours. The last of them stands for what is transparent."""
     made = Image.fromarray(srgb.eight_bit(frame.rgb)).quantize(CLEAR, Image.Quantize.MEDIANCUT)
     levels, palette = np.asarray(made), (made.getpalette() or [])[: 3 * CLEAR]
     if frame.alpha is not None:

@@ -1,13 +1,21 @@
-"""What goes along with a film's frames: its sound and subtitles, copied as they are; sound that the new container
-cannot hold is encoded anew. Knows PyAV's streams and packets; nothing about frames.
+"""The sound and subtitles of a film, copied into another. Sound is encoded anew where the new container does not hold
+it as it is. Knows PyAV's streams and packets; nothing about frames.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from stylenet.system.atomic import NO_ROOM
+
+if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container.output import OutputContainer
+    from av.packet import Packet
+    from av.stream import Stream
 
 ENCODERS = {"webm": "libopus"}  # of sound, by container; elsewhere:
 ENCODER = "aac"
@@ -16,43 +24,46 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What PyAV raises where a file is not as it should be."""
+    """The exceptions that PyAV raises for a damaged file."""
     from av.error import FFmpegError
 
     return ValueError, OSError, FFmpegError  # its own are of the last, and many of one of the others
 
 
-class Along:
-    """The ``streams`` of a film that is read, in a ``file`` that is written, whose format is called ``container``.
+class StreamCopier:
+    """Copies ``streams`` of a film into ``file``, which is open for writing in FFmpeg's format ``container``.
 
-    ``add`` takes their packets. ``left_out`` names those that the container cannot hold, ``damaged`` counts the packets
-    that could not be used.
+    ``left_out`` names the streams that the container cannot hold. ``damaged`` counts the packets that could not be
+    used.
     """
 
-    def __init__(self, av: Any, file: Any, container: str, streams: Sequence[Any]):
+    def __init__(self, file: "OutputContainer", container: str, streams: "Sequence[Stream]"):
         self._file = file
         self.left_out: list[str] = []
         self.damaged = 0
-        self._ways: dict[Any, _Copied | _Recoded] = {}
+        self._routes: dict[Stream, _Copied | _Recoded] = {}
         for stream in streams:
-            way = _way(av, file, container, stream)
-            if way is None:
+            route = _route(file, container, stream)
+            if route is None:
                 self.left_out.append(f"{stream.type} ({getattr(stream.codec_context, 'name', 'unknown')})")
                 continue
-            self._ways[stream] = way
-            way.stream.metadata.update(stream.metadata)
+            self._routes[stream] = route
+            route.stream.metadata.update(stream.metadata)
             with suppress(*failures(), AttributeError):
-                way.stream.disposition = stream.disposition
+                route.stream.disposition = stream.disposition
 
-    def add(self, packet: Any) -> None:
-        if packet.stream in self._ways:
-            self._mux(lambda: self._ways[packet.stream].packets(packet))
+    def add(self, packet: "Packet[Stream]") -> None:
+        """Write a packet of one of the streams. Raises OSError where the disk is full."""
+        if packet.stream in self._routes:
+            route = self._routes[packet.stream]
+            self._mux(lambda: route.packets(packet))
 
     def close(self) -> None:
-        for way in self._ways.values():
-            self._mux(way.rest)
+        """Write what the encoders still hold. Raises OSError where the disk is full."""
+        for route in self._routes.values():
+            self._mux(route.rest)
 
-    def _mux(self, packets: Any) -> None:
+    def _mux(self, packets: "Callable[[], Iterator[Packet]]") -> None:
         try:
             for packet in packets():
                 self._file.mux(packet)
@@ -63,56 +74,65 @@ class Along:
 
 
 class _Copied:
-    def __init__(self, file: Any, stream: Any):
+    """A stream whose packets go into the file as they are."""
+
+    def __init__(self, file: "OutputContainer", stream: "Stream"):
         self.stream = file.add_stream_from_template(stream)
 
-    def packets(self, packet: Any) -> Iterator[Any]:
+    def packets(self, packet: "Packet[Stream]") -> "Iterator[Packet]":
         packet.stream = self.stream
         yield packet
 
-    def rest(self) -> Iterator[Any]:
+    def rest(self) -> "Iterator[Packet]":
         yield from ()
 
 
 class _Recoded:
-    def __init__(self, file: Any, stream: Any, encoder: str, rate: int, layout: str):
-        self.stream = file.add_stream(encoder, rate=rate)
+    """A stream of sound that is decoded and encoded anew."""
+
+    def __init__(self, file: "OutputContainer", encoder: str, rate: int, layout: str):
+        self.stream = cast("AudioStream", file.add_stream(encoder, rate=rate))
         self.stream.codec_context.layout = layout
 
-    def packets(self, packet: Any) -> Iterator[Any]:
-        for frame in packet.decode():
+    def packets(self, packet: "Packet[Stream]") -> "Iterator[Packet]":
+        for frame in cast("list[AudioFrame]", packet.decode()):
             yield from self.stream.encode(frame)
 
-    def rest(self) -> Iterator[Any]:
+    def rest(self) -> "Iterator[Packet]":
         yield from self.stream.encode(None)
 
 
-def _way(av: Any, file: Any, container: str, stream: Any) -> "_Copied | _Recoded | None":
-    if _holds(av, container, stream):
+def _route(file: "OutputContainer", container: str, stream: "Stream") -> "_Copied | _Recoded | None":
+    """How a stream gets into a file; None where it cannot."""
+    if _holds(container, stream):
         return _Copied(file, stream)
     if stream.type != "audio" or stream.codec_context is None:
         return None
-    encoder, context = ENCODERS.get(container, ENCODER), stream.codec_context
+    encoder, context = ENCODERS.get(container, ENCODER), cast("AudioCodecContext", stream.codec_context)
     as_it_is = context.sample_rate, LAYOUTS.get(context.channels, PLAIN[1])
     for rate, layout in (as_it_is, (PLAIN[0], as_it_is[1]), PLAIN):
-        if _opens(av, encoder, rate, layout):
-            return _Recoded(file, stream, encoder, rate, layout)
+        if _opens(encoder, rate, layout):
+            return _Recoded(file, encoder, rate, layout)
     return None
 
 
-def _opens(av: Any, encoder: str, rate: int, layout: str) -> bool:
+def _opens(encoder: str, rate: int, layout: str) -> bool:
     """Whether an encoder takes sound of so many samples a second in this layout."""
+    import av
+
     with suppress(*failures(), AttributeError):
-        context = av.CodecContext.create(encoder, "w")
+        context = cast("AudioCodecContext", av.CodecContext.create(encoder, "w"))
         context.sample_rate, context.layout = rate, layout
-        context.format = context.codec.audio_formats[0]
+        context.format = context.codec.audio_formats[0]  # type: ignore[index]  # None is suppressed, too
         context.open()
         return True
     return False
 
 
-def _holds(av: Any, container: str, stream: Any) -> bool:
+def _holds(container: str, stream: "Stream") -> bool:
     """Whether a file of this format takes the stream: tried, as what a format lists is not what its writer accepts."""
+    import av
+
     if stream.codec_context is None:
         return False
     if container == "mp4" and stream.codec_context.name.startswith("pcm_"):

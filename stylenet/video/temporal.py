@@ -1,14 +1,14 @@
-"""Frames of a film held steady: what a network paints differently from one frame to the next, though nothing changed.
+"""Less flicker: a network paints two frames differently, even where nothing changed between them.
 
-Each result is blended with the one before it, carried along by the optical flow of the photographed frames, where the
-flow can be trusted: Ruder, Dosovitskiy and Brox 2016, "Artistic style transfer for videos", section 4.2, as a filter
-behind any network. Knows frames; nothing about files or networks.
+Each result is blended with the one before it. The optical flow of the photographed frames moves the earlier result to
+its new place. The blend is limited to where the flow can be trusted, as in Ruder, Dosovitskiy and Brox 2016, "Artistic
+style transfer for videos", section 4.2, but as a filter behind any network. Knows frames; nothing about files or
+networks.
 """
 
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ CUT = 0.35  # the part of a frame that must be found in the one before; with les
 
 
 def check(temporal: object) -> float:
-    """Raises UserError where ``temporal`` is no number from 0 to 0.95, or where what it needs is not installed."""
+    """``temporal`` as a float. Raises UserError where it is no number from 0 to 0.95, or OpenCV is not installed."""
     right = isinstance(temporal, int | float) and not isinstance(temporal, bool) and 0 <= temporal <= MOST
     if not right:
         raise UserError(f"temporal={temporal}: give a number from 0 (each frame by itself) to {MOST} (steady).")
@@ -35,12 +35,12 @@ def check(temporal: object) -> float:
 
 
 class Steady:
-    """Takes the frames of one film in order and gives each result steadied: ``steady(frame, stylized)``.
+    """Takes the frames of one film in order: ``steady(frame, stylized)`` is the result with less flicker.
 
-    ``temporal``: the part of the frame before, 0 to 0.95, where that is still to be seen. ``flow``: from two grey
-    frames (h, w) of uint8, where each pixel of the first lies in the second: (h, w, 2) of float32, pixels to the right
-    and down; None for OpenCV's DIS. Frames and results are (h, w, 3) of uint8 or uint16. A change of size or of shot
-    begins anew.
+    ``temporal``: how much of the previous result is kept where the scene is the same, 0 to 0.95. ``flow``: a function
+    of two grey frames (h, w) of uint8. It gives where each pixel of the first lies in the second: (h, w, 2) of float32,
+    pixels to the right and down. None for OpenCV's DIS. Frames and results are (h, w, 3) of uint8 or uint16. A change
+    of size or of shot starts afresh. Raises UserError as :func:`check` does.
     """
 
     def __init__(self, temporal: float, flow: Flow | None = None):
@@ -72,9 +72,10 @@ class Steady:
 def trusted(frame: np.ndarray, before: np.ndarray, flow: Flow) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel of ``frame`` was in ``before`` (h, w, 2), and how far that can be trusted, 0 to 1 (h, w).
 
-    Not trusted is what was hidden: where the flow there and back does not end at its start, within the bound of
-    Sundaram, Brox and Keutzer 2010, |there + back|^2 <= 0.01 (|there|^2 + |back|^2) + 0.5; and what looks another way,
-    such as a light that went on. Both pictures are (h, w, 3) of uint8.
+    Both pictures are (h, w, 3) of uint8. Pixels that were hidden are not trusted: there the flow back and forth does
+    not return to its start, within the bound of Sundaram, Brox and Keutzer 2010,
+    |there + back|^2 <= 0.01 (|there|^2 + |back|^2) + 0.5. Pixels whose look changed, as by a light that went on, are
+    not trusted either.
     """
     import cv2
 
@@ -95,7 +96,7 @@ def trusted(frame: np.ndarray, before: np.ndarray, flow: Flow) -> tuple[np.ndarr
 
 
 def warped(picture: np.ndarray, flow: np.ndarray, interpolation: int = 1) -> np.ndarray:
-    """``picture`` (h, w, c), read for each pixel at its place plus ``flow`` (h, w, 2); edges go on outside."""
+    """``picture`` (h, w, c), read at each pixel's place plus ``flow`` (h, w, 2), in pixels. Edges continue outside."""
     import cv2
 
     height, width = flow.shape[:2]
@@ -106,7 +107,7 @@ def warped(picture: np.ndarray, flow: np.ndarray, interpolation: int = 1) -> np.
 
 def dis() -> Flow:
     """OpenCV's dense inverse search: Kroeger et al. 2016, "Fast optical flow using dense inverse search"."""
-    cv2: Any = import_module("cv2")
+    cv2 = import_module("cv2")
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -141,7 +142,10 @@ def raft(device: str = "cpu") -> Flow:
 
 
 def flow_of(name: str, device: str = "cpu") -> Flow:
-    """The flow of a name of FLOWS: auto is RAFT where its weights are at hand on a GPU, else DIS."""
+    """The flow of a name in FLOWS. ``auto``: RAFT on a GPU where its weights can be had, else DIS.
+
+    Raises UserError where RAFT is asked for and its weights cannot be had.
+    """
     if name == "raft":
         return raft(device)
     if name == "auto" and device.startswith("cuda"):
@@ -153,6 +157,7 @@ def flow_of(name: str, device: str = "cpu") -> Flow:
 
 
 def _reduced(frame: np.ndarray) -> np.ndarray:
+    """The frame (h, w, 3) with a longer side of SIDE pixels at most."""
     import cv2
 
     height, width = frame.shape[:2]

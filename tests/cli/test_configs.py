@@ -20,7 +20,7 @@ from stylenet.training.trainer import trainer_for
 CONFIGS = ROOT / "configs"
 GROUPS = ("style", "net", "loss", "data", "trainer", "logger", "experiment")
 CHOICES = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONFIGS / group).glob("*.yaml"))]
-OmegaConf.register_new_resolver("project", lambda path: f"project/{path}", replace=True)  # as scripts/cli.py does
+OmegaConf.register_new_resolver("project", lambda path: f"project/{path}", replace=True)  # as hydra_app does
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -149,14 +149,14 @@ def test_the_help_names_every_default_as_it_is():
 
 
 @pytest.mark.parametrize("script", ["stylize", "export"])
-def test_every_option_is_in_the_help_and_the_readme(script: str):
+def test_every_option_is_in_the_help_and_the_docs(script: str):
     config = OmegaConf.load(CONFIGS / f"{script}.yaml")
     assert isinstance(config, DictConfig)
     options = {str(key) for key in config} - {"defaults", "hydra"}
     helped = set(re.findall(r"^(\w+)=", config.hydra.help.template, re.MULTILINE))
     assert helped == options
-    readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)=[^`]*` \|", readme, re.MULTILINE)
+    page = (ROOT / "docs" / {"stylize": "stylizing.md", "export": "exporting.md"}[script]).read_text()
+    rows = re.findall(r"^\| `(\w+)=[^`]*` \|", page, re.MULTILINE)
     assert len(rows) == len(set(rows)) and options <= set(rows)
     if script == "export":  # its size= is another one than that of pictures
-        assert re.search(r"^\| `format=onnx` \|.*`size=512x384`", readme, re.MULTILINE)
+        assert re.search(r"^\| `size=512x384` \| an ONNX file", page, re.MULTILINE)

@@ -117,7 +117,7 @@ def test_a_training_that_cannot_save_ends_with_one_line_and_leaves_whole_files(t
         *words,
         f"hydra.run.dir={tmp_path}/run",
     ]
-    ours = os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1", "STYLENET_HOME": str(home())}
+    ours = os.environ | {"OMP_NUM_THREADS": "1", "STYLENET_HOME": str(home())}
     done = subprocess.run(command, env=ours, capture_output=True, text=True, timeout=300, start_new_session=True)
     assert done.returncode == 2 and done.stdout == ""
     last = f"Cannot write {tmp_path}/run/{LAST}: File too large. Choose another place or make room."

@@ -15,12 +15,10 @@ from hydra.errors import MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from stylenet.cli.hydra_app import explain, together_first
 from stylenet.losses.vgg_weights import vgg_weights
 from stylenet.nets import checkpoint
 from stylenet.system.places import home
-
-sys.path.append(str(ROOT / "scripts"))
-from cli import explain, together_first  # noqa: E402  # type: ignore[import-not-found]
 
 TINY = [
     *("style_size=64", "++net.widths=[4,8,16]", "net.blocks=1", "~loss.style_layers.relu3_3", "logger=none"),

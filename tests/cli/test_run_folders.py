@@ -15,8 +15,7 @@ from omegaconf import OmegaConf
 from test_train_again import SHORT, names
 from test_train_script import Run
 
-sys.path.append(str(ROOT / "scripts"))
-import cli  # noqa: E402  # type: ignore[import-not-found]
+from stylenet.cli import hydra_app as cli
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_who_asks_for_the_config_makes_no_folder(one_second: Path, monkeypatch: 
 AT_ONCE = """
 import sys, time
 sys.path[:0] = sys.argv[2:]
-import cli
+from stylenet.cli import hydra_app as cli
 print("ready", flush=True)
 sys.stdin.readline()
 print(cli.claimed(sys.argv[1]), flush=True)
@@ -84,7 +83,7 @@ print(cli.claimed(sys.argv[1]), flush=True)
 
 
 def test_processes_at_the_same_moment_have_folders_of_their_own(tmp_path: Path):
-    command = [sys.executable, "-c", AT_ONCE, str(tmp_path / "runs/x"), str(ROOT / "scripts"), str(ROOT)]
+    command = [sys.executable, "-c", AT_ONCE, str(tmp_path / "runs/x"), str(ROOT)]
     pipe = subprocess.PIPE
     several = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(4)]
     for process in several:

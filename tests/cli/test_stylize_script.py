@@ -160,14 +160,14 @@ def test_mistakes_get_one_line(place, words, message):
 # --- the command line, without the time that torch takes
 
 PROBE = """
-import json, sys
-sys.path.insert(0, sys.argv.pop(1))
-import cli
+import json, pathlib, sys
 from omegaconf import OmegaConf
-cli.CONFIGS = cli.Path(sys.argv.pop(1))
+from stylenet.cli import hydra_app
+from stylenet.system import places
+places.CONFIGS = pathlib.Path(sys.argv.pop(1))
 keys = ["ckpt", "input", "output", "style.image"]
 show = lambda config: print(json.dumps(OmegaConf.to_container(config, resolve=True)))
-cli.run(show, "main", keys, several="input", texts=["called"])
+hydra_app.run(show, "main", keys, several="input", texts=["called"])
 """
 
 
@@ -194,7 +194,7 @@ def probe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "work")
 
     def run(*words):
-        command = [sys.executable, "-c", PROBE, str(ROOT / "scripts"), str(tmp_path / "configs"), *words]
+        command = [sys.executable, "-c", PROBE, str(tmp_path / "configs"), *words]
         done = subprocess.run(command, capture_output=True, text=True)
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()] or done.stderr
 

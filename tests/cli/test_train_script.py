@@ -509,7 +509,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [sys.executable, "-c", f"import sys; sys.argv[0] = {str(ROOT / 'scripts/train.py')!r}\n{ALL_AT_ONCE}"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         input="\n".join(map(repr, lines)),
         text=True,
         check=True,

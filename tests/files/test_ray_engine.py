@@ -14,12 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
+from stylenet import load, stylize_files
 from stylenet.files import ray_engine
+from stylenet.files.options import Writing
 from stylenet.files.report import SomeFailed
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images import image_io
 from stylenet.nets import checkpoint, registry
-from stylenet.stylizing.stylizer import load
+from stylenet.runtime.options import Runtime
 from stylenet.system.errors import UserError
 
 with warnings.catch_warnings(action="ignore"):
@@ -78,10 +79,10 @@ def workers():
     return found
 
 
-def stylized(start, ckpt, folder, **options):
-    usual = {"size": None, "quality": 95, "existing": "refuse", "report": None, "workers": 2, "device": "cpu"}
+def stylized(start, ckpt, folder, workers):
+    work = ray_engine.Work(start, [ckpt], [], Runtime(device="cpu", backend="torch"), Writing(), workers)
     with warnings.catch_warnings(action="ignore"):  # Ray's own
-        yield from ray_engine.stylize_files(start, [ckpt], [], [folder], "out", **usual | options)
+        yield from ray_engine.stylize_files(work, [folder], "out")
 
 
 def test_a_killed_worker_costs_nothing(cluster, tiny, tmp_path, monkeypatch):
@@ -133,9 +134,8 @@ def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp
     photos(tmp_path / "in", 4)
     Image.new("RGB", (13, 13)).save("in/deadly.png")
 
-    def start(file, **options):
-        known: dict[str, Any] = {"device": "cpu", "backend": "torch"} | options
-        stylizer: Any = load(file, **known)
+    def start(files, masks, runtime):
+        stylizer: Any = load(files, runtime=runtime)
         usual = stylizer.pictures
         deadly = (13, 13, 3)
         stylizer.pictures = lambda some: os._exit(1) if some[0].rgb.shape == deadly else usual(some)

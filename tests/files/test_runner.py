@@ -19,14 +19,14 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
+from stylenet import load, stylize_files
 from stylenet.files import report as outcomes
 from stylenet.files.pipeline import AHEAD, overlapped
 from stylenet.files.report import Outcome, Report, SomeFailed
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images import image_io
 from stylenet.nets import checkpoint, registry
-from stylenet.stylizing.controls import Masked
-from stylenet.stylizing.stylizer import Stylizer, load
+from stylenet.stylizing.controls import MaskedStylizer
+from stylenet.stylizing.stylizer import Stylizer
 from stylenet.system.errors import UserError
 
 
@@ -250,7 +250,7 @@ def test_small_pictures_of_a_size_go_through_the_network_together(tiny, tmp_path
     for path in Path("out").iterdir():
         expected = np.asarray(alone(Path("in", path.name.replace("_tiny", ""))))
         assert np.abs(np.asarray(image_io.open_rgb(path)).astype(int) - expected).max() <= 1
-    assert (alone.together(10, 10), alone.together(4000, 3000)) == (16, 1)
+    assert (alone.batch_size(10, 10), alone.batch_size(4000, 3000)) == (16, 1)
 
 
 def test_pictures_of_two_depths_keep_theirs(tiny, tmp_path, monkeypatch):
@@ -280,11 +280,11 @@ def test_the_time_of_pictures_done_together_is_shared(tiny, tmp_path, monkeypatc
 
 
 def test_how_many_go_together(tiny):
-    assert load(tiny, "cpu").together(64, 64) == 16
-    assert load(tiny, "cpu", stroke=0.25).together(64, 64) == 1  # the network sees 256x256
-    assert load(tiny, "cpu", tile=256).together(64, 64) == 1
-    both = Masked([load(tiny, "cpu"), load(tiny, "cpu", stroke=0.5)], [Image.new("L", (1, 1), 255)] * 2)
-    assert both.together(64, 64) == 4
+    assert load(tiny, "cpu").batch_size(64, 64) == 16
+    assert load(tiny, "cpu", stroke=0.25).batch_size(64, 64) == 1  # the network sees 256x256
+    assert load(tiny, "cpu", tile=256).batch_size(64, 64) == 1
+    both = MaskedStylizer([load(tiny, "cpu"), load(tiny, "cpu", stroke=0.5)], [Image.new("L", (1, 1), 255)] * 2)
+    assert both.batch_size(64, 64) == 4
 
 
 def test_a_stopped_run_goes_on_without_reading_what_is_done(tiny, folder, capsys):

@@ -64,18 +64,20 @@ def test_larger_pictures_are_read_where_it_is_asked_for(tmp_path, monkeypatch):
     Image.new("L", (200, 60)).save(tmp_path / "x.png")
     with pytest.raises(UserError, match=r"claims more than 0.01 million pixels; if you trust it, .* megapixels=1000"):
         read(tmp_path / "x.png")
-    safe_open.allow(0.012)
-    assert read(tmp_path / "x.png").rgb.shape == (60, 200, 3)
-    safe_open.allow(0.0119)
-    with pytest.raises(UserError, match="claims more than 0.0119 million pixels"):
+    with safe_open.allowed(0.012):
+        assert read(tmp_path / "x.png").rgb.shape == (60, 200, 3)
+    with safe_open.allowed(0.0119), pytest.raises(UserError, match="claims more than 0.0119 million pixels"):
         open_rgb(tmp_path / "x.png")
+    with safe_open.allowed(0.0119), safe_open.allowed(0.012), safe_open.allowed(None):  # of several at work the largest
+        assert read(tmp_path / "x.png").rgb.shape == (60, 200, 3)
+    assert Image.MAX_IMAGE_PIXELS == 5000
 
 
 @pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, True, "many", None])
 def test_megapixels_that_are_none(value, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
     with pytest.raises(UserError, match=f"megapixels={value}: give the million pixels"):
-        safe_open.allow(value)
+        safe_open.check(value)
     assert Image.MAX_IMAGE_PIXELS == 5000
 
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from stylenet import stylize_files
 from stylenet.files import planning, remote
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images import image_io, left_out, plugins, suffixes
 from stylenet.images.left_out import Left
 from stylenet.system.errors import UserError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylenet import stylize_files
 from stylenet.data import paintings, photos
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images import image_io
 from stylenet.system.errors import UserError
 

@@ -58,7 +58,7 @@ def calibrated(photos: Tensor) -> PerceptualLoss:
 
 def read(made: PerceptualLoss, output: Tensor, content: Tensor, style: Tensor | None = None) -> dict[str, float]:
     with torch.no_grad():
-        return {name: float(value) for name, value in made.readings(made(output, content, style)).items()}
+        return {name: float(value) for name, value in made.readings(made(output, content, made.targets(style))).items()}
 
 
 @pytest.mark.parametrize("places", [1, 6, 16, 48])
@@ -215,6 +215,17 @@ def test_mixed_styles_are_mixed_grams(calibrated: PerceptualLoss):
     expected = (seen - (0.3 * a + 0.7 * b)).square().sum() / (0.3 * reference[0] + 0.7 * reference[1])
     found = read(calibrated, picture("fig"), picture("fig"), torch.tensor([[0.3, 0.7]]))
     assert found[f"style/{layer}"] == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("style", [None, torch.tensor([[0.25, 0.75], [1.0, 0.0]])])
+def test_targets_are_those_of_the_batch(calibrated: PerceptualLoss, style: Tensor | None):
+    targets = calibrated.targets(style)
+    assert targets.grams.keys() == targets.references.keys() == set(LAYERS)
+    for layer in LAYERS:
+        grams, references = (calibrated.get_buffer(f"{kind}_{layer}") for kind in ("target", "style_reference"))
+        shares = torch.tensor([[1.0, 0.0]]) if style is None else style
+        torch.testing.assert_close(targets.grams[layer], (shares[..., None, None] * grams).sum(1))
+        torch.testing.assert_close(targets.references[layer], (shares * references).sum(1))
 
 
 def test_bf16_scores_what_float32_scores(calibrated: PerceptualLoss, photos: Tensor):

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from their_network import their_output, their_weights
 from torch import Tensor, nn
 
-from stylenet.nets import checkpoint
+from stylenet.nets import catalog, checkpoint
+from stylenet.nets.base import StyleNet
 from stylenet.nets.registry import build
 from stylenet.runtime.export import FORMATS, export
 from stylenet.system.errors import UserError
@@ -26,7 +27,7 @@ INFO: dict[str, Any] = {"styles": [{"name": "waves", "sha256": "ab"}], "training
 
 
 @pytest.fixture
-def net() -> nn.Module:
+def net() -> StyleNet:
     torch.manual_seed(0)
     return build("johnson", **SMALL).eval()
 
@@ -57,7 +58,7 @@ def rewritten(path: Path, info: Any, state: dict[str, Tensor] | None = None) -> 
     return path
 
 
-def test_what_is_saved_comes_back(net: nn.Module, tmp_path: Path) -> None:
+def test_what_is_saved_comes_back(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "new" / "waves.safetensors", net, INFO)
     again, info = checkpoint.load(path)
     assert {key: info[key] for key in INFO} == INFO
@@ -66,7 +67,7 @@ def test_what_is_saved_comes_back(net: nn.Module, tmp_path: Path) -> None:
     assert torch.equal(again(photo()), net(photo()))
 
 
-def test_half_is_half_the_size_and_loads_as_float32(net: nn.Module, tmp_path: Path) -> None:
+def test_half_is_half_the_size_and_loads_as_float32(net: StyleNet, tmp_path: Path) -> None:
     whole = checkpoint.save(tmp_path / "whole.safetensors", net, INFO)
     half = checkpoint.save(tmp_path / "half.safetensors", net, INFO, half=True)
     weights = sum(p.numel() for p in net.parameters())
@@ -101,14 +102,14 @@ def test_one_style_of_several_is_a_file_of_its_own(tmp_path: Path) -> None:
         checkpoint.single_style(three, info, "moon")
 
 
-def test_the_file_is_as_readable_as_the_users_other_files(net: nn.Module, tmp_path: Path) -> None:
+def test_the_file_is_as_readable_as_the_users_other_files(net: StyleNet, tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 @pytest.mark.parametrize("value", [float("nan"), Path("x"), torch.ones(1)])
-def test_only_plain_data_is_saved_and_a_failure_leaves_the_old_file(net: nn.Module, tmp_path: Path, value: Any) -> None:
+def test_only_plain_data_is_saved_and_a_failure_leaves_the_old_file(net: StyleNet, tmp_path: Path, value: Any) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
     before = path.read_bytes()
     with pytest.raises((TypeError, ValueError)):
@@ -116,7 +117,7 @@ def test_only_plain_data_is_saved_and_a_failure_leaves_the_old_file(net: nn.Modu
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_loading_does_not_disturb_the_random_numbers(net: nn.Module, tmp_path: Path) -> None:
+def test_loading_does_not_disturb_the_random_numbers(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -125,16 +126,16 @@ def test_loading_does_not_disturb_the_random_numbers(net: nn.Module, tmp_path: P
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_network_stays_usable_when_its_file_is_overwritten(net: nn.Module, tmp_path: Path) -> None:
+def test_a_network_stays_usable_when_its_file_is_overwritten(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
     again, _ = checkpoint.load(path)
     path.write_bytes(b"")  # a network whose weights lay in the file's memory map would now crash
     assert torch.equal(again(photo()), net(photo()))
 
 
-def test_names_are_looked_for_nearest_first(net: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "PACKAGE", folder / "project" / "stylenet")
-    monkeypatch.setattr(checkpoint, "ASSETS", folder / "project" / "stylenet" / "assets")
+def test_names_are_looked_for_nearest_first(net: StyleNet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "PACKAGE", folder / "project" / "stylenet")
+    monkeypatch.setattr(catalog, "ASSETS", folder / "project" / "stylenet" / "assets")
     places = [folder / "checkpoints", folder / "project/checkpoints", folder / "project/stylenet/assets/checkpoints"]
     for steps, place in enumerate(places):
         for name in ["waves", "stars", "sun"][: steps + 1]:
@@ -144,7 +145,7 @@ def test_names_are_looked_for_nearest_first(net: nn.Module, folder: Path, monkey
     assert [checkpoint.load(name)[1]["training"]["steps"] for name in ("waves", "stars", "sun")] == [0, 1, 2]
 
 
-def test_an_unknown_name_is_told_the_known_ones(net: nn.Module, folder: Path) -> None:
+def test_an_unknown_name_is_told_the_known_ones(net: StyleNet, folder: Path) -> None:
     checkpoint.save(folder / "checkpoints" / "great_wave.safetensors", net, {})
     text = message("graet_wave")
     assert "graet_wave" in text and "Did you mean great_wave?" in text and "path" in text
@@ -152,7 +153,7 @@ def test_an_unknown_name_is_told_the_known_ones(net: nn.Module, folder: Path) ->
 
 
 @pytest.mark.parametrize("size", [0, 5, 400, -1])
-def test_a_file_cut_short_says_so(net: nn.Module, tmp_path: Path, size: int) -> None:
+def test_a_file_cut_short_says_so(net: StyleNet, tmp_path: Path, size: int) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
     path.write_bytes(path.read_bytes()[:size])
     assert str(path) in message(path) and "cut short" in message(path)
@@ -167,7 +168,7 @@ def test_rubbish_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '"x"', "{}", '{"format": "1"}', "[" * 100_000])
-def test_metadata_that_is_not_ours_is_refused(net: nn.Module, tmp_path: Path, text: str) -> None:
+def test_metadata_that_is_not_ours_is_refused(net: StyleNet, tmp_path: Path, text: str) -> None:
     path = rewritten(checkpoint.save(tmp_path / "waves.safetensors", net, {}), text)
     assert str(path) in message(path)
 
@@ -182,7 +183,7 @@ def test_a_foreign_file_is_named_by_what_it_holds(tmp_path: Path) -> None:
     assert "no weights" in message(tmp_path / "list.pth")
 
 
-def test_a_newer_format_asks_for_an_upgrade(net: nn.Module, tmp_path: Path) -> None:
+def test_a_newer_format_asks_for_an_upgrade(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
     rewritten(path, {"format": 2, "net": {"name": "johnson", "args": SMALL}})
     assert "format 2" in message(path) and "upgrade" in message(path)
@@ -206,12 +207,12 @@ def test_a_newer_format_asks_for_an_upgrade(net: nn.Module, tmp_path: Path) -> N
     ],
     ids=str,
 )
-def test_a_network_that_cannot_be_is_refused_before_it_is_made(net: nn.Module, tmp_path: Path, spec: Any) -> None:
+def test_a_network_that_cannot_be_is_refused_before_it_is_made(net: StyleNet, tmp_path: Path, spec: Any) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
     assert "declares" in message(rewritten(path, {"format": 1, "net": spec}))
 
 
-def test_tensors_that_do_not_fit_are_named(net: nn.Module, tmp_path: Path) -> None:
+def test_tensors_that_do_not_fit_are_named(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
     good, info = load_file(path), {"format": 1, "net": checkpoint.describe(net)}
     for change, expected in [
@@ -225,7 +226,7 @@ def test_tensors_that_do_not_fit_are_named(net: nn.Module, tmp_path: Path) -> No
     assert "last.bias is missing" in message(rewritten(path, info, good))
 
 
-def test_our_trainings_checkpoint(net: nn.Module, tmp_path: Path) -> None:
+def test_our_trainings_checkpoint(net: StyleNet, tmp_path: Path) -> None:
     state = {f"net.{key}": value for key, value in net.state_dict().items()} | {"other.x": torch.ones(1)}
     info = {"format": 1, "net": checkpoint.describe(net), **INFO}
     path = tmp_path / "last.ckpt"
@@ -235,7 +236,7 @@ def test_our_trainings_checkpoint(net: nn.Module, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_flipped_bit_is_noticed(net: nn.Module, tmp_path: Path, half: bool) -> None:
+def test_a_flipped_bit_is_noticed(net: StyleNet, tmp_path: Path, half: bool) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {}, half)
     data = bytearray(path.read_bytes())
     data[-9] ^= 1
@@ -244,12 +245,12 @@ def test_a_flipped_bit_is_noticed(net: nn.Module, tmp_path: Path, half: bool) ->
 
 
 @pytest.mark.parametrize("styles", [5, {"name": "waves"}, ["waves"], None])
-def test_styles_in_another_form_are_refused(net: nn.Module, tmp_path: Path, styles: Any) -> None:
+def test_styles_in_another_form_are_refused(net: StyleNet, tmp_path: Path, styles: Any) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {"styles": styles})
     assert "does not list its styles" in message(path)
 
 
-def test_keys_that_are_no_names_are_refused(net: nn.Module, tmp_path: Path) -> None:
+def test_keys_that_are_no_names_are_refused(net: StyleNet, tmp_path: Path) -> None:
     info = {"format": 1, "net": checkpoint.describe(net)}
     torch.save({"state_dict": {1: torch.ones(1)}, "stylenet": info}, tmp_path / "last.ckpt")
     assert "is missing" in message(tmp_path / "last.ckpt") or "larger than the file" in message(tmp_path / "last.ckpt")
@@ -281,7 +282,7 @@ def test_a_pickle_that_wants_code_is_refused_and_not_run(tmp_path: Path, zipped:
     assert not (tmp_path / "harm").exists()
 
 
-def test_a_whole_pickled_network_is_refused(net: nn.Module, tmp_path: Path) -> None:
+def test_a_whole_pickled_network_is_refused(net: StyleNet, tmp_path: Path) -> None:
     torch.save(net, tmp_path / "net.pth")
     assert "wants to run code (stylenet.nets.johnson.Johnson)" in message(tmp_path / "net.pth")
 
@@ -330,7 +331,7 @@ def test_a_pytorch_examples_file_with_missing_or_other_parts(tmp_path: Path) -> 
     assert "larger than the file" in message(tmp_path / "x.pth")
 
 
-def test_loading_a_style_needs_no_training_software(net: nn.Module, tmp_path: Path) -> None:
+def test_loading_a_style_needs_no_training_software(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, {})
     heavy = ["pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb", "torchvision", "stylenet.losses.vgg"]
     program = (
@@ -342,7 +343,7 @@ def test_loading_a_style_needs_no_training_software(net: nn.Module, tmp_path: Pa
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_file_can_be_read_without_stylenet(net: nn.Module, tmp_path: Path) -> None:
+def test_the_file_can_be_read_without_stylenet(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
     with safetensors.safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["stylenet"])["styles"] == INFO["styles"]
@@ -382,7 +383,7 @@ WRAPPINGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("theirs", [True, False])
-def test_a_wrapped_network_gives_its_picture(net: nn.Module, tmp_path: Path, wrapping: str, theirs: bool) -> None:
+def test_a_wrapped_network_gives_its_picture(net: StyleNet, tmp_path: Path, wrapping: str, theirs: bool) -> None:
     state = their_weights(widths=(4, 6, 8), blocks=2) if theirs else net.state_dict()
     torch.save(state, tmp_path / "plain.pth")
     torch.save(WRAPPINGS[wrapping](state), tmp_path / "it.pth", _use_new_zipfile_serialization="old" not in wrapping)
@@ -395,7 +396,7 @@ def test_a_wrapped_network_gives_its_picture(net: nn.Module, tmp_path: Path, wra
 
 @pytest.mark.parametrize("name", ["it.safetensors", "it.pth", "it"])
 @pytest.mark.parametrize("theirs", [True, False])
-def test_the_same_tensors_as_safetensors(net: nn.Module, tmp_path: Path, theirs: bool, name: str) -> None:
+def test_the_same_tensors_as_safetensors(net: StyleNet, tmp_path: Path, theirs: bool, name: str) -> None:
     """Whatever the file is called; and weights that torch saved may be called .safetensors."""
     state = their_weights(widths=(4, 6, 8), blocks=2) if theirs else net.state_dict()
     torch.save(state, tmp_path / "plain.safetensors")
@@ -406,7 +407,7 @@ def test_the_same_tensors_as_safetensors(net: nn.Module, tmp_path: Path, theirs:
         assert torch.equal(wanted, net(photo()))
 
 
-def test_our_file_with_lengthened_names(net: nn.Module, tmp_path: Path) -> None:
+def test_our_file_with_lengthened_names(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
     info = {"format": 1, "net": checkpoint.describe(net), **INFO}
     rewritten(path, info, {f"module.{key}": value for key, value in load_file(path).items()})
@@ -425,7 +426,7 @@ def test_our_weights_alone_tell_their_network(tmp_path: Path, caplog: pytest.Log
     assert "do not tell what upsample= and output= were" in caplog.text
 
 
-def test_several_networks_in_a_file_are_named(net: nn.Module, tmp_path: Path) -> None:
+def test_several_networks_in_a_file_are_named(net: StyleNet, tmp_path: Path) -> None:
     torch.save({"model": net.state_dict(), "ema": net.state_dict()}, tmp_path / "two.pt")
     assert "holds several networks (model, ema)" in message(tmp_path / "two.pt")
 
@@ -498,14 +499,14 @@ def test_what_is_no_style_is_named(tmp_path: Path, name: str, write: Any, what: 
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_whole_network_is_told_from_other_code(net: nn.Module, tmp_path: Path, zipped: bool) -> None:
+def test_a_whole_network_is_told_from_other_code(net: StyleNet, tmp_path: Path, zipped: bool) -> None:
     torch.save(nn.DataParallel(net), tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
     text = message(tmp_path / "net.pth")
     assert "is a whole pickled network" in text and "torch.save(net.state_dict(), 'style.pth')" in text
     assert "wants to run code (torch.nn.parallel.data_parallel.DataParallel)" in text
 
 
-def test_our_own_exports_name_their_style(net: nn.Module, tmp_path: Path) -> None:
+def test_our_own_exports_name_their_style(net: StyleNet, tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "waves.safetensors", net, INFO)
     for format in ("openvino", "torchscript"):
         pytest.importorskip("openvino")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stylenet.nets import checkpoint
 from stylenet.runtime import cuda_graphs
-from stylenet.runtime.backends import Torch, start
+from stylenet.runtime.backends import TorchBackend, start
 from stylenet.runtime.cuda_graphs import AFTER, KEPT, Replay, cuda_graph
 
 
@@ -120,7 +120,7 @@ def test_two_threads_get_their_own_pictures():
 def test_a_cuda_graph_gives_what_the_pass_gives(precision):
     device = torch.device("cuda")
     net, _ = checkpoint.load("the_scream_lite", device)
-    plain = Torch(net, device, precision)
+    plain = TorchBackend(net, device, precision)
     first, second = (picture(200).to(device), picture(200).flip(3).to(device))
     graph = cuda_graph(plain, first, None)
     run = start(net, device, "torch", precision)

@@ -159,6 +159,15 @@ def test_a_fixed_size_in_onnxruntime_and_opencv(tiny, tmp_path, size, capsys):
     assert said.startswith("operators: Add ") and "OpenCV" not in said and said.count("\n") == 1
 
 
+def test_a_picture_smaller_than_the_frame_goes_through_torchscript(tmp_path):
+    torch.manual_seed(0)
+    net = registry.build("johnson", widths=(4, 4, 4), blocks=0, frame=24).eval()
+    file = export(checkpoint.save(tmp_path / "it.safetensors", net, INFO), "torchscript", tmp_path / "it.pt")
+    for size in ((1, 1), (7, 130)):
+        content = photo(1, *size)
+        assert np.abs(torchscript_run(file, content) - expected(net, content)).max() < 5e-3
+
+
 @pytest.mark.parametrize("kind", ["blur", "styles", "uint8", "half"])
 def test_a_fixed_size_of_other_networks_and_pixels(tmp_path, kind):
     torch.manual_seed(0)

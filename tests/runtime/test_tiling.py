@@ -18,13 +18,15 @@ from torch.nn.functional import avg_pool2d
 from torch.utils.flop_counter import FlopCounterMode
 
 import stylenet
+from stylenet import load
 from stylenet.images.image_io import Picture, open_rgb, to_tensor
-from stylenet.nets import checkpoint, registry
+from stylenet.nets import base, checkpoint, registry
+from stylenet.nets.base import StyleNet
 from stylenet.runtime import scratch, tiling
 from stylenet.runtime.lazy_features import Moments
+from stylenet.runtime.options import Runtime
 from stylenet.runtime.scratch import InFile, InMemory, Scratch
-from stylenet.stylizing import stylizer as stylize
-from stylenet.stylizing.stylizer import Stylizer, load
+from stylenet.stylizing.stylizer import Stylizer
 from stylenet.system.errors import UserError
 
 PHOTO = ROOT / "stylenet" / "assets" / "photos" / "val" / "castle.jpg"
@@ -40,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def net(**args: Any) -> nn.Module:
+def net(**args: Any) -> StyleNet:
     """A network as unlike a fresh one as training makes it."""
     torch.manual_seed(0)
     made = registry.build("johnson", **{"widths": (8, 12, 16), "blocks": 2} | args).eval()
@@ -177,13 +179,14 @@ import re, sys
 from pathlib import Path
 import numpy as np
 from stylenet.nets.registry import build
+from stylenet.runtime.options import Runtime
 from stylenet.stylizing.stylizer import Stylizer
 
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 
 net = build("johnson", widths=(4, 4, 4), blocks=1)
-stylize = Stylizer(net, {}, tile=16 if sys.argv[1] == "strips" else "off", scratch=sys.argv[2])
+stylize = Stylizer(net, {}, runtime=Runtime(tile=16 if sys.argv[1] == "strips" else "off", scratch=sys.argv[2]))
 stylize(np.zeros((64, 64, 3), np.uint8))
 picture = np.zeros((1500, 2000, 3), np.uint8)
 Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is held now
@@ -249,7 +252,7 @@ def broken(*_: Any) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
 def test_no_file_is_left_and_none_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("stylenet.stylizing.stylizer.MOST_KEPT", 0)
-    stylizer = Stylizer(net(), {}, tile=8, scratch=tmp_path)
+    stylizer = Stylizer(net(), {}, runtime=Runtime(tile=8, scratch=tmp_path))
     seen: list[tuple[list[str], list[str]]] = []
     look = lambda _: seen.append((os.listdir(tmp_path), open_files(tmp_path)))  # noqa: E731
     stylizer.picture(Picture(np.zeros((40, 40, 3), np.uint8)), progress=look)
@@ -265,7 +268,10 @@ def test_no_file_is_left_and_none_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("stylenet.stylizing.stylizer.MOST_KEPT", 0)
-    stylizer, picture = Stylizer(net(), {}, tile=64, scratch=tmp_path), np.zeros((512, 512, 3), np.uint8)
+    stylizer, picture = (
+        Stylizer(net(), {}, runtime=Runtime(tile=64, scratch=tmp_path)),
+        np.zeros((512, 512, 3), np.uint8),
+    )
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -277,7 +283,7 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UserError, match="No room in"), Scratch(tmp_path) as room:
         room.take(2**60)  # told before anything is written
     with pytest.raises(UserError, match=r"Cannot write temporary files to .*nowhere: No such file"):
-        Stylizer(net(), {}, tile=64, scratch=tmp_path / "nowhere")(picture)
+        Stylizer(net(), {}, runtime=Runtime(tile=64, scratch=tmp_path / "nowhere"))(picture)
     assert os.listdir(tmp_path) == []
 
 
@@ -313,7 +319,8 @@ def test_everything_that_holds_an_image(tiny: Path):
 
 
 def test_auto_goes_by_the_free_memory(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    stylizer, plain, picture = load(tiny, "cpu"), load(tiny, "cpu", tile="off"), half_dark(100, 80)
+    stylizer: Any = load(tiny, "cpu")
+    plain, picture = load(tiny, "cpu", tile="off"), half_dark(100, 80)
     ways: list[str] = []
     strips, passed = tiling.in_strips, stylizer._whole
     monkeypatch.setattr(tiling, "in_strips", lambda *args: (ways.append("strips"), strips(*args)))
@@ -334,15 +341,16 @@ def test_each_picture_in_strips_gets_its_own_weights_and_room(tiny: Path, monkey
     assert np.abs(whole[0].rgb.astype(int) - whole[1].rgb).max() > 2
     for one, other in zip(whole, strips, strict=True):
         assert np.abs(one.rgb.astype(int) - other.rgb).max() <= 1
-    stylizer = load(tiny, "cpu")
+    stylizer: Any = load(tiny, "cpu")
     width: Any = stylizer.net.config
-    needed = 40 * 30 * (width["widths"][0] * stylize.MAPS_PER_CHANNEL + stylize.MORE_MAPS) * 4
+    needed = 40 * 30 * (width["widths"][0] * base.MAPS_PER_CHANNEL + base.MORE_MAPS) * 4
     monkeypatch.setattr("stylenet.stylizing.stylizer.free_memory", lambda: round(3 * needed))  # half of it for a pass
     assert (stylizer._tiled(40, 30, 1), stylizer._tiled(40, 30, 2)) == (False, True)
 
 
 def test_auto_goes_in_strips_where_the_device_turns_out_too_small(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    stylizer, picture = load(tiny, "cpu"), half_dark(60, 40)
+    stylizer: Any = load(tiny, "cpu")
+    picture = half_dark(60, 40)
     expected = stylizer(picture)
 
     def full(*_: Any) -> Tensor:

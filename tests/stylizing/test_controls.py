@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import stylenet
-from stylenet.files.stylize_files import stylize_files
+from stylenet import stylize_files
 from stylenet.images import color
 from stylenet.images.color import Colors, Match
 from stylenet.images.image_io import Picture, open_rgb, to_array, to_tensor
 from stylenet.nets import checkpoint, registry
 from stylenet.stylizing import brush
-from stylenet.stylizing.controls import Finish, Masked
+from stylenet.stylizing.controls import Controls, MaskedStylizer
 from stylenet.stylizing.stylizer import Stylizer
 from stylenet.system.errors import UserError
 
@@ -85,7 +85,7 @@ def test_of_the_maps_that_match_it_is_the_one_that_moves_colours_least():
 def test_colours_are_not_stretched_without_bounds(style: Path):
     """A photo with much contrast, a result with hardly any: twice its contrast, and the photo's mean."""
     photo, pale = noise(1, 3, 40, 40), noise(1, 3, 40, 40, seed=1, low=0.48, high=0.52)
-    made = Finish(color="histogram").tensor(photo, photo, pale)
+    made = Controls(color="histogram").after_tensor(photo, photo, pale)
     torch.testing.assert_close(made.std((0, 2, 3)), 2 * pale.std((0, 2, 3)), atol=1e-3, rtol=0)
     torch.testing.assert_close(made.mean((0, 2, 3)), photo.mean((0, 2, 3)), atol=1e-3, rtol=0)
 
@@ -141,12 +141,12 @@ def test_a_broad_brush_is_the_same_for_arrays_tensors_and_batches(stroke: float,
     """Of a photo with fine detail, painted by a network that only inverts: one resampling for all."""
     photo = (noise(*size[::-1], 3) * 255).byte().numpy()
     photo[::2, ::3] = (250, 20, 90)
-    finish = Finish(stroke=stroke)
-    seen = finish.seen(photo)
-    expected = finish.levels(photo, seen, 255 - seen).astype(int)
+    finish = Controls(stroke=stroke)
+    seen = finish.before(photo)
+    expected = finish.after(photo, seen, 255 - seen).astype(int)
     batch = torch.cat([to_tensor(photo), to_tensor(photo[::-1].copy())])
-    small = finish.seen_tensor(batch)
-    made = finish.tensor(batch, small, 1 - small)
+    small = finish.before_tensor(batch)
+    made = finish.after_tensor(batch, small, 1 - small)
     assert np.abs(to_array(made[0]).astype(int) - expected).max() <= 4  # levels are rounded on the way
     assert np.abs(to_array(made[1]).astype(int)[::-1] - expected).max() <= 4
 
@@ -155,9 +155,9 @@ def test_strips_are_one_picture():
     """More rows than a strip has, and 16 bits."""
     photo = (noise(600, 10, 3) * 65535).to(torch.int32).numpy().astype(np.uint16)
     stylized = np.roll(photo, 50, 0)
-    for finish in (Finish(strength=0.5), Finish(color="luminance"), Finish(color="histogram")):
+    for finish in (Controls(strength=0.5), Controls(color="luminance"), Controls(color="histogram")):
         before, after = (torch.from_numpy(x / 65535).float().movedim(-1, 0)[None] for x in (photo, stylized))
-        whole, made = finish.tensor(before, before, after), finish.levels(photo, photo, stylized.copy())
+        whole, made = finish.after_tensor(before, before, after), finish.after(photo, photo, stylized.copy())
         assert made.dtype == np.uint16
         assert np.abs(made / 65535 - whole[0].movedim(0, -1).numpy()).max() < 1e-4
 
@@ -166,15 +166,15 @@ def test_strips_are_one_picture():
 
 
 def painted(photo: np.ndarray, stroke: float, paint) -> np.ndarray:
-    finish = Finish(stroke=stroke)
-    seen = finish.seen(photo)
-    return finish.levels(photo, seen, paint(seen))
+    finish = Controls(stroke=stroke)
+    seen = finish.before(photo)
+    return finish.after(photo, seen, paint(seen))
 
 
 def test_the_network_sees_the_photo_at_another_scale():
     photo = (noise(40, 60, 3) * 255).byte().numpy()
     for stroke, shape in ((0.5, (80, 120, 3)), (1, (40, 60, 3)), (2, (20, 30, 3)), (3, (13, 20, 3))):
-        assert Finish(stroke=stroke).seen(photo).shape == shape
+        assert Controls(stroke=stroke).before(photo).shape == shape
         assert painted(photo, stroke, lambda small: small).shape == photo.shape
 
 
@@ -237,11 +237,11 @@ class Flat(Stylizer):
 def test_masks_of_black_white_and_grey():
     photo = np.full((2, 6, 3), 100, np.uint8)
     mask = Image.fromarray(np.repeat(np.array([[0, 0, 255, 255, 51, 51]], np.uint8), 2, 0))
-    one = Masked([Flat(200)], [mask])
+    one = MaskedStylizer([Flat(200)], [mask])
     assert one(photo)[0, :, 0].tolist() == [100, 100, 200, 200, 120, 120]
     tensor = one(torch.full((2, 3, 2, 6), 100 / 255)) * 255
     torch.testing.assert_close(tensor[1, 2, 1], torch.tensor([100.0, 100, 200, 200, 120, 120]), atol=1e-3, rtol=0)
-    both = Masked([Flat(200), Flat(50)], [mask, Image.new("L", (1, 1), 255)])
+    both = MaskedStylizer([Flat(200), Flat(50)], [mask, Image.new("L", (1, 1), 255)])
     assert both(photo)[0, :, 0].tolist() == [
         50,
         50,
@@ -256,7 +256,7 @@ def test_masks_of_black_white_and_grey():
 def test_each_photo_of_some_gets_its_own_paint(style: Path):
     photos = [Picture((noise(20, 30, 3, seed=seed) * 255).byte().numpy()) for seed in (1, 2)]
     half = Image.new("L", (1, 1), 128)
-    masked = Masked([stylenet.load(style, "cpu", backend="torch")], [half])
+    masked = MaskedStylizer([stylenet.load(style, "cpu", backend="torch")], [half])
     for alone, together in zip(photos, masked.pictures(photos), strict=True):
         assert np.abs(masked.picture(alone).rgb.astype(int) - together.rgb).max() <= 1
 

@@ -25,6 +25,7 @@ from PIL import Image
 import stylenet
 from stylenet.images.image_io import open_rgb
 from stylenet.nets import checkpoint, registry
+from stylenet.runtime.options import Runtime
 from stylenet.stylizing.stylizer import Stylizer
 
 CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
@@ -75,7 +76,7 @@ def test_what_is_made_of_styles_is_pickled_too(file: Path) -> None:
     masks: Any = [Image.new("L", (8, 8), 200), Image.new("L", (8, 8), 90)]
     masked = stylenet.load([file, file], device="cpu", backend="torch", mask=masks)
     assert (pickle.loads(pickle.dumps(masked))(photo()) == masked(photo())).all()
-    by_hand = Stylizer(*checkpoint.load(file), tile=8)
+    by_hand = Stylizer(*checkpoint.load(file), runtime=Runtime(tile=8))
     assert (copy.deepcopy(by_hand)(photo()) == by_hand(photo())).all()
 
 

@@ -12,12 +12,14 @@ from PIL import Image
 from torch import nn
 
 import stylenet
+from stylenet import load, stylize_files
 from stylenet.files import planning
 from stylenet.files.report import SomeFailed
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images.image_io import Picture, open_rgb, read, write
 from stylenet.nets import checkpoint, registry
-from stylenet.stylizing.stylizer import Stylizer, choose_device, load
+from stylenet.runtime.options import choose_device
+from stylenet.stylizing.controls import Controls
+from stylenet.stylizing.stylizer import Stylizer
 from stylenet.system.errors import UserError
 
 
@@ -135,11 +137,11 @@ def test_style_weights(tiny):
     named = {"styles": [{"name": "wave"}, {"name": "scream"}]}
     assert torch.allclose(Stylizer(net, named)(image, "scream"), second)
     for mix, made, name in (("scream", second, "scream"), ([0.0, 1.0], second, "both"), (None, first, "both")):
-        chosen = Stylizer(net, named, name="both", mix=mix)
+        chosen = Stylizer(net, named, name="both", controls=Controls(mix=mix))
         assert torch.allclose(chosen(image), made) and chosen.name == name
         assert torch.allclose(chosen(image, [1, 0]), first)
     with pytest.raises(UserError, match=f"mix=waves: {NO_STYLE}"):
-        Stylizer(net, named, mix="waves")
+        Stylizer(net, named, controls=Controls(mix="waves"))
 
 
 def test_one_of_several_styles_from_file_to_file(tmp_path, run_script):

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from stylenet.files.stylize_files import stylize_files
+from stylenet import stylize_files
 from stylenet.images.image_io import open_rgb
 from stylenet.nets import checkpoint
 from stylenet.system import console
@@ -106,7 +106,6 @@ def test_the_script_inside_another_program(place: Path) -> None:
         "streams = sys.stdout, sys.stderr\n"
         "sys.stdout, sys.stderr = window = Window(), Window()\n"
         f"sys.argv = ['stylize.py', 'ckpt=tiny', 'device=cpu', 'backend=torch', 'input=in', 'output=out']\n"
-        f"sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         f"runpy.run_path({str(ROOT / 'scripts' / 'stylize.py')!r}, run_name='__main__')\n"
         "sys.stdout, sys.stderr = streams\n"
         "print(window[0].text, end='')\n"

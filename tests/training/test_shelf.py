@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from stylenet.nets import checkpoint, registry
+from stylenet.nets.base import StyleNet
 from stylenet.system.atomic import Taken, replacing
 from stylenet.system.errors import UserError
 from stylenet.training.shelf import UNFINISHED, Shelf
 
 
-def net(seed: int = 0) -> torch.nn.Module:
+def net(seed: int = 0) -> StyleNet:
     torch.manual_seed(seed)
     return registry.build("johnson", widths=(4, 4, 4), blocks=0)
 

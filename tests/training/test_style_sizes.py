@@ -1,7 +1,5 @@
 """How large a painting is learned: what is typed for one, then what is typed for all, then its own, then the usual."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,14 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
 
-sys.path.append(str(ROOT / "scripts"))
-import cli  # noqa: E402, F401  # type: ignore[import-not-found]
-import launched  # noqa: E402  # type: ignore[import-not-found]
-
-found = importlib.util.spec_from_file_location("train_script", ROOT / "scripts/train.py")
-assert found and found.loader
-train_script = importlib.util.module_from_spec(found)
-found.loader.exec_module(train_script)
+from stylenet.cli import launch
+from stylenet.cli import train as train_script
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +55,6 @@ def test_what_is_typed_has_the_last_word(words: list[str], sizes: dict[str, int]
 def test_only_runs_that_share_a_machine_are_numbered(launcher: str, number: int | None):
     words = [BOTH, UDNIE] if launcher == "basic" else [BOTH, UDNIE, f"hydra/launcher={launcher}"]
     started(*words, **{"mode": "MULTIRUN", "job.num": 3})
-    assert launched.beside_others() == number
+    assert launch.beside_others() == number
     started(BOTH, UDNIE, **{"mode": "RUN"})
-    assert launched.beside_others() is None
+    assert launch.beside_others() is None

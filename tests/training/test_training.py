@@ -23,6 +23,7 @@ from stylenet.data.paintings import open_painting
 from stylenet.images.color import Colors
 from stylenet.images.image_io import to_tensor
 from stylenet.nets import checkpoint
+from stylenet.nets.base import as_style_net
 from stylenet.nets.registry import build
 from stylenet.system.errors import UserError
 from stylenet.training.module import StyleTransfer
@@ -157,7 +158,7 @@ def test_the_loss_sees_the_window_alone():
         def forward(self, content: torch.Tensor, style: None) -> torch.Tensor:
             return 1 - content
 
-    module.net = PixelByPixel()
+    module.net = as_style_net(PixelByPixel())
     picture = content.clone().requires_grad_()
     total = torch.stack([*module.terms(picture, None, window).values()]).sum()
     (grad,) = torch.autograd.grad(total, picture)

@@ -8,16 +8,17 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from films import settings
 from PIL import Image, features
 
+from stylenet import stylize_files
 from stylenet.files import film_engine, planning
 from stylenet.files.planning import Job
 from stylenet.files.report import WRITTEN
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images import image_io
 from stylenet.images.image_io import Picture
 from stylenet.system.errors import UserError
-from stylenet.video import animations, container
+from stylenet.video import animations, protocol
 
 LASTS = [50, 120, 300, 40]
 FORMATS = ["gif", "webp", "png", "apng", *(["avif"] if features.check("avif") else [])]
@@ -48,7 +49,7 @@ def shown(path: Path) -> list[tuple[float, np.ndarray]]:
 
 def done(source: Path, target: Path) -> None:
     inverted = lambda picture: Picture(255 - picture.rgb)  # noqa: E731
-    outcome = film_engine.stylized(Job(source, target), inverted, film_engine.How(temporal=0.0))
+    outcome = film_engine.stylized(Job(source, target), inverted, settings(temporal=0.0))
     assert (outcome.status, outcome.reason) == (WRITTEN, None)
 
 
@@ -109,9 +110,9 @@ def test_opaque_animations_are_written_without_alpha_and_films_too(tmp_path):
     done(tmp_path / "in.png", tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as image:
         assert image.mode == "RGB"
-    sink = animations.ApngWriter(tmp_path / "film.apng", container.Look(Fraction(50)), clear=False)
+    sink = animations.ApngWriter(tmp_path / "film.apng", protocol.Look(Fraction(50)), clear=False)
     for number in range(5):
-        sink.add(container.Frame(np.full((9, 7, 3), 50 * number, np.uint8), Fraction(number, 50)))
+        sink.add(protocol.Frame(np.full((9, 7, 3), 50 * number, np.uint8), Fraction(number, 50)))
     sink.close()
     assert [(lasts, int(pixels[0, 0, 0])) for lasts, pixels in shown(tmp_path / "film.apng")] == [
         (20, 50 * number) for number in range(5)

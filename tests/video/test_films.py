@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from conftest import ROOT
+from films import settings
 from PIL import Image
 
+from stylenet import stylize_files
 from stylenet.files import film_engine
 from stylenet.files.planning import Job, plan
 from stylenet.files.report import FAILED, SKIPPED, WRITTEN
-from stylenet.files.stylize_files import stylize_files
 from stylenet.images import image_io
 from stylenet.images.image_io import Picture
 from stylenet.system.errors import UserError
-from stylenet.video import animations, container, image_sequence, temporal
+from stylenet.video import animations, container, image_sequence, protocol, temporal
 
 TICK = Fraction(1, 12800)
 MOMENTS = [0, 512, 2048, 2560, 5000, 5512]  # of a film whose frames do not come evenly
@@ -66,7 +67,7 @@ def film(path: Path, size=(64, 48), moments=MOMENTS, sound=False, **tags) -> Pat
 
 
 def done(source: Path | str, target: Path, **how):
-    outcome = film_engine.stylized(Job(Path(source), target), inverted, film_engine.How(**{"temporal": 0.0, **how}))
+    outcome = film_engine.stylized(Job(Path(source), target), inverted, settings(**{"temporal": 0.0, **how}))
     assert outcome.status == WRITTEN, outcome.reason
     return outcome
 
@@ -82,7 +83,7 @@ def packets(path: Path) -> list[tuple[Any, bytes]]:
 
 
 def seen(path: Path) -> list[np.ndarray]:
-    return [item.rgb for item in container.Reader(path) if isinstance(item, container.Frame)]
+    return [item.rgb for item in container.Reader(path) if isinstance(item, protocol.Frame)]
 
 
 def test_uneven_times_and_sound_come_out_as_they_went_in(tmp_path):
@@ -121,7 +122,7 @@ def test_colours_are_read_and_stored_by_the_films_own_matrix_and_range(tmp_path,
 def test_a_turned_film_is_painted_upright_and_stays_turned(tmp_path):
     source = film(tmp_path / "in.mp4", turn=-90)  # as telephones do: shown a quarter to the right
     shapes = []
-    how = film_engine.How(temporal=0.0)
+    how = settings(temporal=0.0)
     film_engine.stylized(
         Job(source, tmp_path / "out.mp4"), lambda one: shapes.append(one.rgb.shape) or inverted(one), how
     )
@@ -149,7 +150,7 @@ PLACES = [
 @pytest.mark.parametrize(("a", "b", "c", "d", "corner"), PLACES)
 def test_turned_and_mirrored_films_are_seen_as_players_show_them(a, b, c, d, corner):
     one = 2**16
-    look = container.Look(matrix=(a * one, b * one, 0, c * one, d * one, 0, 0, 0, 2**30))
+    look = protocol.Look(matrix=(a * one, b * one, 0, c * one, d * one, 0, 0, 0, 2**30))
     stored = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     seen = look.upright(stored)
     assert seen.shape == ((3, 2, 3) if a == 0 else (2, 3, 3))
@@ -254,10 +255,11 @@ def test_a_full_disk_is_no_damaged_sound(tmp_path):
         import resource, signal
         from pathlib import Path
         from stylenet.files import film_engine, planning
+        from stylenet.video.options import FilmOptions
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
         job = planning.Job(Path({str(source)!r}), Path({str(tmp_path / "out.mkv")!r}))
-        print(film_engine.stylized(job, lambda one: one, film_engine.How(temporal=0.0)).status)
+        print(film_engine.stylized(job, lambda one: one, film_engine.FilmSettings(FilmOptions(temporal=0.0))).status)
     """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert told.stdout == "failed\n", told.stderr
@@ -305,9 +307,7 @@ def test_a_matroska_film_that_misses_its_end_is_told_of(tmp_path, part):
 
 def test_what_is_no_film_is_refused_and_leaves_nothing(tmp_path):
     (tmp_path / "in.mp4").write_bytes(b"no film" * 100)
-    outcome = film_engine.stylized(
-        Job(tmp_path / "in.mp4", tmp_path / "out.mp4"), inverted, film_engine.How(temporal=0.0)
-    )
+    outcome = film_engine.stylized(Job(tmp_path / "in.mp4", tmp_path / "out.mp4"), inverted, settings(temporal=0.0))
     assert outcome.status == FAILED and "Cannot read" in (outcome.reason or "")
     with pytest.raises(UserError, match="holds no film"):
         film_engine.check_target(Job(tmp_path / "in.mp4", tmp_path / "out.png"))
@@ -319,18 +319,16 @@ def test_a_failing_network_leaves_no_half_film(tmp_path):
         raise RuntimeError("broken")
 
     source = film(tmp_path / "in.mp4")
-    assert (
-        film_engine.stylized(Job(source, tmp_path / "out.mp4"), fails, film_engine.How(temporal=0.0)).status == FAILED
-    )
+    assert film_engine.stylized(Job(source, tmp_path / "out.mp4"), fails, settings(temporal=0.0)).status == FAILED
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_what_exists_is_kept_unless_asked(tmp_path):
     source = film(tmp_path / "in.mp4")
     (tmp_path / "out.mp4").write_bytes(b"mine")
-    kept = film_engine.stylized(Job(source, tmp_path / "out.mp4"), inverted, film_engine.How(temporal=0.0))
+    kept = film_engine.stylized(Job(source, tmp_path / "out.mp4"), inverted, settings(temporal=0.0))
     assert kept.status == FAILED and (tmp_path / "out.mp4").read_bytes() == b"mine"
-    done(source, tmp_path / "out.mp4", existing="replace")
+    done(source, tmp_path / "out.mp4", overwrite=True)
     assert len(times(tmp_path / "out.mp4")) == len(MOMENTS)
 
 
@@ -356,12 +354,12 @@ def test_a_gif_keeps_its_times_and_what_is_transparent(tmp_path):
 
 def test_each_frame_of_a_gif_is_seen_by_itself(tmp_path):
     """Opaque, half transparent, wholly transparent, opaque: nothing of the one before shines through."""
-    sink = animations.GifWriter(tmp_path / "out.gif", container.Look(Fraction(10)))
+    sink = animations.GifWriter(tmp_path / "out.gif", protocol.Look(Fraction(10)))
     half = np.full((8, 10), 255, np.uint8)
     half[:, :5] = 0
     colours = [((250, 0, 0), None), ((0, 250, 0), half), ((0, 0, 0), half * 0), ((0, 0, 250), None)]
     for number, (colour, alpha) in enumerate(colours):
-        sink.add(container.Frame(np.full((8, 10, 3), colour, np.uint8), Fraction(number, 10), None, alpha))
+        sink.add(protocol.Frame(np.full((8, 10, 3), colour, np.uint8), Fraction(number, 10), None, alpha))
     sink.close()
     with Image.open(tmp_path / "out.gif") as made:
         found = []
@@ -385,10 +383,10 @@ def test_a_gif_of_a_quick_film_is_not_slower(tmp_path):
 
 
 def test_a_gif_is_written_as_its_frames_come(tmp_path):
-    sink = animations.GifWriter(tmp_path / "out.gif", container.Look(Fraction(10)), None)
+    sink = animations.GifWriter(tmp_path / "out.gif", protocol.Look(Fraction(10)), None)
     held = []
     for number in range(30):
-        sink.add(container.Frame(noise(number, (40, 50)), Fraction(number, 10)))
+        sink.add(protocol.Frame(noise(number, (40, 50)), Fraction(number, 10)))
         held.append((tmp_path / "out.gif").stat().st_size)
     assert held[20] > 10 * 1500
     sink.close()
@@ -397,7 +395,7 @@ def test_a_gif_is_written_as_its_frames_come(tmp_path):
         made.seek(29)
         assert np.abs(np.asarray(made.convert("RGB")).astype(int) - noise(29, (40, 50))).mean() < 15
     with pytest.raises(UserError, match="no frames to write"):
-        animations.GifWriter(tmp_path / "none.gif", container.Look()).close()
+        animations.GifWriter(tmp_path / "none.gif", protocol.Look()).close()
 
 
 def test_numbered_pictures_of_16_bits_with_alpha(tmp_path):
@@ -422,7 +420,7 @@ def test_numbered_pictures_of_16_bits_are_held_steady_in_all_their_bits(tmp_path
         image_io.write(tmp_path / f"{number}.png", Picture(scene))
     levels = iter([20000, 20003, 20009])
     flat = lambda picture: Picture(np.full_like(picture.rgb, next(levels)))  # noqa: E731
-    how = film_engine.How(temporal=0.5, flow="dis")
+    how = settings(temporal=0.5, flow="dis")
     assert film_engine.stylized(Job(tmp_path / "%d.png", tmp_path / "out" / "%d.png"), flat, how).status == WRITTEN
     made = [int(image_io.read(tmp_path / "out" / f"{number}.png").rgb[48, 64, 0]) for number in (1, 2, 3)]
     assert made[0] == 20000 and made[1] in (20001, 20002) and made[2] in (20005, 20006)
@@ -443,14 +441,14 @@ def test_numbered_results_go_on_and_are_skipped_when_complete(tmp_path):
     done(source, target)
     (tmp_path / "out" / "004.png").unlink()
     (tmp_path / "out" / "002.png").write_bytes(b"mine")
-    done(source, target, existing="skip")
+    done(source, target, skip_existing=True)
     assert (tmp_path / "out" / "002.png").read_bytes() == b"mine" and (tmp_path / "out" / "004.png").stat().st_size > 50
-    again = film_engine.stylized(Job(source, target), inverted, film_engine.How(temporal=0.0, existing="skip"))
+    again = film_engine.stylized(Job(source, target), inverted, settings(temporal=0.0, skip_existing=True))
     assert again.status == SKIPPED
     (tmp_path / "out" / "003.png").unlink()
     passes = []
     count = lambda picture: passes.append(1) or inverted(picture)  # noqa: E731
-    film_engine.stylized(Job(source, target), count, film_engine.How(temporal=0.0, existing="skip"))
+    film_engine.stylized(Job(source, target), count, settings(temporal=0.0, skip_existing=True))
     assert len(passes) == 1 and (tmp_path / "out" / "003.png").exists()
 
 
@@ -518,7 +516,7 @@ def test_a_camera_that_is_not_there(tmp_path):
 )
 def test_mistakes_in_the_options(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong))}="):
-        film_engine.How(**wrong)
+        settings(**wrong)
 
 
 # --- steadiness

@@ -7,13 +7,14 @@ from typing import Any, cast
 import av
 import numpy as np
 import pytest
+from films import settings
 from PIL import Image
 
 from stylenet.files import film_engine
 from stylenet.files.planning import Job
 from stylenet.files.report import WRITTEN
 from stylenet.images.image_io import Picture
-from stylenet.video import container
+from stylenet.video import container, protocol
 
 KINDS = [  # of films with alpha
     ("in.mov", "prores_ks", "yuva444p10le", {"profile": "4444"}),
@@ -43,14 +44,14 @@ def clear(path: Path, codec: str, pixels: str, options: dict[str, str], size=(64
 
 
 def done(source: Path, target: Path, paint: Any = lambda picture: Picture(255 - picture.rgb), **how: Any) -> Any:
-    outcome = film_engine.stylized(Job(source, target), paint, film_engine.How(temporal=0.0, **how))
+    outcome = film_engine.stylized(Job(source, target), paint, settings(temporal=0.0, **how))
     assert (outcome.status, outcome.reason) == (WRITTEN, None)
     return outcome
 
 
 def alphas(path: Path) -> list[np.ndarray]:
     reader = container.Reader(path)
-    found = [item.alpha for item in reader if isinstance(item, container.Frame)]
+    found = [item.alpha for item in reader if isinstance(item, protocol.Frame)]
     reader.close()
     assert all(one is not None for one in found)
     return cast(Any, found)
@@ -65,7 +66,7 @@ def test_alpha_is_kept_where_the_output_can_hold_it(tmp_path, capsys, name, code
     assert len(made) == 5 and "transparent" not in capsys.readouterr().err
     for number, alpha in enumerate(made):
         assert alpha[:, 4:28].max() <= 8 and np.abs(alpha[:, 36:60].astype(int) - (255 - 40 * number)).max() <= 8
-    first = next(item for item in container.Reader(tmp_path / f"out{to}") if isinstance(item, container.Frame))
+    first = next(item for item in container.Reader(tmp_path / f"out{to}") if isinstance(item, protocol.Frame))
     assert np.abs(first.rgb[24, 48].astype(int) - (55, 225, 225)).max() <= 12
 
 
@@ -76,7 +77,7 @@ def test_where_it_cannot_it_becomes_white_and_that_is_said_once(tmp_path, capsys
     assert (
         len(said) == 1 and "out.mp4: what is transparent became white, as mp4 cannot hold it: give .mov, .w" in said[0]
     )
-    last = [item.rgb for item in container.Reader(tmp_path / "out.mp4") if isinstance(item, container.Frame)][-1]
+    last = [item.rgb for item in container.Reader(tmp_path / "out.mp4") if isinstance(item, protocol.Frame)][-1]
     assert last[24, 12].min() >= 250  # and what is half transparent lies over white: 255 - (255 - 55) * 95 / 255
     assert abs(int(last[24, 50, 0]) - 180) <= 8
 
@@ -133,7 +134,7 @@ def test_nothing_is_lost_but_the_last_row_and_column(tmp_path):
         out.mux(stream.encode())
     outcome = done(tmp_path / "in.mkv", tmp_path / "out.mp4", paint)
     assert (outcome.width, outcome.height) == (62, 40)
-    made = next(item.rgb for item in container.Reader(tmp_path / "out.mp4") if isinstance(item, container.Frame))
+    made = next(item.rgb for item in container.Reader(tmp_path / "out.mp4") if isinstance(item, protocol.Frame))
     assert made.shape == (40, 62, 3)
     assert np.abs(np.diff(made[5:-5, 30, 0].astype(int))).mean() == pytest.approx(4, abs=1)
 

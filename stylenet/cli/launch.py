@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
+from stylenet.cli import doors
 from stylenet.system import console
 from stylenet.system.errors import UserError
 from stylenet.training import distributed
@@ -36,7 +37,7 @@ def alone(function: Job) -> Job:
 
     def job(config: DictConfig) -> Any:
         hydra: Any = HydraConfig.get()
-        sys.argv[1:] = [*hydra.overrides.hydra, *hydra.overrides.task]
+        sys.argv[1:] = [*doors.command(), *hydra.overrides.hydra, *hydra.overrides.task]
         with read_write(hydra), open_dict(hydra):
             hydra.run.dir = hydra.runtime.output_dir
         return function(config)
@@ -74,16 +75,14 @@ def _many() -> bool:
 
 
 def prepare_many() -> None:
-    """Before Hydra starts the runs of ``-m``, if that was asked for: their processes find the scripts' modules, and
-    Ctrl-C, which all of them hear, lets them save what they have before it ends this one.
+    """Before Hydra starts the runs of ``-m``, if that was asked for: Ctrl-C, which all of their processes hear, lets
+    them save what they have before it ends this one.
 
     Raises UserError in one of several processes that were started as one training.
     """
     if not _many():
         return
     _refuse_many()
-    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path)
     if "hydra/launcher=joblib" in sys.argv:
         signal.signal(signal.SIGINT, _wait)
 

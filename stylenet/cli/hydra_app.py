@@ -1,4 +1,4 @@
-"""What all scripts share: file names taken as typed, and mistakes answered in a line instead of a traceback.
+"""What all commands share: file names taken as typed, and mistakes answered in a line instead of a traceback.
 
 Knows Hydra and OmegaConf, and nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment brings tracebacks back.
 """
@@ -16,23 +16,23 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
-import launched
 from hydra import compose, initialize_config_dir, main
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stylenet.system import console
+from stylenet.cli import doors, launch, own_configs
+from stylenet.system import console, places
 from stylenet.system.atomic import numbered
 from stylenet.system.errors import UserError
 from stylenet.training import distributed
 
 PATIENCE = 3.0  # seconds
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 _claimed: dict[str, str] = {}  # folders of runs, as they were wanted and as they are called
 RESOLVERS = {
-    "project": lambda path: str(CONFIGS.parent / path),  # ${project:runs}, from any folder
+    "project": lambda path: str(places.project(path)),  # ${project:runs}
+    "program": doors.program,
     "run_of": lambda resume, otherwise: run_of(resume) or claimed(otherwise),
     "claimed": lambda folder: claimed(folder),
     "chosen": lambda choice, styles: chosen(choice, styles),
@@ -56,17 +56,19 @@ def chosen(choice: str | None, styles: DictConfig) -> str:
 def run(
     function: Callable[[DictConfig], Any],
     config_name: str,
-    paths: Collection[str],
+    paths: Collection[str] | Callable[[], Collection[str]],
     several: str | None = None,
     together: bool = False,
     texts: Collection[str] = (),
 ) -> None:
     """Compose ``configs/<config_name>.yaml`` with the command line; call ``function(config)`` once, or per ``-m`` run.
 
-    ``paths``: the keys whose values are file names, taken as typed: nothing in them needs quoting for Hydra.
+    ``paths``: the keys whose values are file names, taken as typed: nothing in them needs quoting for Hydra; or what
+    tells them once the user's own configs are found.
     ``several``: the one of these that may be given several times, as a list, or as bare words; it becomes a list.
     ``texts``: the keys whose values are text, also where they look like numbers. In every option ~ is the user's home.
-    ``together``: several processes may run the function as one; all but the first are :func:`launched.follow`-ers.
+    ``together``: several processes may run the function as one; all but the first go through
+    :func:`stylenet.cli.launch.follow`.
     Exits with 2 and a line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
     """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -76,19 +78,23 @@ def run(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are not UTF-8
     argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # its own prints pages
+    try:
+        sys.argv[1:] = own_configs.find(sys.argv[1:])
+    except UserError as error:
+        _exit(str(error))
     refuse_dashes(sys.argv[1:], config_name)
-    sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths, several, texts))
+    sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths() if callable(paths) else paths, several, texts))
     begun: list[DictConfig] = []
-    job = launched.told(_answering(launched.alone(function) if together else function, begun, tracebacks))
+    job = launch.told(_answering(launch.alone(function) if together else function, begun, tracebacks))
     try:
         if together and distributed.number() > 0:
-            return launched.follow(job, str(CONFIGS), config_name)
-        launched.prepare_many()
-        main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(job)()
+            return launch.follow(job, str(places.CONFIGS), config_name)
+        launch.prepare_many()
+        main(version_base="1.3", config_path=str(places.CONFIGS), config_name=config_name)(job)()
     except Exception as error:  # Hydra raises ValueError and others too for what was typed
         if tracebacks or (begun and not isinstance(error, UserError)):
             raise
-        if isinstance(error, launched.Ended):
+        if isinstance(error, launch.Ended):
             sys.exit(error.code)
         _exit(explain(error, config_name))
     except KeyboardInterrupt:
@@ -108,7 +114,7 @@ def _answering(function: Callable[[DictConfig], Any], begun: list[DictConfig], t
             if tracebacks:
                 raise
             message = str(error) if isinstance(error, UserError) else _first_line(error)
-            if launched.one_of_many():
+            if launch.one_of_many():
                 raise UserError(message) from None  # the others go on
             _exit(message)
 
@@ -235,7 +241,7 @@ def _unquote(quoted: str) -> str:
     return name if os.path.lexists(name) else os.path.expanduser(name)
 
 
-VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
+VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name")
 VALUED += ("--experimental-rerun",)
 
 
@@ -273,7 +279,7 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         there = f" There are: {', '.join(error.options)}." if error.options else ""
-        plugin = " It comes with pip install 'stylenet[sweep]'." if choice in launched.PLUGINS else ""
+        plugin = " It comes with pip install 'stylenet[sweep]'." if choice in launch.PLUGINS else ""
         return f"There is no {group or 'config'} {choice!r}.{plugin or there}"
     if isinstance(error, OSError):
         where = error.filename or "the folder of the run"
@@ -316,11 +322,11 @@ def _unknown(key: str, config_name: str) -> str:
 def _known_keys(config_name: str) -> list[str]:
     """All keys of the config as it stands without the command line, and its groups; none if it needs a choice."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(places.CONFIGS), version_base="1.3"):
         try:
             config = compose(config_name)
         except HydraException:
-            config = OmegaConf.load(CONFIGS / f"{config_name}.yaml")
+            config = OmegaConf.load(places.CONFIGS / f"{config_name}.yaml")
     keys: list[str] = []
     nodes: list[tuple[str, Any]] = [("", config)]
     while nodes:

@@ -1,0 +1,96 @@
+"""``stylenet``, the front door: one command, and a word after it that says what to do.
+
+Knows which commands there are, and loads the one that is asked for. Its answers fit on a screen.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from stylenet.cli import doors
+from stylenet.system import console
+from stylenet.system.version import __version__
+
+COMMANDS = {
+    "stylize": "put photos, folders and films into a trained style",
+    "train": "train a style from a painting",
+    "styles": "list the styles that ckpt= takes",
+    "optimize": "paint one picture by Gatys' method, without training",
+    "evaluate": "measure trained styles on photos",
+    "export": "write a style as ONNX, OpenVINO, TorchScript or torch.export",
+}
+USAGE = """stylenet {version}: train fast style transfer networks and put them to use.
+
+{commands}
+
+Begin with:
+  stylenet stylize ckpt=starry_night input=photo.jpg
+  stylenet train style=custom style.custom.image=my_painting.jpg experiment=quick
+
+stylenet COMMAND --help lists a command's options, written name=value.
+stylenet -sc install=bash prints what completes them with Tab: eval "$(stylenet -sc install=bash)".
+stylenet --version tells the version."""
+COMPLETION = ("-sc", "--shell-completion", "--shell_completion")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command that the first word of ``argv`` names, or of the command line. Exits with 2 after a mistake."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        console.give(usage())
+        return
+    if words[0] in ("--version", "-V", "version"):
+        console.give(f"stylenet {__version__}")
+        return
+    if words[0] in COMPLETION:
+        complete(words)
+        return
+    if words[0] not in COMMANDS:
+        _refuse(words[0])
+    enter(words[0], words[1:])
+
+
+def enter(name: str, words: Sequence[str]) -> None:
+    """Run the command ``name`` with ``words``, in this process."""
+    doors.begun_as(name)
+    sys.argv[1:] = words
+    import_module(f"stylenet.cli.{name}").main()
+
+
+def usage() -> str:
+    """All commands with a line each, and how to go on."""
+    commands = "\n".join(f"  stylenet {name:<9} {what}" for name, what in COMMANDS.items())
+    return USAGE.format(version=__version__, commands=commands)
+
+
+def complete(words: Sequence[str]) -> None:
+    """Hydra's completion: what to type into a shell, or, asked by it, the words that fit at the cursor.
+
+    Hydra knows no commands. So these are completed here, and for the rest of a line it sees the line without them.
+    """
+    line, place = os.environ.get("COMP_LINE", ""), os.environ.get("COMP_POINT", "")
+    typed = line[: int(place)] if place.isdecimal() else line
+    parts = typed.split(" ")
+    asked = any(word.startswith("query=") for word in words)
+    if asked and (len(parts) < 3 or parts[1] not in COMMANDS):
+        console.give(" ".join(name for name in COMMANDS if name.startswith(parts[1] if len(parts) == 2 else "")))
+        return
+    name = parts[1] if asked else "stylize"
+    if asked:
+        head = len(parts[1]) + 1
+        os.environ["COMP_LINE"] = " ".join([parts[0], *parts[2:]]) + line[len(typed) :]
+        os.environ["COMP_POINT"] = str(len(typed) - head)
+    if name != "styles":
+        enter(name, words)
+
+
+def _refuse(word: str) -> NoReturn:
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    options = " Name the command first, then its options." if "=" in word else ""
+    there = f"There are: {', '.join(COMMANDS)}. -h explains them."
+    console.tell(f"stylenet {word}: no such command.{guess}{options} {there}")
+    sys.exit(2)

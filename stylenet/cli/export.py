@@ -1,0 +1,20 @@
+"""Write a trained style as a file for other programs and print its path: ``--help`` explains the options."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from stylenet.cli.hydra_app import run
+from stylenet.system import console
+
+
+def job(config: DictConfig) -> None:
+    from stylenet.runtime.export import export  # torch costs seconds: mistakes in the options come first
+
+    options: Any = OmegaConf.to_container(config, resolve=True)
+    console.give(export(**options))
+
+
+def main() -> None:
+    """The command line."""
+    run(job, "export", paths=["ckpt", "output"])

@@ -1,0 +1,70 @@
+"""A user's own configs, which come before those of the package: --config-dir=FOLDER, or ./configs.
+
+Knows Hydra's search path and the folders it holds.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from stylenet.system import places
+from stylenet.system.console import tell
+from stylenet.system.errors import UserError
+
+OPTIONS = ("--config-dir", "-cd")
+_found: list[Path] = []
+
+
+class OwnConfigs(SearchPathPlugin):
+    """Tells Hydra to look into a user's folder first."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in _found:
+            search_path.prepend("stylenet", f"file://{folder}", SearchPathQuery("main"))
+
+
+def find(argv: list[str]) -> list[str]:
+    """Take a user's folder from the command line, or ./configs; return the command line without it.
+
+    ./configs that has a config of a program's name, such as train.yaml, belongs to another program, and is left alone.
+    Raises UserError where --config-dir= names no folder.
+    """
+    given, rest = _given(argv)
+    _found[:] = []
+    here = Path("configs")
+    if given is not None:
+        folder = Path(given).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"--config-dir={given}: there is no such folder.")
+        _found.append(folder.resolve())
+    elif here.is_dir() and here.resolve() != places.CONFIGS.resolve():
+        programs = sorted(file.name for file in places.CONFIGS.glob("*.yaml") if (here / file.name).exists())
+        if programs:
+            seen = f"configs/{programs[0]} here is another program's"
+            tell(f"{seen}: the folder is not used. --config-dir=configs uses it.")
+        else:
+            _found.append(here.resolve())
+    if OwnConfigs not in Plugins.instance().discover(SearchPathPlugin):
+        Plugins.instance().register(OwnConfigs)
+    return rest
+
+
+def of_group(group: str) -> Iterator[Path]:
+    """All configs of a group, the package's and the user's own."""
+    for folder in [*_found, places.CONFIGS]:
+        yield from (folder / group).glob("*.yaml")
+
+
+def _given(argv: list[str]) -> tuple[str | None, list[str]]:
+    rest, given = [], None
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in OPTIONS:
+            given = value if equals else next(words, "")
+        else:
+            rest.append(word)
+    return given, rest

@@ -1,0 +1,47 @@
+"""``stylenet styles``: what ckpt= takes, a line for each style, or JSON.
+
+Reads what the files say of themselves, and no weights.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stylenet.nets.catalog import list_styles
+from stylenet.system import console
+
+HELP = """List the styles that ckpt= takes: those in ./checkpoints, in the clone's, and those that come with stylenet.
+
+  stylenet styles            a line for each: its name, title, year, network and the size of its file
+  stylenet styles --json     the same as JSON, with the file's path and how it was trained
+
+Of two files of one name the nearer is meant: ./checkpoints comes first, what comes with stylenet last.
+gallery:udnie is one style of a file with several."""
+HEAD = ("ckpt=", "title", "year", "network", "size")
+
+
+def main() -> None:
+    """The command line. Exits with 2 where an option is not known."""
+    words = sys.argv[1:]
+    if {"-h", "--help"} & {*words}:
+        console.give(HELP)
+        return
+    if unknown := [word for word in words if word != "--json"]:
+        console.tell(f"stylenet styles {unknown[0]}: no such option. Give --json, or nothing.")
+        sys.exit(2)
+    found = list_styles()
+    console.give(json.dumps(found, indent=1, ensure_ascii=False) if "--json" in words else table(found))
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each style, in columns; what is wrong with a damaged file in the place of its columns."""
+    rows = [HEAD, *(_row(one) for one in found if "error" not in one)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines + [f"{one['ckpt']}: {one['error']}" for one in found if "error" in one])
+
+
+def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    size = f"{one['bytes'] / 1e6:.1f} MB" if one["bytes"] >= 1e6 else f"{one['bytes'] / 1e3:.0f} KB"
+    return one["ckpt"], one["title"], one["year"] or "", one["network"], size

@@ -1,0 +1,35 @@
+"""Stylize pictures with a trained style and print the paths written: ``--help`` explains the options."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from stylenet.cli.hydra_app import run
+
+
+def job(config: DictConfig) -> None:
+    from stylenet import stylize_files
+    from stylenet.files.report import SomeFailed
+    from stylenet.system import console
+    from stylenet.system.memory import keep_freed_memory
+
+    keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing half-written stays behind
+    options: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        for path in stylize_files(**options):
+            console.give(path)
+    except SomeFailed as error:
+        console.tell(error)
+        sys.exit(1)
+    except BrokenPipeError:  # who reads the paths, or the picture, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+
+
+def main() -> None:
+    """The command line."""
+    run(job, "stylize", paths=["ckpt", "input", "output", "scratch", "report", "mask"], several="input")

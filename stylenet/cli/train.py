@@ -1,0 +1,129 @@
+"""Train a style and print the path of the finished style file: ``--help`` explains the options."""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from stylenet.cli import launch, own_configs
+from stylenet.cli.hydra_app import run
+from stylenet.system import console
+from stylenet.system.errors import UserError
+from stylenet.training.schedule import Schedule
+
+
+def job(config: DictConfig) -> list[float] | None:
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    schedule = Schedule(settings["steps"], settings["minutes"])  # now: its minutes begin here
+
+    from stylenet.images import safe_open
+
+    with safe_open.allowed(settings["megapixels"]):
+        return train_as(settings, schedule)
+
+
+def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None:
+    """Train with these settings, and print the finished style's path; the figures that a sweeper asked for."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice to programmers: not for those who train
+
+    import pytorch_lightning as pl
+
+    from stylenet.data.datamodule import Photos
+    from stylenet.system.memory import keep_freed_memory
+    from stylenet.training import distributed
+    from stylenet.training.module import StyleTransfer, check
+    from stylenet.training.trainer import compiles, in_turn, reading, stopped_by, train, trainer_for
+
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    check("steps", settings["steps"], 1, whole=True)
+    steps, seed = schedule.steps, settings["seed"]
+    check("seed", seed, 0, 2**32 - 1, whole=True)
+    check("style_size", settings["style_size"], 1, whole=True)
+    styles = named(settings)
+    name = settings["name"] or "+".join(style["name"] for style in styles)
+    place = shelf(settings, folder, name)
+    if HydraConfig.get().runtime.choices["data"] == "folder" and not settings["data"]["root"]:
+        raise UserError("data=folder: which one? Please give data.root=/path/to/photos.")
+    if str(settings["data"]["val"]).isdecimal():
+        settings["data"]["val"] = int(settings["data"]["val"])  # taken as typed it is text, for it may be a folder
+
+    keep_freed_memory()
+    pl.seed_everything(seed, verbose=False)
+    photos = Photos(**settings["data"], steps=steps, seed=seed)
+    model = StyleTransfer(
+        settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors, schedule
+    )
+    if settings["init"] and not settings["resume"]:
+        model.start_from(settings["init"])
+    first = distributed.number() == 0
+    if schedule.seconds is not None:
+        settings["steps"] = None  # in what is recorded of the run
+        if settings["data"].get("download") and first:
+            photos.prepare_data()
+            schedule.start()
+    if compiles(settings["compile"]):
+        model.compile_training()
+    if (number := launch.beside_others()) is not None:
+        settings["trainer"] = in_turn(settings["trainer"], number)
+    trainer = trainer_for(settings["trainer"], steps, folder, charts(settings, folder, name) if first else False)
+    path = train(model, photos, trainer, place, settings["resume"], settings["half"])
+    if first:
+        console.give(path)
+        if signal := stopped_by(trainer):
+            sys.exit(128 + signal)
+    return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
+
+
+def shelf(settings: dict[str, Any], folder: Path, name: str) -> Any:
+    """Where the finished style goes."""
+    from stylenet.training.shelf import Shelf
+
+    path = Path(settings["out"] or folder) / f"{name}.safetensors"
+    return Shelf(path, settings["overwrite"], settings["resume"] is not None, launch.shared(".styles"))
+
+
+def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:
+    """The logger that was asked for."""
+    from stylenet.training.loggers import make_logger
+
+    chosen = dict(settings["logger"])
+    called = chosen.pop("name", None) or settings["name"]
+    return make_logger(folder=folder, name=name, config=settings, resume=settings["resume"], called=called, **chosen)
+
+
+def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The styles as a list; style=custom is called after its file. A size that was typed for all is that of those too
+    that have one of their own, but for a size typed for one.
+    """
+    typed = {word.lstrip("+").partition("=")[0] for word in HydraConfig.get().overrides.task}
+    chosen = dict(settings["style"])
+    color = chosen.pop("color", "style")  # of all; style.<name>.color overrides it
+    names = [key for key, style in chosen.items() if "image" in style]
+    styles = []
+    for key, style in chosen.items():
+        if "image" not in style:
+            raise UserError(f"style.{key}=...: this run has no such style, it has style={','.join(names)}.")
+        name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
+        if "style_size" in typed and f"style.{key}.size" not in typed:
+            style = {**style, "size": settings["style_size"]}
+        styles.append({"name": name, "size": settings["style_size"], "color": color, **style})
+    return styles
+
+
+def main() -> None:
+    """The command line."""
+    if {"--help", "-h"} & {*sys.argv}:
+        sys.argv.append("style=starry_night")  # Hydra explains nothing before every choice is made
+    texts = ["name", *(f"logger.{option}" for option in ("name", "project", "entity", "group"))]
+    run(job, "train", _paths, together=True, texts=texts)
+
+
+def _paths() -> list[str]:
+    pictures = [f"style.{file.stem}.image" for file in own_configs.of_group("style")]
+    return ["init", "resume", "out", "data.root", "data.val", "loss.vgg_path", *pictures]

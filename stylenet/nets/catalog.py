@@ -1,0 +1,74 @@
+"""Which styles are at hand, and what their files say of themselves. Reads no weights, and does without torch."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stylenet.system.errors import UserError
+from stylenet.system.places import ASSETS, PACKAGE
+
+KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
+LONGEST = 10**8  # bytes of a header: what safetensors itself takes
+
+
+def known() -> dict[str, Path]:
+    """The styles at hand by name: in ./checkpoints, else in the clone's checkpoints, else shipped."""
+    folders = [Path("checkpoints"), PACKAGE.parent / "checkpoints", ASSETS / "checkpoints"]
+    styles = {file.stem: file for folder in reversed(folders) for file in folder.glob("[!.]*.safetensors")}
+    return dict(sorted(styles.items()))
+
+
+def said(path: Path) -> dict[str, Any]:
+    """What a style file says of itself: its network, its styles, its training; {} for weights alone.
+
+    Raises UserError for a file that cannot be read, and for one that is no safetensors file.
+    """
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if 0 < length <= LONGEST else None
+        info = json.loads((header or {}).get("__metadata__", {}).get(KEY, "{}"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from error
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise UserError(f"{path} is damaged or cut short. Get it again.") from None
+    if header is None or not isinstance(info, dict):
+        raise UserError(f"{path} is damaged or cut short. Get it again.")
+    return info
+
+
+def list_styles() -> list[dict[str, Any]]:
+    """All styles at hand as plain data: ckpt, title, year, network, bytes, file, training; error of a damaged one."""
+    return [style for name, file in known().items() for style in _described(name, file)]
+
+
+def _described(name: str, file: Path) -> list[dict[str, Any]]:
+    try:
+        info = said(file)
+        size = file.stat().st_size
+    except (UserError, OSError) as error:
+        return [{"ckpt": name, "file": str(file), "error": str(error)}]
+    styles = [one for one in info.get("styles") or [] if isinstance(one, Mapping)] or [{"name": name}]
+    shared = {"network": _network(info), "bytes": size, "file": str(file), "training": info.get("training")}
+    described = []
+    for one in styles:
+        title, year = _dated(str(one.get("title") or one.get("name") or name))
+        ckpt = name if len(styles) == 1 else f"{name}:{one.get('name')}"
+        described.append({"ckpt": ckpt, "title": title, "year": year, **shared})
+    return described
+
+
+def _network(info: Mapping[str, Any]) -> str:
+    """A network in a word: its name and widths, as johnson 32-64-128."""
+    net = info.get("net")
+    args = net.get("args") if isinstance(net, Mapping) else None
+    widths = args.get("widths") if isinstance(args, Mapping) else None
+    return f"{net.get('name', '')} {'-'.join(map(str, widths or ()))}".strip() if isinstance(net, Mapping) else ""
+
+
+def _dated(title: str) -> tuple[str, str | None]:
+    """A title without the year at its end, and the year: "about 1831" is one."""
+    found = re.fullmatch(r"(.+), ((?:about )?\d{4}(?:-\d+)?)", title)
+    return (found[1], found[2]) if found else (title, None)
