@@ -31,6 +31,7 @@ from stylenet.files import film_engine
 from stylenet.files.options import Writing
 from stylenet.files.planning import Job
 from stylenet.images.image_io import Picture
+from stylenet.stylizing.stylizer import Stylizer
 from stylenet.system.errors import UserError
 from stylenet.system.timing import hardware, versions
 from stylenet.video import container, protocol, temporal
@@ -67,7 +68,7 @@ def main() -> None:
         write_json(output, about | {"clips": before | {clip.name: figures}})
 
 
-def measured(clip: Path, stylizer: stylize.Stylizer, chosen: dict[str, Any]) -> dict[str, Any]:
+def measured(clip: Path, stylizer: Stylizer, chosen: dict[str, Any]) -> dict[str, Any]:
     """Each step by itself, and the flicker."""
     begin = time.perf_counter()
     source, photos = first_frames(clip, chosen["frames"])
@@ -111,7 +112,7 @@ def enlarged(clip: Path, target: Path, width: int, count: int) -> Path:
     return target
 
 
-def from_file_to_file(clip: Path, stylizer: stylize.Stylizer, count: int) -> dict[str, float]:
+def from_file_to_file(clip: Path, stylizer: Stylizer, count: int) -> dict[str, float]:
     """Seconds a frame, steadied as by itself and not at all."""
     spent = {}
     with tempfile.TemporaryDirectory() as folder:

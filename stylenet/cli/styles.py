@@ -13,12 +13,12 @@ from stylenet.system import console
 
 HELP = """List the styles that ckpt= takes: those in ./checkpoints, in the clone's, and those that come with stylenet.
 
-  stylenet styles            a line for each: its name, title, year, network and the size of its file
+  stylenet styles            a line for each: its name, title, year, network, size and file
   stylenet styles --json     the same as JSON, with the file's path and how it was trained
 
 Of two files of one name the nearer is meant: ./checkpoints comes first, what comes with stylenet last.
 gallery:udnie is one style of a file with several."""
-HEAD = ("ckpt=", "title", "year", "network", "size")
+HEAD = ("ckpt=", "title", "year", "network", "size", "file")
 
 
 def main() -> None:
@@ -44,4 +44,5 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     size = f"{one['bytes'] / 1e6:.1f} MB" if one["bytes"] >= 1e6 else f"{one['bytes'] / 1e3:.0f} KB"
-    return one["ckpt"], one["title"], one["year"] or "", one["network"], size
+    hidden = f" (hides {', '.join(one['hides'])})" if one["hides"] else ""
+    return one["ckpt"], one["title"], one["year"] or "", one["network"], size, f"{one['file']}{hidden}"

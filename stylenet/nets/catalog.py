@@ -15,8 +15,17 @@ LONGEST = 10**8  # bytes of a header: what safetensors itself takes
 
 def known() -> dict[str, Path]:
     """The styles at hand by name: in ./checkpoints, else in the clone's checkpoints, else shipped."""
-    folders = [Path("checkpoints"), PACKAGE.parent / "checkpoints", ASSETS / "checkpoints"]
-    styles = {file.stem: file for folder in reversed(folders) for file in folder.glob("[!.]*.safetensors")}
+    return {name: files[0] for name, files in every().items()}
+
+
+def every() -> dict[str, list[Path]]:
+    """All style files at hand by name, the nearest first: the others of a name are hidden by it."""
+    styles: dict[str, list[Path]] = {}
+    for folder in (Path("checkpoints"), PACKAGE.parent / "checkpoints", ASSETS / "checkpoints"):
+        for file in folder.glob("[!.]*.safetensors"):
+            files = styles.setdefault(file.stem, [])
+            if not any(file.samefile(other) for other in files):  # ./checkpoints may be the clone's
+                files.append(file)
     return dict(sorted(styles.items()))
 
 
@@ -29,19 +38,26 @@ def said(path: Path) -> dict[str, Any]:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if 0 < length <= LONGEST else None
-        info = json.loads((header or {}).get("__metadata__", {}).get(KEY, "{}"))
+        info = None if header is None else json.loads(header.get("__metadata__", {}).get(KEY, "{}"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}. Check the file and its rights.") from error
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise UserError(f"{path} is damaged or cut short. Get it again.") from None
-    if header is None or not isinstance(info, dict):
+    if not isinstance(info, dict):
         raise UserError(f"{path} is damaged or cut short. Get it again.")
     return info
 
 
 def list_styles() -> list[dict[str, Any]]:
-    """All styles at hand as plain data: ckpt, title, year, network, bytes, file, training; error of a damaged one."""
-    return [style for name, file in known().items() for style in _described(name, file)]
+    """All styles at hand as plain data: ckpt, title, year, network, bytes, file, training; error of a damaged one.
+
+    ``hides``: the files of the same name that are farther away, see :func:`known`.
+    """
+    return [
+        style | {"hides": [str(other) for other in hidden]}
+        for name, (file, *hidden) in every().items()
+        for style in _described(name, file)
+    ]
 
 
 def _described(name: str, file: Path) -> list[dict[str, Any]]:
