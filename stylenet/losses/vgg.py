@@ -80,6 +80,8 @@ class VGG(nn.Module):
         if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
             return weight, bias
         key = conv, torch.get_autocast_dtype(device)
+        if torch.compiler.is_compiling():  # to keep what is made in there would compile the second batch anew
+            return weight.to(key[1]), bias.to(key[1])
         if key not in self._rounded:
             self._rounded[key] = weight.to(key[1]), bias.to(key[1])
         return self._rounded[key]
