@@ -91,6 +91,9 @@ def run(
             return launch.follow(job, str(places.CONFIGS), config_name)
         launch.prepare_many()
         main(version_base="1.3", config_path=str(places.CONFIGS), config_name=config_name)(job)()
+    except BrokenPipeError:  # the reader of the help or of a config has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except Exception as error:  # Hydra raises ValueError and others too for what was typed
         if tracebacks or (begun and not isinstance(error, UserError)):
             raise
