@@ -1,1 +1,1 @@
-"""What is measured about stylenet, and what it is measured against. Not part of the installed package."""
+"""Benchmarks of stylenet and their baselines. Not part of the installed package."""

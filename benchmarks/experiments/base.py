@@ -1,15 +1,15 @@
-"""The base: one network that paints in many styles, trained by the clock, also on a machine that has nothing.
+"""Train the base, one network of many styles, for a fixed time, also on a machine without any data.
 
     python -m benchmarks.experiments.base prepare=true photos=[/path/a,/path/b] paintings=[/path/c,/path/d] \
         inputs=base_inputs
     python -m benchmarks.experiments.base inputs=base_inputs out=base minutes=9
 
-The first fills the folder ``inputs`` with all that the second needs beside this clone, PyTorch and Lightning: photos
-and paintings encoded anew, VGG16 up to ``deepest`` in bfloat16, and the pure Python packages that training imports
-(``inputs/site``, to be named in PYTHONPATH): some 40 MB for 1,000 photos. The second trains the STYLES by
-scripts/train.py, from ``init`` if given, and leaves base.safetensors and last.ckpt in ``out``. A run that was stopped
-goes on when it is started again. ``arguments`` are handed to scripts/train.py: with them, a short run for each, and
-benchmarks/experiments/panel.py, other losses are tried from the same base:
+The first fills the folder ``inputs`` with all inputs of the second except this clone, PyTorch and Lightning: re-encoded
+photos and paintings, VGG16 up to ``deepest`` in bfloat16, and the pure Python packages that training imports
+(``inputs/site``, for PYTHONPATH): some 40 MB for 1,000 photos. The second trains the STYLES with
+scripts/train.py, from ``init`` if given, and writes base.safetensors and last.ckpt to ``out``. An interrupted run
+resumes when started again. ``arguments`` are passed to scripts/train.py: to compare other losses from the same base,
+use a short run for each and benchmarks/experiments/panel.py:
 
     python -m benchmarks.experiments.base out=deep minutes=1 init=base/base.safetensors \
         "arguments=[~loss.content_layers.relu3_3,+loss.content_layers.relu4_2=1]"

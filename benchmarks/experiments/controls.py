@@ -1,8 +1,8 @@
-"""The sheets of docs/controls.md: what each control of scripts/stylize.py does to real photos.
+"""Make the sheets of docs/controls.md: the effect of each control of scripts/stylize.py on photos.
 
     python -m benchmarks.experiments.controls out=docs/controls match=scream_match.safetensors
 
-``match``: what this made of The Scream, for the sheet of style.color=match; without it that sheet stays as it is:
+``match``: the style for the sheet of style.color=match, made by this command; without it that sheet is unchanged:
 
     python scripts/train.py style=the_scream style.the_scream.image=the_scream.jpg style.color=match init=the_scream \\
       steps=500 data=folder data.root=/path/to/photos data.size=160 name=scream_match

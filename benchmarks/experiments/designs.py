@@ -1,11 +1,11 @@
-"""Which light network is best: several designs trained alike, their loss against their cost, in figures and pictures.
+"""Compare light networks with equal training: loss against cost, in figures and pictures.
 
     python -m benchmarks.experiments.designs out=designs data=/path/to/photos val=/path/to/other/photos steps=400 \
         size=160
 
-Each design is trained as by scripts/train.py on the same crops, from the same seed, for as many steps. What is trained
-already is not trained again, so a run can be stopped and gone on with. ``out`` gets designs.json, designs.png
-(validation loss against multiply-adds) and designs.jpg (the same photos by every network).
+Each design is trained as in scripts/train.py with the same crops, seed and steps. Finished trainings are kept, so an
+interrupted run can resume. ``out`` gets designs.json, designs.png (validation loss against multiply-adds) and
+designs.jpg (the same photos by every network).
 """
 
 import json

@@ -1,11 +1,10 @@
-"""docs/gallery.md: every shipped style on the same four photos, and its figures; docs/styles.jpg: one photo in most.
+"""Make docs/gallery.md, every shipped style on four photos with its figures, and docs/styles.jpg, one photo in most.
 
     python -m benchmarks.experiments.gallery results=docs/results/gallery.json
 
-The photos are the bundled ones for validation, which no style was trained on. ``results`` is what
-benchmarks/experiments/ruler.py wrote; a style that is not in it gets a picture and no figures. Pictures that are there
-already are made anew only with ``pictures=true``. A file of one style that is also in a file of several is not shown
-twice.
+The photos are the bundled validation photos, on which no style was trained. ``results`` is the output of
+benchmarks/experiments/ruler.py; styles missing there get a picture without figures. Existing pictures are replaced only
+with ``pictures=true``. A style in both a single and a shared file is shown once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPTIONS: dict[str, Any] = {
     "results": "docs/results/gallery.json",
     "docs": "docs",  # the folder for gallery.md and its pictures
-    "pictures": False,  # true: make them anew
+    "pictures": False,  # true: replace existing pictures
 }
 SHIPPED = ROOT / "stylenet/assets/checkpoints"
 SIDE, GAP, QUALITY = 768, 6, 84  # pixels of the longer side of a photo; between two; of the JPEG files
@@ -37,17 +36,17 @@ LEFT_OUT = "shipwreck_of_the_minotaur"  # of sixteen styles fifteen fit beside t
 LITE = "_lite"
 HEAD = """# Gallery
 
-Every shipped style on the same four photos, {side} px on the longer side, as
+Every shipped style on the same four photos, {side} px on the longer side, made by
 
     python scripts/stylize.py ckpt=<name> input=photo.jpg size={side}
 
-makes them. No style was trained on these photos. "Light" is the network with a tenth of the multiply-adds (`net=lite`).
+No style was trained on these photos. "Light" is the network with a tenth of the multiply-adds (`net=lite`).
 
-Style and content are squared distances, on the squares of {photos} photos of COCO at 512 px: style 0 is the painting
-(at the size that suits best), 1 an untouched photo; content 0 is the photo, 1 another photo. Grid, weave and dots are
-patterns that repeat, as multiples of what the photos have; bands are borders unlike the inside, 1.0 where they are like
-it as in the photo.
-The measures are those of `stylenet.evaluation.metrics`. Figures by `benchmarks/experiments/ruler.py`, this page by
+Style and content are squared distances on the centre squares of {photos} photos of COCO at 512 px. Style: 0 is the
+painting (at the best-matching size), 1 an untouched photo. Content: 0 is the photo, 1 another photo. Grid, weave and
+dots are repeating patterns, as multiples of the photos' values. Bands are borders that differ from the interior; 1.0
+means no difference beyond the photo's own.
+`stylenet.evaluation.metrics` defines the measures. Figures by `benchmarks/experiments/ruler.py`, this page by
 
     {command}
 """
@@ -91,7 +90,7 @@ def page(names: list[str], alone: list[str], found: Mapping[str, Any], command: 
     heads = ["style", "network", "style distance", "content distance", "grid", "weave", "dots", "bands"]
     yield table(heads, [row(name, found.get(name) or found.get(name.partition(":")[2])) for name in names]) + "\n"
     if alone:
-        yield f"Files of their own, 3.4 MB each: {', '.join(f'`{name}`' for name in alone)}.\n"
+        yield f"Also as separate files, 3.4 MB each: {', '.join(f'`{name}`' for name in alone)}.\n"
     for name in names:
         info = checkpoint.load(name)[1]
         yield f"## {info['styles'][0].get('title') or name}{', light' if name.endswith(LITE) else ''}\n"

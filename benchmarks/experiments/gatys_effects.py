@@ -1,9 +1,9 @@
-"""What each choice in Gatys' method does to a picture: sheets of real ones, for docs/gatys.md.
+"""Make the sheets of docs/gatys.md: the effect of each choice in Gatys' method.
 
     python -m benchmarks.experiments.gatys_effects sheets=[ratio,starts] out=docs/gatys
 
-``out`` gets a sheet for each name, all of them by default, and gatys_effects.json with what the pictures score. What is
-in ``pictures`` already is not painted again. scripts/optimize.py makes the same of the same options.
+``out`` gets one sheet per name, by default all, and gatys_effects.json with the scores of the pictures. Existing
+``pictures`` are kept. scripts/optimize.py gives the same results with the same options.
 """
 
 import sys

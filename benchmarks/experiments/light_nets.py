@@ -1,5 +1,5 @@
-"""Light networks that lost: with as many multiply-adds, a Johnson with a quarter of the channels (``net=lite``) learns
-more of a style. They are kept so that ``benchmarks/experiments/designs.py`` can be repeated.
+"""Rejected light networks: at equal cost, Johnson's network with a quarter of the channels (``net=lite``) has a lower
+loss. They are kept to repeat ``benchmarks/experiments/designs.py``.
 
 They know pictures and style weights; nothing about VGG, losses or files.
 """

@@ -1,10 +1,10 @@
-"""What noise does to flat places: a network that was trained without it, with more and more of it, and no training.
+"""Effect of noise on flat places: a network trained without noise, at several noise levels, without further training.
 
     python -m benchmarks.experiments.noise ckpt=many.safetensors styles=[starry_night,udnie] \
         paintings=/path/to/paintings photos=/path/to/photos out=noise
 
-For each style and strength (the standard deviation of the weights, drawn from ``seed``) the artefacts of stylized
-photos, averaged, beside the photos' own; noise.json, and a sheet of one photo: a row for each style.
+For each style and strength (the standard deviation of the weights, drawn with ``seed``): mean artefacts of stylized
+photos, next to the photos' own. Writes noise.json and a sheet of one photo with one row per style.
 """
 
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""Networks side by side on the same photos, to be looked at: one picture for each style.
+"""Networks side by side on the same photos, for visual comparison: one picture per style.
 
     python -m benchmarks.experiments.panel ckpts=[gallery,deep/base.safetensors,theirs.model] \
         styles=[starry_night,udnie] photos=/path/to/photos out=panel
 
-A row for each photo: the photo, then what each checkpoint makes of it. A checkpoint with several styles paints with
-the style of the picture; one with a single style, also another maker's, stands in every picture.
+One row per photo: the photo, then the output of each checkpoint. A checkpoint with several styles uses the style of the
+picture; one with a single style, including third-party ones, appears in every picture.
 """
 
 from pathlib import Path

@@ -1,12 +1,12 @@
-"""What makes a better network for the same number of pixels seen: recipes of training that differ in one thing each.
+"""Compare training recipes at equal numbers of pixels; each differs from the default in one setting.
 
     python -m benchmarks.experiments.quality out=quality data=/path/to/photos val=/path/to/other/photos steps=250 \
         size=128
 
-Each is trained as by scripts/train.py from the same seed. All are judged by one objective, that of the first, the
-default, on photos none was trained on; so a recipe with another loss is judged by what it was not trained for, and what
-it gives and takes is seen in style and content. What is trained already is not trained again. ``out`` gets quality.json
-and quality.jpg (the same photos by every network).
+Each is trained as in scripts/train.py with the same seed. All are evaluated with one objective, that of the first, the
+default, on held-out photos. A recipe with another loss is therefore not evaluated on its own objective; style and
+content show its trade-off. Finished trainings are kept. ``out`` gets quality.json and quality.jpg (the same photos by
+every network).
 """
 
 from collections.abc import Mapping

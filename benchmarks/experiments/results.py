@@ -1,8 +1,8 @@
-"""Make docs/results.md and its figure from docs/results/*.json: what ships, each figure with the command that makes it.
+"""Make docs/results.md and its plot from docs/results/*.json: shipped styles, each figure with its command.
 
     python -m benchmarks.experiments.results
 
-The results.json of an evaluation (scripts/evaluate.py output=...) becomes one of them as docs/results/<style>.json.
+To add the results.json of an evaluation (scripts/evaluate.py output=...), copy it to docs/results/<style>.json.
 """
 
 import posixpath
@@ -19,44 +19,43 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 FIGURE = "worth.png"
 EXPLAINED = {
     "One pass in iterations of L-BFGS": (
-        "The objective is the one that a network was trained with, on photos it never saw. L-BFGS works on the pixels, "
-        "from the content image and, the paper's way, from noise; an iteration is one evaluation of the objective and "
-        "of its gradient. Median over the photos (least to greatest). After figure 5 of Johnson et al. 2016."
+        "The objective is that of the network's training, on held-out photos. L-BFGS optimises the pixels from the "
+        "content image and, as in the paper, from noise. An iteration is one evaluation of the objective and its "
+        "gradient. Median over the photos (minimum to maximum). After figure 5 of Johnson et al. 2016."
     ),
-    "Style, content, likeness": (
+    "Style, content, similarity": (
         "style: 1.0 is an untouched photo, 0 the painting's own statistics; content: 1.0 is an unrelated photo, 0 the "
-        "photo itself. SSIM: 1 is the photo; LPIPS and CFSD: 0 is."
+        "photo itself. SSIM: 1 is the photo; LPIPS and CFSD: 0 is the photo."
     ),
     "Artefacts: mean (worst)": (
-        "Beside a figure stands that of the photos themselves. grid: from 10 on one sees it; weave: from 0.3 on; "
-        "border: 1 is no ring; bands: 1 is no band along any edge, from 1.5 on one sees it; flat: the share of windows "
-        "of 32 px with less than a tenth of the painting's contrast; out of range, black or white: shares of the "
-        "pixels."
+        'The columns "photos" show the photos\' own values. grid: visible from 10; weave: visible from 0.3; border: 1 '
+        "is no ring; bands: 1 is no band along any edge, visible from 1.5; flat: share of windows of 32 px with less "
+        "than a tenth of the painting's contrast; out of range, black or white: shares of the pixels."
     ),
-    "Seconds, median (least to greatest)": "Warm, one picture at a time; with decoding and encoding: JPEG to JPEG.",
+    "Seconds, median (least to greatest)": "After warm-up, one picture at a time; decoding and encoding: JPEG.",
 }
-OTHERS = {  # file: (what it holds, where it is told of, the command)
+OTHERS = {  # file: (content, page that describes it, command)
     "styles.json": (
         "style, content, grid and border of styles before gallery",
         "notes.md",
         "python scripts/evaluate.py ckpt=... data=... sizes=[384,768] photos=[40,10] worth.photos=0",
     ),
     "speed_2_cores.json": ("ours against the common recipe", "speed.md", "python scripts/benchmark.py quick=true"),
-    "gains_2_cores.json": ("what each gain in speed is worth", "speed.md", "python -m benchmarks.speed.gains"),
+    "gains_2_cores.json": ("gain of each speed change", "speed.md", "python -m benchmarks.speed.gains"),
     "light_designs.json": ("light networks", "notes.md", "python -m benchmarks.experiments.designs"),
     "hostile.json": (
-        "hundreds of hostile files: what became of each kind",
+        "hundreds of hostile files: outcome by type",
         "notes.md",
         "python -m benchmarks.stress.hostile",
     ),
     "warm_start.json": (
-        "how soon a new painting is learned",
+        "time to learn a new painting",
         "notes.md",
         "python -m benchmarks.experiments.warm_start",
     ),
     "quality.json": ("the recipe, one change at a time", "notes.md", "python -m benchmarks.experiments.quality"),
     "kill_resume.json": (
-        "runs that were killed and resumed",
+        "killed and resumed runs",
         "../README.md",
         "python -m benchmarks.stress.kill_resume",
     ),
@@ -66,10 +65,10 @@ OTHERS = {  # file: (what it holds, where it is told of, the command)
         "../README.md",
         "python -m benchmarks.speed.folders",
     ),
-    "backends_2_cores.json": ("what computes a pass, and how fast", "speed.md", "python -m benchmarks.speed.backends"),
+    "backends_2_cores.json": ("speed of each backend", "speed.md", "python -m benchmarks.speed.backends"),
     "huge_2_cores.json": ("pictures up to 100 megapixels", "speed.md", "python -m benchmarks.speed.huge"),
     "noise.json": (
-        "noise in a network that was trained without it",
+        "noise in a network trained without it",
         "notes.md",
         "python -m benchmarks.experiments.noise",
     ),
@@ -84,7 +83,7 @@ OTHERS = {  # file: (what it holds, where it is told of, the command)
         "python -m benchmarks.speed.video clip=...",
     ),
     "../gatys/gatys_effects.json": (
-        "what each choice in Gatys' method does",
+        "effect of each choice in Gatys' method",
         "gatys.md",
         "python -m benchmarks.experiments.gatys_effects",
     ),
@@ -94,18 +93,18 @@ OTHERS = {  # file: (what it holds, where it is told of, the command)
 def main() -> None:
     with replacing(DOCS / "results.md") as temp:
         temp.write_text(page(DOCS))
-    report.plot_worth(DOCS / "results" / FIGURE, merged(evaluations(DOCS)))
+    report.plot_equivalent_steps(DOCS / "results" / FIGURE, merged(evaluations(DOCS)))
     print(DOCS / "results.md")
 
 
 def evaluations(docs: Path) -> dict[str, dict[str, Any]]:
-    """The evaluations among the files of figures, by the files' names."""
+    """The evaluations among the result files, by file name."""
     found = {file.name: read_json(file) for file in sorted((docs / "results").glob("*.json"))}
     return {name: data for name, data in found.items() if isinstance(data, dict) and data.get("kind") == KIND}
 
 
 def merged(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """All networks of several evaluations as if of one; a name that comes again stands with its file."""
+    """All networks of several evaluations in one; a repeated name gets the file name added."""
     nets: dict[str, Any] = {}
     for file, results in found.items():
         for name, net in results["nets"].items():
@@ -118,20 +117,20 @@ def page(docs: Path) -> str:
     found = evaluations(docs)
     parts = ["# Results", "Made by `python -m benchmarks.experiments.results` from the files in `docs/results`."]
     if (docs / "gallery.md").exists():
-        parts += ["How it looks: [the gallery](gallery.md)."]
+        parts += ["Pictures: [the gallery](gallery.md)."]
     for title, (heads, rows) in report.tables(merged(found)).items():
         if rows:
             parts += [f"## {title}", EXPLAINED[title], report.table(heads, rows)]
             parts += [f"![Objective against iterations](results/{FIGURE})"] if title in [*EXPLAINED][:1] else []
     if found:
-        parts += ["## Where these figures come from", *(origin(file, found[file]) for file in found)]
+        parts += ["## Source of these figures", *(origin(file, found[file]) for file in found)]
     others = [name for name in OTHERS if (docs / "results" / name).exists()]
-    parts += ["## Other figures", report.table(["file", "what", "told of in", "command"], [*map(other, others)])]
+    parts += ["## Other figures", report.table(["file", "content", "described in", "command"], [*map(other, others)])]
     return "\n\n".join(parts) + "\n"
 
 
 def origin(file: str, results: Mapping[str, Any]) -> str:
-    """Of one evaluation: networks, machine, command."""
+    """Networks, machine and command of one evaluation."""
     nets = [f"{name} ({net['notes']}; painting {net['painting']})" for name, net in results["nets"].items()]
     about = results["about"]
     return f"`results/{file}`: {', '.join(nets)}. {report.circumstances(about)}\n\n    {about['command']}"

@@ -1,11 +1,11 @@
-"""Styles by the ruler: how near to the painting and to the photo, and what artefacts, beside other makers' networks.
+"""Measure styles: distance to painting and photo, and artefacts, next to third-party networks.
 
     python -m benchmarks.experiments.ruler nets=[gallery,theirs/udnie.model] photos=/path/to/photos \
         paintings=[/path/a,/path/b]
 
-Each style of each file on the same photos, with the measures of ``stylenet.evaluation.metrics``. A style's painting is
-the one of its name in ``paintings``, or among the bundled ones; that of another maker's file is called like the file up
-to the first "_nc". The figures go to ``out``, style by style; those that are there already are not measured again.
+Measures each style of each file on the same photos with ``stylenet.evaluation.metrics``. A style's painting has its
+name, in ``paintings`` or among the bundled ones; for a third-party file, the file name up to the first "_nc". The
+figures are saved to ``out`` after each style; existing ones are kept.
 """
 
 from pathlib import Path

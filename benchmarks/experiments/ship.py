@@ -1,9 +1,9 @@
-"""The styles that ship, from a network with several: itself as one file, and some of its styles as files of their own.
+"""Make the shipped styles from a network with several: one file of all, and separate files of some.
 
     python -m benchmarks.experiments.ship ckpt=base/base.safetensors whole=gallery \
         singles=[starry_night,the_scream,udnie]
 
-Weights in 16 bits, into ``out``. ``photos`` says in the files what they were trained on, ``init`` from what.
+Writes 16-bit weights to ``out``. ``photos`` and ``init`` become metadata: the training photos and the initial network.
 """
 
 from pathlib import Path

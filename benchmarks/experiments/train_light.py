@@ -1,4 +1,4 @@
-"""scripts/train.py with the networks of light_nets.py too: the same command line, and ``net.name=lite`` for these."""
+"""scripts/train.py plus the networks of light_nets.py: the same command line, with ``net.name=lite`` for these."""
 
 from benchmarks.experiments.light_nets import register
 from stylenet.cli.train import main

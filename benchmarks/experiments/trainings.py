@@ -1,5 +1,5 @@
-"""What the experiments share: options as key=value, trainings by scripts/train.py that are not done twice, photos in
-rows. Knows nothing about what an experiment is for.
+"""Shared by the experiments: key=value options, cached trainings with scripts/train.py, photos in rows. Knows nothing
+about the purpose of an experiment.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""How soon a new painting is learned: from nothing, and from a style that is trained already (experiment=quick).
+"""Time to learn a new painting: from scratch, and from a trained style (experiment=quick).
 
     python -m benchmarks.experiments.warm_start "paintings=[great_wave,mine.jpg]" out=warm_start \
         data=/path/to/photos full_steps=800
 
-For each painting scripts/train.py runs twice: as experiment=quick, and the same with init=null. The weights are kept
-as the run writes them; afterwards all are measured on the same photos by one loss, with the references of the warm run.
-Seconds are since the command was given: start, calibration and checkpoints count, and there is no validation in them.
-Finished runs are not run again; one that was stopped begins anew, for its clock was. ``out`` gets warm_start.json,
+For each painting scripts/train.py runs twice: as experiment=quick, and the same with init=null. All saved weights are
+then measured on the same photos with one loss, with the references of the warm run. Seconds count from the start of the
+command, including start-up, calibration and checkpoints; there is no validation. Finished runs are kept; an interrupted
+run starts again, to keep its times valid. ``out`` gets warm_start.json,
 warm_start.png (loss against time) and warm_start.jpg (pictures).
 """
 

@@ -1,4 +1,4 @@
-"""Measure ours against the common recipe and print a Markdown table: ``--help`` explains the options."""
+"""Compare ours with the common recipe and print a Markdown table: ``--help`` explains the options."""
 
 import json
 import os

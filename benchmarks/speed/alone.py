@@ -1,4 +1,4 @@
-"""Each training in a process that does nothing else: its peak memory, and the time of its steps."""
+"""Each training in a separate process: its peak memory and step times."""
 
 import tempfile
 from collections.abc import Callable

@@ -1,13 +1,13 @@
-"""How fast a style stylizes: our backends against the common network in eager float32, and what bf16 changes.
+"""Stylization speed: our backends against the common network in eager float32, and the effect of bf16.
 
     python -m benchmarks.speed.backends [repeats=7] [sizes=512,1024] [photo=castle.jpg] [output=backends.json] \
         [sheet=a.jpg]
     python -m benchmarks.speed.backends sizes=256,512,1024,2048,4096 batch=1 output=backends_gpu.json    # with a GPU
 
-The networks hold the same weights and see the same picture, in turns in one process; a time is a median, a ratio is the
-common network's time over ours. The common network runs with glibc's usual treatment of freed memory, ours with that of
-scripts/stylize.py. ``start_up`` is a process of its own: from the command to the picture, for a photo of 512 px.
-``batch``: so many of the picture at once; seconds are for all of them. ``sheet``: a picture of what bf16 changes.
+The networks have the same weights and process the same picture, in turns in one process. A time is a median, a ratio
+the common network's time divided by ours. The common network runs with glibc's default handling of freed memory, ours
+with that of scripts/stylize.py. ``start_up`` is a separate process: from the command to the picture, for a photo of
+512 px. ``batch``: copies of the picture per pass; seconds are for all of them. ``sheet``: a picture of bf16's effect.
 """
 
 import statistics

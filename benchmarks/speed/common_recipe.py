@@ -1,11 +1,11 @@
-"""What ours is measured against: the recipe of pytorch/examples' fast_neural_style, which most public trainers follow.
+"""The baseline: the recipe of pytorch/examples' fast_neural_style, common to most public trainers.
 
-Written anew from its description, with its costs: float32, eager, both pictures through the whole VGG, the losses read
-back after every step, photos decoded in the training process. Its parameters have the names of that project's files,
-so ``stylenet.nets.pytorch_examples`` reads them. It knows nothing of our networks, losses and data; only the VGG
-weights are shared.
+A new implementation from its description, with its costs: float32, eager, both pictures through the whole VGG, the
+losses read back after every step, photos decoded in the training process. Its parameters have the names of that
+project's files, so ``stylenet.nets.pytorch_examples`` reads them. It knows nothing of our networks,
+losses and data; only the VGG weights are shared.
 
-Pictures are ``(b, 3, h, w)`` in 0..255 in here.
+Pictures in this module are ``(b, 3, h, w)`` in 0..255.
 """
 
 from collections import OrderedDict

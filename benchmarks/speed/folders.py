@@ -1,10 +1,10 @@
-"""Many small photos in one run: pictures a second, and whether memory stays where it is.
+"""Many small photos in one run: pictures per second, and constant memory.
 
     python -m benchmarks.speed.folders output=docs/results/folders_2_cores.json
 
-Makes a temporary folder of photos (crops of the bundled ones), runs scripts/stylize.py on it and looks at its memory as
-the results come: what is resident, shared libraries included. Exits with 0 only if a tenth of the pictures after the
-start and at the end it is the same but for 30 MB, and the report and the results are complete.
+Makes a temporary folder of photos (crops of the bundled ones), runs scripts/stylize.py on it and monitors its resident
+memory, shared libraries included. Exits with 0 only if memory after a tenth of the pictures and at the end differs by
+less than 30 MB, and the report and the results are complete.
 """
 
 import subprocess

@@ -1,8 +1,8 @@
-"""What each change to the training step is worth: the step as it is, against the step with one change taken back.
+"""Gain of each change to the training step: the current step against the step with one change reverted.
 
     python -m benchmarks.speed.gains [repeats=5] [size=256] [batch=4] [output=gains.json]
 
-All variants run in one process, in turns; the figures are medians. Batches are noise, so the loader is not in them.
+All variants run in turns in one process; the figures are medians. Batches are noise, so the loader is excluded.
 """
 
 import statistics

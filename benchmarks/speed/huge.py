@@ -1,9 +1,9 @@
-"""Pictures from 1 to 100 megapixels: time for each megapixel, and peak memory; in strips, also in one piece if it fits.
+"""Pictures from 1 to 100 megapixels: time per megapixel and peak memory, in strips and, if it fits, in one piece.
 
     python -m benchmarks.speed.huge ckpt=the_scream output=huge.json
 
-Each picture is read, stylized and written in a process of its own, whose peak is what was resident at most, libraries
-(about 0.5 GB) included. The pictures are a bundled photo, enlarged, with noise, so that no two places are alike.
+Each picture is read, stylized and written in a separate process. Its peak is resident memory, libraries (about 0.5 GB)
+included. The pictures are an enlarged bundled photo with added noise, so no two regions are equal.
 """
 
 import json

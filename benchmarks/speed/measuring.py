@@ -1,4 +1,4 @@
-"""Times, their medians and peak memory, beside stylenet.system.timing. Knows nothing about recipes or networks."""
+"""Times, medians and peak memory, in addition to stylenet.system.timing. Knows nothing about recipes or networks."""
 
 import ctypes
 import statistics

@@ -1,4 +1,4 @@
-"""How much arithmetic a training step needs, and how fast this machine multiplies matrices at best."""
+"""Operations of a training step, and the peak matrix multiplication rate of this machine."""
 
 from typing import Any
 

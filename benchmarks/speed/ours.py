@@ -1,7 +1,7 @@
-"""Our own training and stylizing as the scripts do them, made to pause so that something else can be measured.
+"""Our training and stylizing as in the scripts, with pauses for other measurements.
 
 The training is that of ``scripts/train.py``: Lightning's Trainer with all its callbacks, the photos with their workers.
-What comes round every few hundred steps (checkpoints, sheets, validation) is left out: it is not a step's time.
+Periodic work (checkpoints, sheets, validation) is excluded: it is not part of a step.
 """
 
 import logging

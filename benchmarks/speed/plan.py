@@ -1,6 +1,6 @@
-"""What is to be measured, and the common recipe set up by it. Knows nothing about our training.
+"""The measurement plan, and the common recipe built from it. Knows nothing about our training.
 
-No Lightning in here: what is imported counts as memory of the process that runs the common recipe.
+This module does not import Lightning: imports count as memory of the common recipe's process.
 """
 
 from collections.abc import Callable

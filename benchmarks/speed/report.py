@@ -1,4 +1,4 @@
-"""The figures of speed.py as a Markdown table, with the machine named."""
+"""The speed figures as a Markdown table, with the machine."""
 
 from typing import Any
 

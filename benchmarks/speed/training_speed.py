@@ -1,7 +1,7 @@
-"""The common recipe against ours, measured in turns: training, stylizing, and the memory that training takes.
+"""The common recipe against ours, measured in turns: training, stylizing, and training memory.
 
-``measure`` gives all figures as plain data; a ratio is our speed over the common recipe's. What is measured is in
-common_recipe.py and ours.py, how it is timed in measuring.py.
+``measure`` returns all figures as plain data; a ratio is our speed divided by the common recipe's. common_recipe.py and
+ours.py define the work, measuring.py the timing.
 """
 
 import sys

@@ -1,16 +1,16 @@
-"""How a film flickers, with and without ``temporal=``, and what a frame costs.
+"""Flicker of a film with and without ``temporal=``, and time per frame.
 
     python -m benchmarks.speed.video clip=clip.mp4 ckpt=the_scream output=video.json
 
 The flicker is the occlusion-masked warping error (Lai et al. 2018, "Learning blind video temporal consistency", eq. 7,
-as a root of mean squares, in parts of the range): each result against the one before it, carried along by the flow of
-the photographed frames, where that frame is still to be seen. Changes of shot are left out. Flow: OpenCV's DIS.
+as a root mean square, as a fraction of the range): each result against the previous one, warped by the flow of the
+source frames, where that frame is still visible. Shot changes are excluded. Flow: OpenCV's DIS.
 
     python -m benchmarks.speed.video clip=clip.mp4 ckpt=the_scream_lite width=3840 frames=120 flicker=false \
         output=4k.json
 
-``width``: the clip is enlarged to it first. ``from_file_to_file_s``: seconds a frame of the whole way, as the script
-does it: decoding, the network, steadying and encoding beside each other.
+``width``: enlarge the clip to this width first. ``from_file_to_file_s``: seconds per frame from file to file, as in the
+script, with decoding, network, temporal blending and encoding in parallel.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Hundreds of hostile picture files through the stylizer: none may crash it, hold it up, or make it grow.
+"""Stylize hundreds of hostile picture files: none may crash or block the stylizer, or leak memory.
 
     python -m benchmarks.stress.hostile ckpt=the_scream_lite output=hostile.json
 
-Each file is stylized twice in one process, the second time round to see what grows: memory, open files. A process
-that dies or takes too long is replaced. Then scripts/stylize.py does the folder as a whole. A file must give either a
-picture that opens and has the right size, or a message of one line, and nothing beside it on stderr. Linux only.
+Each file is stylized twice in one process; the second round detects growth of memory and open files. A process that
+dies or times out is replaced. Then scripts/stylize.py stylizes the whole folder. A file must give either a valid
+picture of the right size or a one-line message, and nothing else on stderr. Linux only.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Picture files as nobody wants to get them, a few hundred of some twenty kinds. Knows nothing about stylizing.
+"""A few hundred hostile picture files of some twenty kinds. Knows nothing about stylizing.
 
-The same seed makes the same files. What a system cannot make (a link, a pipe) is left out there.
+The same seed makes the same files. Files that a system does not support (links, pipes) are omitted there.
 """
 
 import io

@@ -1,12 +1,12 @@
-"""Is a run that is killed and resumed the run that was never killed? Trainings by scripts/train.py, killed for good.
+"""Compare killed and resumed runs of scripts/train.py with an uninterrupted run.
 
     python -m benchmarks.stress.kill_resume kills=20 output=kill_resume.json
 
-A run of ``steps`` steps goes through without a stop. Others are killed with SIGKILL at random moments after their first
-checkpoint, many of them while a checkpoint is being written, all processes at once or the first alone; then resumed,
-by another number of workers, perhaps killed again, and at last compared: weights, average, optimizer and the figures of
-all steps must be the same to the last bit. The loss of step k is a function of the weights and of the photos of step k:
-where all are equal no photo was skipped or seen twice. Exits with 0 only if all were, and nothing was left running.
+One run of ``steps`` steps is uninterrupted. Others are killed with SIGKILL at random moments after their first
+checkpoint, often during a checkpoint write, all processes or only the first. They resume with another number of
+workers, and some are killed again. Weights, average, optimizer and the figures of all steps must be equal to the last
+bit. The loss of step k is a function of the weights and of the photos of step k: if all are equal, no photo was skipped
+or used twice. Exits with 0 only if all are equal and no process is left.
 """
 
 import csv

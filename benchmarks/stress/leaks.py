@@ -1,11 +1,11 @@
-"""Does a long training take more and more? Its memory, open files, threads and processes, looked at as it goes.
+"""Check a long training for leaks of memory, open files, threads and processes.
 
     python -m benchmarks.stress.leaks steps=2000 output=leaks.json
 
 scripts/train.py trains a tiny network with two processes that read photos, checkpoints, validations and sheets every
-100 steps. Memory is what is resident, shared libraries included. From a quarter of the steps on, when everything has
-happened many times, the average of the last quarter may be at most 10 MB above that of the second one, and open files,
-threads and processes may be no more. Exits with 0 only if so, and nothing is left at the end.
+100 steps. Memory is resident memory, shared libraries included. The first quarter of the steps is warm-up. The average
+memory of the last quarter must be at most 10 MB above that of the second; open files, threads and processes must not
+increase. Exits with 0 only if so, and if no process is left.
 """
 
 import statistics

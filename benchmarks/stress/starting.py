@@ -1,6 +1,6 @@
-"""scripts/train.py as a process with a session of its own: begun anew, or a copy of this one with the libraries loaded.
+"""Start scripts/train.py as a process in its own session: new, or forked from this one with the libraries loaded.
 
-A copy saves the seconds that loading takes. Knows nothing about what is trained.
+A fork saves the loading time. Knows nothing about the training.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The processes of a training as Linux's /proc shows them. Knows nothing about what they do."""
+"""The processes of a training from Linux's /proc. Knows nothing about their work."""
 
 import time
 from collections.abc import Iterator

@@ -49,7 +49,7 @@ def evaluate(options: dict[str, Any]) -> None:
         data=options["data"]["root"],
         sizes=options["sizes"],
         photos=options["photos"],
-        races=options["worth"]["photos"],
+        runs=options["worth"]["photos"],
         steps=options["worth"]["steps"],
         optimizer=options["worth"]["optimizer"],
         paintings=options["paintings"],
@@ -73,7 +73,7 @@ def written(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb
 
     with replacing(folder / "results.md") as temp:
         temp.write_text(text)
-    report.plot_worth(folder / "worth.png", results)
+    report.plot_equivalent_steps(folder / "worth.png", results)
     report.plot_tradeoff(folder / "tradeoff.png", results)
     report.sheet(folder / "sheet.jpg", survey.pictures())
     if wandb:

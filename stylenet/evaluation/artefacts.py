@@ -1,5 +1,5 @@
-"""Faults of a stylized picture that can be seen without knowing the style, as numbers: grid, dots, weave, border ring,
-bands, flat places, range.
+"""Measures of visible faults in a stylized picture, whatever its style: grid, dots, weave, border ring, bands, flat
+areas, range.
 
 Knows pixels only: no networks, no features, no files.
 """
@@ -14,21 +14,20 @@ from torch import Tensor
 NEIGHBOURS = range(-12, 13)
 BORDER = 8  # pixels
 WIDTHS = (8, 16, 32)  # pixels, of bands
-STRETCHES = 8  # along an edge, each compared on its own
-APART = 2  # pixels, of what texture is told from: further apart it is the photo that differs
-FAINT = 4 / 255  # contrasts below this are not told apart: noise and JPEG make as much
-TILE, REACH, BLUR = 64, 24, 8  # pixels, of the search for dots
-BY_CHANCE = 0.1  # the height of the highest peak in a tile of white noise
+STRETCHES = 8  # segments of an edge, each compared separately
+APART = 2  # pixel distance at which texture is measured; at larger distances the photo's content dominates
+FAINT = 4 / 255  # contrasts below this are ignored: noise and JPEG cause as much
+TILE, REACH, BLUR = 64, 24, 8  # pixels: tile side, largest lag and blur of the search for dots
+BY_CHANCE = 0.1  # height of the highest peak in a tile of white noise
 WINDOW = 32  # pixels
-LEVEL = 1 / 255  # fainter than this is not seen
+LEVEL = 1 / 255  # differences below this are invisible
 
 
 def grid(image: Tensor) -> float:
-    """How much a grid of period 2 or 4 px stands out of ``(1, 3, h, w)`` in [0, 1]: about 1.2 for photos, 10 and more
-    is seen.
+    """Strength of a grid of period 2 or 4 px in ``(1, 3, h, w)``, range [0, 1]: about 1.2 for photos, visible from 10.
 
-    The power of the luminance's spectrum at these periods over the median of the neighbouring frequencies, the worst of
-    both axes.
+    Spectral power of the luminance at these periods divided by the median of the neighbouring frequencies; the larger
+    value of both axes.
     """
     luminance = _luminance(image)
     h, w = (side // 4 * 4 for side in luminance.shape)
@@ -51,17 +50,17 @@ def _lines(luminance: Tensor) -> float:
 
 
 def border(image: Tensor) -> float:
-    """The contrast (standard deviation) of the outer 8 px of ``(1, 3, h, w)`` over that of the inside."""
+    """Contrast (standard deviation) of the outer 8 px of ``(1, 3, h, w)`` divided by that of the interior."""
     return float(_band(image, 0, BORDER).std(1).mean() / _band(image, BORDER).std(1).mean())
 
 
 def border_ring(output: Tensor, photo: Tensor) -> float:
-    """How much the outer 8 px of ``output`` depart from the 8 px next to them, more than the ``photo``'s do: 1 is no
-    ring, up to 1.1 is met inside pictures too.
+    """Difference between the outer 8 px of ``output`` and the next 8 px, relative to the same in ``photo``: 1 means no
+    ring; values up to 1.1 also occur inside pictures.
 
-    The worse of two: contrast, as the ratio of standard deviations over the same ratio of the photo, or its inverse;
-    and colour, as 1 + the distance of the means in standard deviations, less that of the photo, averaged over the
-    channels. So 1.3 is a ring with 30 % more or less contrast, or one that is lighter or darker by 0.3 of it.
+    The larger of two values. Contrast: the ratio of standard deviations divided by the photo's ratio, or its inverse.
+    Colour: 1 + the distance of the means in standard deviations, minus the photo's, averaged over the channels. So 1.3
+    is a ring with 30 % more or less contrast, or one lighter or darker by 0.3 standard deviations.
     """
     (shift, ratio), (photo_shift, photo_ratio) = _step(output), _step(photo)
     contrast = float(ratio / photo_ratio)
@@ -69,14 +68,14 @@ def border_ring(output: Tensor, photo: Tensor) -> float:
 
 
 def _step(image: Tensor) -> tuple[Tensor, Tensor]:
-    """From the 8 px next to the border to the border: the change of the mean ``(3,)``, and that of the contrast."""
+    """Change of the mean ``(3,)`` and of the contrast, from the 8 px next to the border to the border."""
     ring, near = _band(image, 0, BORDER), _band(image, BORDER, 2 * BORDER)
     spread = near.std(1).clamp(min=LEVEL)
     return (ring.mean(1) - near.mean(1)) / spread, ring.std(1).mean().clamp(min=LEVEL) / spread.mean()
 
 
 def _band(image: Tensor, start: int, stop: int | None = None) -> Tensor:
-    """The pixels ``(3, n)`` whose distance to the border is ``start`` or more, but less than ``stop``."""
+    """Pixels ``(3, n)`` at a distance from ``start`` up to, but excluding, ``stop`` from the border."""
     h, w = image.shape[-2:]
     y, x = torch.arange(h, device=image.device), torch.arange(w, device=image.device)
     distance = torch.minimum(torch.minimum(y, h - 1 - y)[:, None], torch.minimum(x, w - 1 - x))
@@ -84,16 +83,16 @@ def _band(image: Tensor, start: int, stop: int | None = None) -> Tensor:
 
 
 def bands(output: Tensor, photo: Tensor) -> float:
-    """How much a band along any one edge of ``output`` departs from what is next to it, more than the ``photo``'s does,
-    both ``(1, 3, h, w)`` in [0, 1]: 1 is no band, 1.1 to 1.4 the mean over photos without one, from 1.5 on it is seen.
+    """Strength of a band along any single edge of ``output``, relative to ``photo``, both ``(1, 3, h, w)`` in [0, 1]: 1
+    means no band, 1.1 to 1.4 is the mean over photos without a band, from 1.5 a band is visible.
 
-    Bands of 8, 16 and 32 px, those of at most a quarter of the picture, are each compared with as many pixels next to
-    them, in eight stretches of the edge. Colour: 1 + the change of the mean in standard deviations of the picture, less
-    that of the photo, in the channel where it is greatest. Texture: the contrast of pixels 2 px apart along the edge
-    over that next to it, over the same ratio of the photo, or its inverse. Of both counts what all stretches but one
-    reach in the same direction, as a band goes all along while what the photo shows does not; the worst of all is told.
-    So 1.3 is a band that is lighter, darker or of another colour by 0.3 standard deviations, or that has 30 % more or
-    less of fine texture.
+    Bands of 8, 16 and 32 px (at most a quarter of the picture) are compared with an equally wide strip next to them, in
+    eight segments of the edge. Colour: 1 + the change of the mean in standard deviations of the picture, minus the
+    photo's, in the channel with the largest change. Texture: the contrast of pixels 2 px apart along the edge divided
+    by that of the strip, divided by the photo's ratio, or its inverse. For each, the value counts that all segments but
+    one reach in the same direction: a band covers the whole edge, the photo's content does not. The result is the
+    largest value. So 1.3 is a band that differs in colour by 0.3 standard deviations, or has 30 % more or less fine
+    texture.
     """
     widths = [width for width in WIDTHS if width <= min(output.shape[-2:]) // 4]
     worst = 1.0
@@ -108,8 +107,8 @@ def bands(output: Tensor, photo: Tensor) -> float:
 
 
 def _steps(image: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each edge, from the ``width`` px next to a band to the band: the changes of the mean ``(8, 3)``, in standard
-    deviations of the picture, and those of the logarithm of the fine contrast ``(8,)``, by stretches.
+    """For each edge and segment, the change from the ``width`` px next to the band to the band: of the mean ``(8, 3)``,
+    in standard deviations of the picture, and of the logarithm of the fine contrast ``(8,)``.
     """
     picture = image[0]
     spread = picture.flatten(1).std(1).clamp(min=LEVEL)
@@ -124,17 +123,17 @@ def _steps(image: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _shared(changes: Tensor) -> Tensor:
-    """What all but one of ``(n, ...)`` reach in the same direction, without its sign: 0 where they disagree."""
+    """The magnitude that all but one of ``(n, ...)`` reach in the same direction; 0 where they disagree."""
     ordered = changes.sort(dim=0).values
     return torch.maximum(ordered[1], -ordered[-2]).clamp(min=0)
 
 
 def flat(image: Tensor, painting: Tensor) -> float:
-    """The share of ``(1, 3, h, w)`` that is flat beside the painting ``(1, 3, H, W)``, both in [0, 1] and 32 px a side
-    or more.
+    """Share of ``(1, 3, h, w)`` that is flat compared with the painting ``(1, 3, H, W)``, both in [0, 1] and at least
+    32 px a side.
 
-    Counted in windows of 32 px side by side: those whose contrast (standard deviation of the luminance) is less than a
-    tenth of what the painting's windows have in the median.
+    Counts adjacent windows of 32 px with a contrast (standard deviation of the luminance) below a tenth of the median
+    contrast of the painting's windows.
     """
     usual = _windows(_luminance(painting), WINDOW, WINDOW).flatten(1).std(1).median()
     contrasts = _windows(_luminance(image), WINDOW, WINDOW).flatten(1).std(1)
@@ -147,41 +146,40 @@ def _windows(luminance: Tensor, side: int, step: int) -> Tensor:
 
 
 def out_of_range(image: Tensor) -> float:
-    """The share of pixels of an unclamped ``(1, 3, h, w)`` that have a channel outside [0, 1], or none: NaN counts."""
+    """Share of pixels of an unclamped ``(1, 3, h, w)`` with a channel outside [0, 1]; NaN counts as outside."""
     return 1 - float(((image >= 0) & (image <= 1)).all(dim=1).float().mean())
 
 
 def saturated(image: Tensor) -> float:
-    """The share of pixels of ``(1, 3, h, w)`` that are black or blown: all channels below 2 % or all above 98 %."""
+    """Share of black or blown-out pixels of ``(1, 3, h, w)``: all channels below 2 % or all above 98 %."""
     black, blown = (image < 0.02).all(dim=1), (image > 0.98).all(dim=1)
     return float((black | blown).float().mean())
 
 
 def dots(image: Tensor) -> float:
-    """How much of the fine detail of ``(1, 3, h, w)`` repeats itself 2 to 24 px further, as dots, stripes or a weave
-    do, in the quarter of the picture that is flattest: 0 is none, 1 all of it. At least 128 px a side.
+    """Share of the fine detail of ``(1, 3, h, w)`` that repeats at 2 to 24 px (dots, stripes, a weave), in the flattest
+    quarter of the picture: 0 is none, 1 all. At least 128 px a side.
 
-    The highest peak of the autocorrelation of the luminance, averaged over tiles of 64 px, so that what repeats in one
-    place only, as strokes do, averages out. A peak's height is measured from the least correlation, but at least 0, on
-    the way to it.
+    The highest peak of the luminance's autocorrelation, averaged over tiles of 64 px: local repetition, as of strokes,
+    averages out. A peak's height is measured from the lowest correlation (at least 0) on the line from lag 0 to it.
     """
     correlation = _autocorrelation(_flattest(image)).mean(0)
     return float(_heights(correlation).max().clamp(0, 1))
 
 
 def weave(image: Tensor) -> float:
-    """How much of the fine detail of ``(1, 3, h, w)`` repeats itself 2 to 24 px further within 64 px, in the quarter of
-    the picture that is flattest: 0 is none or white noise, 1 all of it. At least 128 px a side.
+    """Share of the fine detail of ``(1, 3, h, w)`` that repeats at 2 to 24 px within a tile of 64 px, in the flattest
+    quarter of the picture: 0 is none or white noise, 1 all. At least 128 px a side.
 
-    As :func:`dots`, but each tile has its own highest peak, and these are averaged: so a pattern counts whatever its
-    phase, direction and period are from place to place. Photos and paintings have 0.03 to 0.12; from 0.3 on it is seen.
+    As :func:`dots`, but averages the highest peak of each tile: a pattern counts even if its phase, direction and
+    period vary across the picture. Photos and paintings have 0.03 to 0.12; a weave is visible from 0.3.
     """
     heights = torch.stack([_heights(correlation).max() for correlation in _autocorrelation(_flattest(image))])
     return float(((heights - BY_CHANCE) / (1 - BY_CHANCE)).clamp(0, 1).mean())
 
 
 def _flattest(image: Tensor) -> Tensor:
-    """The tiles ``(n, 64, 64)`` of the luminance with the least contrast, a quarter of all."""
+    """The quarter of the luminance's tiles ``(n, 64, 64)`` with the lowest contrast."""
     luminance = _luminance(image.clamp(0, 1))
     side = min(TILE, *luminance.shape)
     tiles = _windows(luminance, side, side // 2)
@@ -189,14 +187,14 @@ def _flattest(image: Tensor) -> Tensor:
 
 
 def _heights(correlation: Tensor) -> Tensor:
-    """How high each lag of ``(49, 49)`` stands above the least correlation, but at least 0, on the way to it."""
+    """Height of each lag of ``(49, 49)`` above the lowest correlation (at least 0) on the line to it."""
     return correlation - _least_on_the_way(correlation).clamp(min=0)
 
 
 def _autocorrelation(tiles: Tensor) -> Tensor:
-    """The autocorrelation of the fine detail of ``(n, t, t)`` at lags of -24 to 24 px: ``(n, 49, 49)``, 1 at lag 0.
+    """Autocorrelation of the fine detail of ``(n, t, t)`` at lags of -24 to 24 px: ``(n, 49, 49)``, 1 at lag 0.
 
-    Fine detail is what a Gaussian blur of 8 px takes away, cut from the power spectrum (Wiener-Khinchin).
+    Fine detail is the part that a Gaussian blur of 8 px removes; computed from the power spectrum (Wiener-Khinchin).
     """
     side = tiles.shape[1]
     taper = torch.hann_window(side, periodic=False, device=tiles.device)
@@ -219,7 +217,7 @@ def _lagged(tiles: Tensor, gain: Tensor) -> Tensor:
 
 
 def _least_on_the_way(correlation: Tensor) -> Tensor:
-    """The least correlation on the straight way from lag 0 to each lag ``(49, 49)``; infinite for lags over 24 px."""
+    """Lowest correlation on the straight line from lag 0 to each lag ``(49, 49)``; infinite for lags over 24 px."""
     lag = torch.arange(-REACH, REACH + 1, device=correlation.device) / REACH
     lags = torch.stack(torch.meshgrid(lag, lag, indexing="xy"), dim=-1)
     ways = torch.stack([lags * part / 20 for part in range(1, 20)])

@@ -1,6 +1,6 @@
-"""A network that is to be judged: from whichever file, with its painting and the objective that it is judged by.
+"""A network under evaluation: loaded from any supported file, with its painting and its objective.
 
-Knows files of styles, paintings and losses; nothing about photos' folders, figures or reports.
+Knows style files, paintings and losses; nothing about photo folders, figures or reports.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from stylenet.system.errors import UserError
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to judge. ``info``: what its file says; ``judge``: what the file says by whose objective it is judged
-    (its own, mostly); ``file`` and ``painting``: where they are.
+    """A network to evaluate. ``info``: metadata of its file; ``judge``: metadata of the file with the objective,
+    usually its own; ``file`` and ``painting``: paths.
     """
 
     name: str
@@ -38,26 +38,26 @@ class Candidate:
 
     @property
     def fixed_size(self) -> int | None:
-        """The side of the squares that it takes, where it takes no others."""
+        """Side of the squares that a network of fixed size takes, else None."""
         return min(self.net.size) if isinstance(self.net, OnnxNet) and self.net.size else None
 
     @property
     def notes(self) -> str:
-        """Where it comes from."""
+        """Its origin."""
         if isinstance(self.net, OnnxNet):
             return self.net.notes
         training = self.info.get("training", {})
         return self.info.get("origin") or f"stylenet, {training.get('steps', '?')} steps"
 
     def picture(self) -> Image.Image:
-        """The painting, as large as it is ever looked at."""
+        """The painting at the largest size that is measured."""
         return open_painting(self.painting, max(STYLE_SIZES))
 
     def identity(self) -> dict[str, str]:
-        """What its figures depend on, in digests."""
-        said = {key: self.judge.get(key) for key in ("loss", "calibration", "styles", "size")}
+        """Digests of everything its figures depend on."""
+        objective = {key: self.judge.get(key) for key in ("loss", "calibration", "styles", "size")}
         digests = {"file": self.file.read_bytes(), "painting": self.painting.read_bytes()}
-        digests["objective"] = json.dumps(said, sort_keys=True).encode()
+        digests["objective"] = json.dumps(objective, sort_keys=True).encode()
         return {name: hashlib.sha256(data).hexdigest()[:16] for name, data in digests.items()}
 
 
@@ -69,12 +69,12 @@ def candidate(
     judge: str | None = None,
     range: str = "auto",
 ) -> Candidate:
-    """The network of a style's name, or of a file of stylenet, pytorch/examples or ONNX; with ":" and a style's name
-    after it, that style of a checkpoint with several.
+    """Load a network by style name, or from a file of stylenet, pytorch/examples or ONNX. ``file:style`` selects one
+    style of a checkpoint with several.
 
-    ``otherwise``: the "loss" and the painting's "size" for a network that does not say what it was trained with.
-    ``judge``: the style whose objective it is judged by instead of its own. Raises UserError for a file that cannot be
-    used, an unknown painting, and a network of several styles.
+    ``otherwise``: "loss" and painting "size" for a file that does not state its objective. ``judge``: the style whose
+    objective replaces the network's own. Raises UserError for an unusable file, an unknown painting, and a network of
+    several styles.
     """
     file, net, info = _loaded(ckpt, device, range)
     if len(info.get("styles") or [{}]) > 1:
@@ -104,12 +104,12 @@ def _several(option: str, ckpt: str, info: dict[str, Any]) -> UserError:
 
 
 def objective_of(painting: str | Path, info: Mapping[str, Any], photos: Iterable[Tensor] = ()) -> PerceptualLoss:
-    """The loss that ``info`` of a style file tells, its references included; where it tells none of these, they are
-    measured on ``photos`` ``(1, 3, h, w)``.
+    """The loss that a style file's ``info`` describes, including its calibration. Without a calibration, it is measured
+    on ``photos`` ``(1, 3, h, w)``.
     """
     styles = info.get("styles") or [{}]
     size = styles[0].get("size") or info["size"]
-    settings = {**info["loss"], "vgg_path": None}  # of the machine that trained it
+    settings = {**info["loss"], "vgg_path": None}  # a path on the machine that trained it
     loss = PerceptualLoss([to_tensor(open_painting(painting, size))], **settings)
     if not info.get("calibration"):
         if loss.scale == "calibrated":
@@ -124,7 +124,7 @@ def objective_of(painting: str | Path, info: Mapping[str, Any], photos: Iterable
 
 @torch.no_grad()
 def stylized(candidate: Candidate, photo: Tensor) -> Tensor:
-    """What the network makes of ``photo``. Raises UserError where that is no picture."""
+    """The network's output for ``photo``. Raises UserError for non-finite values."""
     output = candidate.net(photo)
     if not output.isfinite().all():
         raise UserError(f"{candidate.name} gives NaN or infinity at {photo.shape[-1]} px: a broken network.")
@@ -133,7 +133,7 @@ def stylized(candidate: Candidate, photo: Tensor) -> Tensor:
 
 @torch.no_grad()
 def judged(objective: PerceptualLoss, output: Tensor, photo: Tensor) -> dict[str, float]:
-    """The objective of the picture that would be written, and its style and content without their weights."""
+    """The objective of the clamped output, and its unweighted style and content terms."""
     read = objective.readings(objective(output.clamp(0, 1), photo))
     kinds = ("objective", "objective_style", "objective_content")
     return {kind: short(read[name]) for kind, name in zip(kinds, ("loss", "style", "content"), strict=True)}

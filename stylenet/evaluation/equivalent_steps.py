@@ -1,4 +1,5 @@
-"""How many iterations of Gatys' optimisation one pass of a network is worth (Johnson et al. 2016, figure 5).
+"""Equivalent steps: the iterations of Gatys' optimisation that reach the objective of one network pass (Johnson et al.
+2016, figure 5).
 
 Knows objectives, pictures and clocks; nothing about networks or files.
 """
@@ -15,23 +16,24 @@ from stylenet.optimizing.optimizer import NotANumber, Terms, optimize
 from stylenet.system.timing import Clock
 
 STARTS = ("content", "noise")
-BEYOND = 5  # iterations after the network's objective is reached, for the figure
+BEYOND = 5  # iterations after the goal, for the plot
 
 
-def race(
+def run_until(
     objective: PerceptualLoss,
     photo: Tensor,
     start: Tensor,
     goal: float,
     limit: int,
-    seen: Callable[[int], Any] | None = None,
+    callback: Callable[[int], Any] | None = None,
     optimizer: str = "torch_lbfgs",
 ) -> dict[str, Any]:
-    """L-BFGS from ``start`` until its objective is ``goal``, the network's, and a few iterations on; ``limit`` at most.
+    """Optimize from ``start`` until the objective reaches ``goal``, the network's, plus a few iterations; at most
+    ``limit``.
 
-    ``optimizer``: that of the published figures, or another of ``optimize``'s. ``seen`` is told of each iteration. As
-    plain data: the "goal", the "curve" of the objective (the start's first), the "worth" of it, the seconds of an
-    iteration (median) and "seconds" to the goal.
+    ``optimizer``: any of ``optimize``; the default made the published figures. ``callback(step)`` runs after each
+    iteration. Returns plain data: "goal"; "curve", the objective from the start on; "worth", the equivalent steps;
+    "iteration_s", the median seconds of an iteration; "seconds" to the goal.
     """
     clock = Clock(photo.device)
     curve: list[float] = []
@@ -40,20 +42,20 @@ def race(
     def watch(step: int, terms: Terms, image: Tensor) -> bool:
         curve.append(float(torch.stack([*terms.values()]).sum()))
         times.append(clock.now())
-        if seen:
-            seen(step)
+        if callback:
+            callback(step)
         return len(curve) > BEYOND and min(curve[:-BEYOND]) <= goal
 
     try:
         optimize(objective, photo, start, limit, optimizer=optimizer, seen=watch)
     except NotANumber:
-        pass  # the curve up to there is what there is
-    return described(curve, times, goal)
+        pass  # keep the curve up to there
+    return as_record(curve, times, goal)
 
 
-def described(curve: Sequence[float], times: Sequence[float], goal: float) -> dict[str, Any]:
-    """A race in plain data; see :func:`race`. ``times``: when each point of ``curve`` was reached."""
-    found = worth(curve, goal)
+def as_record(curve: Sequence[float], times: Sequence[float], goal: float) -> dict[str, Any]:
+    """The plain data of :func:`run_until`. ``times``: seconds at each point of ``curve``."""
+    found = equivalent_steps(curve, goal)
     steps = [later - before for before, later in zip(times, times[1:], strict=False)]
     seconds = None if found is None else _at(times, found) - times[0]
     return {
@@ -65,8 +67,8 @@ def described(curve: Sequence[float], times: Sequence[float], goal: float) -> di
     }
 
 
-def worth(curve: Sequence[float], goal: float) -> float | None:
-    """The first iteration at which ``curve`` is down to ``goal``, interpolated linearly; None where it never is."""
+def equivalent_steps(curve: Sequence[float], goal: float) -> float | None:
+    """The first iteration at which ``curve`` reaches ``goal``, interpolated linearly; None if it never does."""
     for step, value in enumerate(curve):
         if value <= goal:
             before = curve[step - 1] if step else value
@@ -81,25 +83,25 @@ def _at(times: Sequence[float], place: float) -> float:
 
 
 def median(values: Sequence[float | None]) -> float | None:
-    """The median, where None is more than any number; None if it is None itself."""
+    """The median, with None as infinity; None if the median is infinite."""
     ordered = sorted(values, key=lambda value: float("inf") if value is None else value)
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     return None if low is None or high is None else (low + high) / 2
 
 
-def summary(races: Sequence[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """Of the races of several photos: the median worth (None: more than the ``limit``), the least and the greatest, how
+def summary(runs: Sequence[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """Equivalent steps over the ``runs`` of several photos: median (None: more than ``limit``), minimum, maximum, how
     many reached the goal, and the median seconds.
     """
-    worths = [race["worth"] for race in races]
-    reached = [value for value in worths if value is not None]
+    steps = [run["worth"] for run in runs]
+    reached = [value for value in steps if value is not None]
     return {
-        "median": median(worths),
+        "median": median(steps),
         "min": min(reached, default=None),
-        "max": None if len(reached) < len(worths) else max(reached, default=None),
+        "max": None if len(reached) < len(steps) else max(reached, default=None),
         "reached": len(reached),
-        "photos": len(races),
+        "photos": len(runs),
         "limit": limit,
-        "iteration_s": median([race["iteration_s"] for race in races]),
-        "seconds": median([race["seconds"] for race in races]),
+        "iteration_s": median([run["iteration_s"] for run in runs]),
+        "seconds": median([run["seconds"] for run in runs]),
     }

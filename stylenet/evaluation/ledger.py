@@ -1,4 +1,4 @@
-"""The figures of an evaluation on disk: one JSON file, whole at any moment. Knows nothing of what the figures mean."""
+"""The figures of an evaluation on disk: one JSON file, replaced atomically. Knows nothing about their meaning."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,15 @@ KIND = "evaluation"
 
 
 def opened(file: Path) -> dict[str, Any]:
-    """The figures that are there already. Raises UserError for a file that is something else."""
+    """The existing figures. Raises UserError for any other file."""
     if not file.exists():
         return {"kind": KIND, "about": {}, "nets": {}}
     try:
         results = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} is no JSON file: give another output=.") from error
+        raise UserError(f"{file} is not a JSON file: use another output=.") from error
     if not isinstance(results, dict) or results.get("kind") != KIND:
-        raise UserError(f"{file} holds no evaluation: give another output=.")
+        raise UserError(f"{file} is not an evaluation: use another output=.")
     return results
 
 
@@ -29,7 +29,7 @@ def write(file: Path, results: dict[str, Any]) -> None:
 
 
 def json_text(data: Any, depth: int = 0) -> str:
-    """JSON for people: a line for each entry, but lists and the smallest groups of numbers in one."""
+    """Readable JSON: one line per entry; lists and innermost objects stay on one line."""
     if isinstance(data, dict) and any(isinstance(value, dict | list) for value in data.values()):
         inner = " " * (depth + 1)
         rows = [f"{inner}{json.dumps(key)}: {json_text(value, depth + 1)}" for key, value in data.items()]

@@ -1,7 +1,7 @@
-"""How good a style's network is, in numbers, on photos it never saw: style and content distance, likeness, artefacts.
+"""Quality of a style network on held-out photos: style and content distance, similarity, artefacts.
 
-What is measured on one photo is a record of plain data; what is told of several is made of their records alone, so that
-a stopped evaluation goes on. Knows networks, VGG and photos; nothing about training runs.
+The measures of one photo are a record of plain data. Summaries are computed from per-photo records, so an interrupted
+evaluation can resume. Knows networks, VGG and photos; nothing about training runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,11 +25,11 @@ from stylenet.system.places import ASSETS
 
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT_LAYER = "relu3_3"
-STYLE_SIZES = (256, 384, 512, 768, 1024)  # longer side of the painting: the one that fits best counts
+STYLE_SIZES = (256, 384, 512, 768, 1024)  # longer side of the painting; the best match counts
 SMALLEST = 32  # pixels a side
 PHOTOS = ASSETS / "photos" / "val"
-LIKENESS = ("ssim", "lpips", "cfsd")
-ARTEFACTS = (  # of a record
+SIMILARITIES = ("ssim", "lpips", "cfsd")
+ARTEFACTS = (  # keys of a record
     "grid",
     "grid_of_photos",
     "border",
@@ -48,18 +48,18 @@ ARTEFACTS = (  # of a record
 Record = dict[str, Any]
 
 
-# --- what is looked at
+# --- photos and painting
 
 
 def squares(data: str | None, size: int, count: int) -> list[Tensor]:
-    """The centre squares ``(1, 3, size, size)`` of ``count`` photos of a folder (None: the bundled ones), spread evenly
-    over it. Raises UserError for a size below 32, fewer than two photos or a folder without any.
+    """Centre squares ``(1, 3, size, size)`` of ``count`` photos, evenly spaced in a folder (None: the bundled photos).
+    Raises UserError for a size below 32, fewer than two photos or an empty folder.
     """
     return [square for _, square in named_squares(data, size, count)]
 
 
 def named_squares(data: str | None, size: int, count: int) -> Iterator[tuple[str, Tensor]]:
-    """The same one by one, each with its photo's name in the folder."""
+    """As :func:`squares`, one at a time, each with the photo's name in the folder."""
     for name, value, least in (("sizes", size, SMALLEST), ("photos", count, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UserError(f"{name}={value}: give whole numbers of {least} or more.")
@@ -71,42 +71,42 @@ def named_squares(data: str | None, size: int, count: int) -> Iterator[tuple[str
 
 
 def painting_file(info: dict[str, Any], given: str | None) -> Path:
-    """The painting ``given`` (a file, or a folder that has the one a style file names), else the bundled one that it
-    names. Raises UserError where there is none.
+    """The path of the painting: ``given`` (a file, or a folder with the painting that the style file names), else the
+    bundled painting of that name. Raises UserError if there is none.
     """
     styles = info.get("styles") or [{}]
     image = styles[0].get("image")
     if given and Path(given).is_dir():
         if not image or not (Path(given) / image).is_file():
             wanted = f"has no {image}" if image else "is a folder, but this style file does not name its painting"
-            raise UserError(f"painting={given} {wanted}: give the picture itself.")
+            raise UserError(f"painting={given} {wanted}: use the picture itself.")
         return Path(given) / image
     chosen = given or image
     if not chosen:
-        raise UserError("This style file does not name its painting. Give the picture: painting=painting.jpg")
+        raise UserError("This style file does not name its painting. Use painting=painting.jpg.")
     try:
         return find_painting(chosen)
     except UserError as error:
         if given:
             raise UserError(str(error).replace("style image ", "painting=", 1)) from error
         raise UserError(
-            f"{image}, the painting that this style was trained on, is not bundled: "
-            f"give painting=/path/to/{image}, or a folder that has it."
+            f"{image}, the painting of this style, is not bundled: "
+            f"use painting=/path/to/{image}, or a folder that contains it."
         ) from error
 
 
 def painting_of(info: dict[str, Any], given: str | None) -> Image.Image:
-    """The painting itself; see :func:`painting_file`."""
+    """The picture of :func:`painting_file`."""
     return open_painting(painting_file(info, given), max(STYLE_SIZES))
 
 
 # --- one photo
 
 
-class Ruler(nn.Module):
-    """``ruler(output, photo, other) -> record``: how far ``output`` is from the painting and from its photo, each
-    ``(1, 3, h, w)`` in [0, 1]; ``other`` is another photo of that size, the measure of what is unrelated. ``painting``:
-    the painting itself ``(1, 3, h, w)``, at the size that was given.
+class StyleMetrics(nn.Module):
+    """``style_metrics(output, photo, other) -> record``: distances of ``output`` from the painting and from its photo,
+    each ``(1, 3, h, w)`` in [0, 1]. ``other``: an unrelated photo of the same size, for scale. ``painting``: the
+    painting ``(1, 3, h, w)`` at its original size.
     """
 
     painting: Tensor
@@ -119,8 +119,8 @@ class Ruler(nn.Module):
 
     @torch.no_grad()
     def forward(self, output: Tensor, photo: Tensor, other: Tensor) -> Record:
-        """What is "kept" of the photo and what "unrelated" photos have: squared differences at relu3_3; those of the
-        Grams to the painting's "before" and "after", by the painting's size and layer.
+        """Squared differences: "kept", output to photo at relu3_3; "unrelated", photo to ``other``; "before" and
+        "after", Grams of photo and output to the painting's, by painting size and layer.
         """
         stylized, features = self.vgg(output), self.vgg(photo)
         unrelated = self.vgg(other, [CONTENT_LAYER])[CONTENT_LAYER]
@@ -145,23 +145,25 @@ class Ruler(nn.Module):
 
 
 def _sizes(painting: Image.Image) -> list[int]:
-    """The sizes that the painting has without being enlarged; its own if it is smaller than all."""
+    """The sizes that need no enlargement; the painting's own if it is smaller than all."""
     return [size for size in STYLE_SIZES if size <= max(painting.size)] or [max(painting.size)]
 
 
 def short(number: float | Tensor) -> float:
-    """To six digits."""
+    """Round to six digits."""
     return float(f"{float(number):.6g}")
 
 
 @torch.no_grad()
-def measured(output: Tensor, photo: Tensor, other: Tensor, ruler: Ruler, likeness: Similarity | None = None) -> Record:
-    """All measures of one ``output`` of ``photo``, ``(1, 3, h, w)``, as plain data; but for the share of pixels out of
-    range they are those of the picture that would be written, in [0, 1].
+def measure(
+    output: Tensor, photo: Tensor, other: Tensor, style_metrics: StyleMetrics, similarity: Similarity | None = None
+) -> Record:
+    """All measures of one ``output`` of ``photo``, ``(1, 3, h, w)``, as plain data. All but the share of pixels out of
+    range are taken after clamping to [0, 1].
     """
-    picture, painting = output.clamp(0, 1), ruler.painting
+    picture, painting = output.clamp(0, 1), style_metrics.painting
     figures = {
-        **(likeness(picture, photo) if likeness else {}),
+        **(similarity(picture, photo) if similarity else {}),
         "grid": artefacts.grid(picture),
         "grid_of_photos": artefacts.grid(photo),
         "border": artefacts.border_ring(picture, photo),
@@ -176,7 +178,7 @@ def measured(output: Tensor, photo: Tensor, other: Tensor, ruler: Ruler, likenes
         "saturated": artefacts.saturated(picture),
         "saturated_of_photos": artefacts.saturated(photo),
     }
-    return ruler(picture, photo, other) | {name: short(value) for name, value in figures.items()}
+    return style_metrics(picture, photo, other) | {name: short(value) for name, value in figures.items()}
 
 
 # --- several photos
@@ -184,30 +186,33 @@ def measured(output: Tensor, photo: Tensor, other: Tensor, ruler: Ruler, likenes
 
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, photos: Sequence[Tensor], painting: Image.Image, likeness: Similarity | None = None
+    net: nn.Module, photos: Sequence[Tensor], painting: Image.Image, similarity: Similarity | None = None
 ) -> dict[str, Any]:
     """Figures for a single-style ``net`` on two or more ``photos`` ``(1, 3, h, w)`` of one size, in [0, 1]: see
     :func:`summary`. Raises UserError for fewer than two photos.
     """
     if len(photos) < 2:
-        raise UserError(f"{len(photos)} photo to measure on: give a folder with two or more, data=...")
-    ruler = Ruler(painting)
-    around = [*photos[1:], photos[0]]
-    records = [measured(net(photo), photo, other, ruler, likeness) for photo, other in zip(photos, around, strict=True)]
+        raise UserError(f"{len(photos)} photo to measure on: use data= with a folder of two or more.")
+    style_metrics = StyleMetrics(painting)
+    others = [*photos[1:], photos[0]]
+    records = [
+        measure(net(photo), photo, other, style_metrics, similarity)
+        for photo, other in zip(photos, others, strict=True)
+    ]
     return {"photos": len(photos), "size": photos[0].shape[-1], **summary(records)}
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
-    """What the records of several photos come to.
+    """Summary of the records of several photos.
 
-    "style": squared difference of the Grams of output and painting, over the same for the photos, averaged over the
-    layers, the painting at the size of ``STYLE_SIZES`` that gives the least; 1 is an untouched photo. "content": mean
-    squared difference at relu3_3 to the photo, over that between two different photos; 1 is an unrelated photo. Of the
-    artefacts (:mod:`stylenet.evaluation.artefacts`) that all records have the mean and the worst, of SSIM, LPIPS and
-    CFSD the means.
+    "style": squared difference of the Grams of output and painting, divided by that of photo and painting, averaged
+    over the layers, with the painting at the best-matching size of ``STYLE_SIZES``; 1 is an untouched photo. "content":
+    mean squared difference of output and photo at relu3_3, divided by that of two different photos; 1 is an unrelated
+    photo. Mean and worst of each artefact (:mod:`stylenet.evaluation.artefacts`) present in all records; means of
+    SSIM, LPIPS and CFSD.
     """
     artefacts_ = [name for name in ARTEFACTS if all(name in record for record in records)]
-    means = {name: round(_mean(records, name), 4) for name in LIKENESS if name in records[0]}
+    means = {name: round(_mean(records, name), 4) for name in SIMILARITIES if name in records[0]}
     return {
         **_distances(records),
         **means,

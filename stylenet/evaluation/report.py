@@ -1,6 +1,6 @@
-"""An evaluation's figures for people: tables in Markdown, plots, a sheet of pictures. Measures nothing itself.
+"""Reports of an evaluation: tables in Markdown, plots, a sheet of pictures. Measures nothing itself.
 
-What it reads is the JSON file that ``survey.py`` writes.
+Its input is the JSON file of ``survey.py``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from stylenet.system.errors import UserError
 GAP = 4  # pixels between the pictures of a sheet
 LABEL = 20  # pixels, above each row
 STARTS = {"content": "tab:blue", "noise": "tab:orange"}
-ARTEFACTS = {  # of a summary, and their heads; "photos" are those of the measure before
+ARTEFACTS = {  # key of a summary: column title; "photos" refers to the preceding measure
     "grid": "grid",
     "grid_of_photos": "photos",
     "dots": "dots",
@@ -39,7 +39,7 @@ Rows = list[list[str]]
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """All tables, with the machine, the versions and the command above them."""
+    """All tables, preceded by the command, the machine and the versions."""
     parts = [f"    {results['about']['command']}"] if "command" in results["about"] else []
     parts += [circumstances(results["about"])]
     for title, (heads, rows) in tables(results).items():
@@ -49,7 +49,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def circumstances(about: Mapping[str, Any]) -> str:
-    """Where and with what the figures were made, in a line."""
+    """Machine, versions, commit and seed of the figures in one line."""
     machine, versions = about["hardware"], about["versions"]
     cpu = f"{machine['threads']} threads on {machine['cores']} cores of {machine['cpu']}"
     where = f"{machine['gpu']} ({cpu})" if "gpu" in machine else cpu
@@ -60,28 +60,28 @@ def circumstances(about: Mapping[str, Any]) -> str:
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, tuple[list[str], Rows]]:
-    """By title: the heads and the rows, one for each network and size."""
-    found = [(name, size, measured) for name, size, measured in sizes(results)]
+    """Column titles and rows (one per network and size) by table title."""
+    found = [*sizes(results)]
     layers = [*found[0][2]["summary"]["style_by_layer"]] if found else []
     starts = ["from the content", "from noise"]
-    artefacts = [name for name in ARTEFACTS if any(name in measured["summary"] for *_, measured in found)]
-    worth = ["its objective", *starts, "Gatys to the same, s", "a pass, s", "times faster"]
+    artefacts = [name for name in ARTEFACTS if any(name in figures["summary"] for *_, figures in found)]
+    steps = ["its objective", *starts, "Gatys to the same, s", "a pass, s", "times faster"]
     return {
         "One pass in iterations of L-BFGS": (
-            ["style", "size", *worth],
-            [[name, size, *_worth(measured)] for name, size, measured in found if measured["summary"]["worth"]],
+            ["style", "size", *steps],
+            [[name, size, *_equivalent_steps(figures)] for name, size, figures in found if figures["summary"]["worth"]],
         ),
-        "Style, content, likeness": (
+        "Style, content, similarity": (
             ["style", "size", "photos", "style", *layers, "content", "SSIM", "LPIPS", "CFSD", "ArtFID (VGG)"],
-            [[name, size, *_quality(measured)] for name, size, measured in found],
+            [[name, size, *_quality(figures)] for name, size, figures in found],
         ),
         "Artefacts: mean (worst)": (
             ["style", "size", *(ARTEFACTS[name] for name in artefacts)],
-            [[name, size, *_artefacts(measured["summary"], artefacts)] for name, size, measured in found],
+            [[name, size, *_artefacts(figures["summary"], artefacts)] for name, size, figures in found],
         ),
         "Seconds, median (least to greatest)": (
             ["style", "size", "a pass", "with decoding and encoding"],
-            [[name, size, *_seconds(measured["speed"])] for name, size, measured in found if "speed" in measured],
+            [[name, size, *_seconds(figures["speed"])] for name, size, figures in found if "speed" in figures],
         ),
     }
 
@@ -92,40 +92,40 @@ def table(heads: Sequence[str], rows: Rows) -> str:
 
 
 def sizes(results: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(network, size, what was measured), as far as there is something."""
+    """(network, size, figures) of all that has a summary."""
     for name, net in results["nets"].items():
-        for size, measured in sorted(net["sizes"].items(), key=lambda item: int(item[0])):
-            if "summary" in measured:
-                yield name, size, measured
+        for size, figures in sorted(net["sizes"].items(), key=lambda item: int(item[0])):
+            if "summary" in figures:
+                yield name, size, figures
 
 
-def iterations(worth: Mapping[str, Any]) -> str:
-    """A worth in words: the median, and in brackets the least and greatest."""
-    if worth["median"] is None:
-        return f"more than {worth['limit']}"
-    most = f"over {worth['limit']}" if worth["max"] is None else f"{worth['max']:.0f}"
-    return f"**{worth['median']:.0f}** ({worth['min']:.0f} to {most})"
+def iterations(steps: Mapping[str, Any]) -> str:
+    """Equivalent steps as text: the median, with minimum and maximum in brackets."""
+    if steps["median"] is None:
+        return f"more than {steps['limit']}"
+    most = f"over {steps['limit']}" if steps["max"] is None else f"{steps['max']:.0f}"
+    return f"**{steps['median']:.0f}** ({steps['min']:.0f} to {most})"
 
 
-def _worth(measured: Mapping[str, Any]) -> list[str]:
-    summary = measured["summary"]
-    worths = [iterations(summary["worth"][start]) if start in summary["worth"] else "" for start in STARTS]
+def _equivalent_steps(figures: Mapping[str, Any]) -> list[str]:
+    summary = figures["summary"]
+    steps = [iterations(summary["worth"][start]) if start in summary["worth"] else "" for start in STARTS]
     seconds = summary["worth"].get("content", {}).get("seconds")
-    once = measured["speed"]["pass_s"]["median"] if "speed" in measured else None
+    once = figures["speed"]["pass_s"]["median"] if "speed" in figures else None
     faster = f"{seconds / once:.0f}" if seconds and once else ""
-    return [f"{summary['objective']:.3f}", *worths, _number(seconds), _number(once), faster]
+    return [f"{summary['objective']:.3f}", *steps, _number(seconds), _number(once), faster]
 
 
-def _quality(measured: Mapping[str, Any]) -> list[str]:
-    found = measured["summary"]
+def _quality(figures: Mapping[str, Any]) -> list[str]:
+    found = figures["summary"]
     by_layer = [f"{value:.3f}" for value in found["style_by_layer"].values()]
-    likeness = [f"{found[name]:.3f}" if name in found else "" for name in ("ssim", "lpips", "cfsd")]
-    artfid = _number(measured.get("artfid", {}).get("artfid_vgg"))
-    return [str(found["photos"]), f"{found['style']:.3f}", *by_layer, f"{found['content']:.3f}", *likeness, artfid]
+    similarities = [f"{found[name]:.3f}" if name in found else "" for name in ("ssim", "lpips", "cfsd")]
+    artfid = _number(figures.get("artfid", {}).get("artfid_vgg"))
+    return [str(found["photos"]), f"{found['style']:.3f}", *by_layer, f"{found['content']:.3f}", *similarities, artfid]
 
 
 def _artefacts(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """A cell for each name, empty for a measure that figures of an older version lack."""
+    """One cell per name; empty if figures of an older version lack the measure."""
     return [f"{found[name]['mean']:.2f} ({found[name]['worst']:.2f})" if name in found else "" for name in names]
 
 
@@ -140,11 +140,11 @@ def _number(value: float | None) -> str:
 # --- plots
 
 
-def plot_worth(path: Path, results: Mapping[str, Any]) -> bool:
-    """Johnson's figure 5: the objective of L-BFGS, iteration by iteration, and that of one pass; a row for each network
-    and a column for each size, medians with their quartiles. False where no worth was measured.
+def plot_equivalent_steps(path: Path, results: Mapping[str, Any]) -> bool:
+    """Johnson's figure 5: the objective of L-BFGS by iteration, and that of one pass. One row per network, one column
+    per size; medians with quartiles. False if no run of L-BFGS was measured.
     """
-    panels = [(name, size, measured) for name, size, measured in sizes(results) if any(measured["races"].values())]
+    panels = [(name, size, figures) for name, size, figures in sizes(results) if any(figures["races"].values())]
     if not panels:
         return False
     names, columns = list(dict.fromkeys(p[0] for p in panels)), sorted({p[1] for p in panels}, key=int)
@@ -153,28 +153,28 @@ def plot_worth(path: Path, results: Mapping[str, Any]) -> bool:
     figure, grid = pyplot.subplots(len(names), len(columns), **shape)
     for axes in grid.flat:
         axes.set_visible(False)
-    for name, size, measured in panels:
+    for name, size, figures in panels:
         axes = grid[names.index(name), columns.index(size)]
         axes.set_visible(True)
-        _panel(axes, measured)
+        _panel(axes, figures)
         axes.set(title=f"{name}, {size} px", xlabel="iterations of L-BFGS", ylabel="objective", yscale="log")
     grid[names.index(panels[0][0]), columns.index(panels[0][1])].legend(frameon=False)
     _save(figure, path)
     return True
 
 
-def _panel(axes: Any, measured: Mapping[str, Any]) -> None:
+def _panel(axes: Any, figures: Mapping[str, Any]) -> None:
     import numpy
 
-    goals = [race["goal"] for runs in measured["races"].values() for race in runs.values()]
+    goals = [run["goal"] for runs in figures["races"].values() for run in runs.values()]
     low, goal, high = numpy.quantile(goals, [0.25, 0.5, 0.75])
     axes.axhline(goal, color="black", label="one pass of the network")
     axes.axhspan(low, high, color="grey", alpha=0.2, linewidth=0)
-    for start, runs in measured["races"].items():
-        curves = [race["curve"] for race in runs.values()]
+    for start, runs in figures["races"].items():
+        curves = [run["curve"] for run in runs.values()]
         if not curves:
             continue
-        longest = max(map(len, curves))  # those that are there stay there: below the line they count the same
+        longest = max(map(len, curves))  # finished runs keep their last value, below the line
         filled = numpy.array([curve + curve[-1:] * (longest - len(curve)) for curve in curves])
         low, middle, high = numpy.quantile(filled, [0.25, 0.5, 0.75], axis=0)
         axes.plot(middle, color=STARTS[start], label=f"Gatys, from {'the content' if start == 'content' else start}")
@@ -183,13 +183,13 @@ def _panel(axes: Any, measured: Mapping[str, Any]) -> None:
 
 
 def plot_tradeoff(path: Path, results: Mapping[str, Any]) -> bool:
-    """Style against content, a point for each network and size. False for fewer than two networks."""
+    """Style against content, one point per network and size. False for fewer than two networks."""
     if len(results["nets"]) < 2:
         return False
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(5.5, 4.5), layout="constrained")
     for name in results["nets"]:
-        found = [(size, measured["summary"]) for net, size, measured in sizes(results) if net == name]
+        found = [(size, figures["summary"]) for net, size, figures in sizes(results) if net == name]
         axes.plot([x["content"] for _, x in found], [x["style"] for _, x in found], "o-", label=name)
         for size, x in found:
             axes.annotate(size, (x["content"], x["style"]), fontsize=7, xytext=(3, 3), textcoords="offset points")
@@ -221,7 +221,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def sheet(path: Path, rows: Mapping[str, Sequence[Tensor]]) -> None:
-    """A picture of pictures ``(1, 3, h, w)``, all of one size: each row under its name."""
+    """A contact sheet of pictures ``(1, 3, h, w)`` of equal size: each row below its name."""
     font = ImageFont.load_default(LABEL - 6)
     h, w = next(iter(rows.values()))[0].shape[-2:]
     columns = max(map(len, rows.values()))

@@ -1,4 +1,4 @@
-"""How fast a network stylizes: the pass alone, and a file to a file. Knows networks and files, nothing of quality."""
+"""Speed of a network: the pass alone, and from file to file. Knows networks and files; nothing about quality."""
 
 import tempfile
 from pathlib import Path
@@ -13,8 +13,8 @@ from stylenet.system.timing import Clock
 
 @torch.inference_mode()
 def speed(net: nn.Module, photo: Tensor) -> dict[str, Any]:
-    """Seconds (median, least and greatest) of ``net`` on ``photo`` ``(1, 3, h, w)``, warm and waited for: "pass_s" is
-    the pass alone, "file_s" with a JPEG file decoded before it and one encoded after it.
+    """Seconds (median, minimum, maximum) of ``net`` on ``photo`` ``(1, 3, h, w)``, after warm-up and synchronized:
+    "pass_s" is the pass alone, "file_s" includes decoding and encoding a JPEG file.
     """
     clock = Clock(photo.device)
     with tempfile.TemporaryDirectory() as folder:

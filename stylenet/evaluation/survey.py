@@ -1,7 +1,7 @@
-"""Several networks on several photos at several sizes: everything measured, and on disk after each photo.
+"""Evaluates several networks on several photos at several sizes, and saves the results after each photo.
 
-What is there already is not measured again, so a stopped survey goes on and a later one may add photos, sizes and
-networks. Knows what to measure and where to keep it; how a figure is come by is evaluate.py's and worth.py's business.
+Existing results are kept, so an interrupted survey can resume, and a later one can add photos, sizes and networks.
+Knows what to measure and where to store it; metrics.py and equivalent_steps.py know how.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from stylenet.data.photos import find_images
 from stylenet.evaluation import equivalent_steps
 from stylenet.evaluation.candidates import Candidate, judged, objective_of, stylized
 from stylenet.evaluation.ledger import opened, write
-from stylenet.evaluation.metrics import ARTEFACTS, PHOTOS, Ruler, measured, named_squares, short, squares, summary
+from stylenet.evaluation.metrics import ARTEFACTS, PHOTOS, StyleMetrics, measure, named_squares, short, squares, summary
 from stylenet.evaluation.similarity import Similarity
 from stylenet.evaluation.speed import speed
 from stylenet.images.image_io import fit, to_tensor
@@ -28,22 +28,23 @@ from stylenet.optimizing.optimizer import beginning, known_optimizer
 from stylenet.system.errors import UserError
 from stylenet.system.timing import commit, hardware, versions
 
-MEASURES, SPEED, LIKE_ITERATIONS = 8, 24, 128  # what a photo's measures and the speed cost, in iterations of L-BFGS
-CALIBRATION = 8  # photos, for a network that brings no calibration
+MEASURES, SPEED = 8, 24  # cost of a photo's measures and of the speed test, in iterations of L-BFGS
+TIMING_SIDE = 128  # pixels a side of the square on which an iteration is timed
+CALIBRATION = 8  # photos, for a network without a calibration
 
-Told = Callable[[float], Any]
+OnProgress = Callable[[float], Any]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured. ``photos`` and ``races``: how many at each of ``sizes``; ``steps``: iterations of Gatys
-    at most; ``paintings``: the folder for ArtFID, None for none.
+    """What to measure. ``photos`` and ``runs``: number of photos and of Gatys runs at each of ``sizes``; ``steps``:
+    maximum iterations of a run; ``paintings``: the folder for ArtFID, or None.
     """
 
     data: str | None
     sizes: Sequence[int]
     photos: Sequence[int]
-    races: Sequence[int]
+    runs: Sequence[int]
     steps: int
     paintings: str | None
     seed: int
@@ -52,24 +53,24 @@ class Plan:
     optimizer: str = "torch_lbfgs"
 
     def rounds(self, candidate: Candidate) -> list[tuple[int, int, int]]:
-        """(size, photos, races), one for each size that the network takes."""
+        """(size, photos, runs) for each size that the network takes."""
         if candidate.fixed_size:
-            return [(candidate.fixed_size, max(self.photos), max(self.races))]
-        return list(zip(self.sizes, self.photos, self.races, strict=True))
+            return [(candidate.fixed_size, max(self.photos), max(self.runs))]
+        return list(zip(self.sizes, self.photos, self.runs, strict=True))
 
 
 class Survey:
-    """``Survey(candidates, plan, folder).run()``: all figures, which ``folder``/results.json holds as they come.
+    """``Survey(candidates, plan, folder).run()`` measures everything, and saves it to ``folder``/results.json at once.
 
-    ``said``: what else is to stand in the file, such as the command. Raises UserError where the folder holds figures of
-    another network by that name, or by other options.
+    ``about``: more entries for the file, such as the command. Raises UserError if the folder holds figures of another
+    network of the same name, or of other options.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], plan: Plan, folder: Path, said: dict[str, Any] | None = None):
+    def __init__(self, candidates: Sequence[Candidate], plan: Plan, folder: Path, about: dict[str, Any] | None = None):
         self.candidates, self.plan, self.file = candidates, plan, folder / "results.json"
-        known_optimizer(plan.optimizer)  # what is wrong is told now, not after hours
+        known_optimizer(plan.optimizer)  # fail now, not after hours
         if len(find_images(Path(plan.data or PHOTOS), "data")) < 2:
-            raise UserError(f"data={plan.data} has one photo: give a folder with two or more.")
+            raise UserError(f"data={plan.data} has one photo: use a folder with two or more.")
         if plan.paintings:
             self._paintings()
         self.results = opened(self.file)
@@ -78,7 +79,7 @@ class Survey:
             "versions": versions(),
             "hardware": hardware(plan.device),
             "seed": plan.seed,
-            **(said or {}),
+            **(about or {}),
         }
         names = [candidate.name for candidate in candidates]
         if twice := {name for name in names if names.count(name) > 1}:
@@ -87,7 +88,7 @@ class Survey:
             self._enter(candidate)
 
     @cached_property
-    def likeness(self) -> Similarity:
+    def similarity(self) -> Similarity:
         return Similarity().to(self.plan.device)
 
     def _enter(self, candidate: Candidate) -> None:
@@ -99,7 +100,7 @@ class Survey:
         if differing := [key for key in identity if known.get(key) != identity[key]]:
             raise UserError(
                 f"{self.file} holds figures of {candidate.name} with another {', another '.join(differing)}: "
-                "give another output=, or remove it."
+                "use another output=, or remove it."
             )
         net = self.results["nets"].setdefault(candidate.name, {"sizes": {}})
         judge = candidate.judge
@@ -108,49 +109,49 @@ class Survey:
         net |= {"identity": identity, "notes": candidate.notes, "painting": candidate.painting.name}
         net["objective"] = {**about, "painting_size": size}
 
-    # --- how long it takes
+    # --- expected time
 
     def expected(self) -> float:
-        """Seconds that what is left takes on this machine at most, from the time of an iteration on a small square."""
+        """Upper estimate of the remaining seconds, from the time of an iteration on a small square."""
         left = self.total()
         return left and left * self._iteration()
 
     def _iteration(self) -> float:
-        """Seconds of an iteration, for each pixel."""
-        photo = torch.rand(1, 3, LIKE_ITERATIONS, LIKE_ITERATIONS, device=self.plan.device)
+        """Seconds per iteration and pixel."""
+        photo = torch.rand(1, 3, TIMING_SIDE, TIMING_SIDE, device=self.plan.device)
         objective = objective_of(self.candidates[0].painting, self._uncalibrated(), [])
-        steps = equivalent_steps.race(objective.to(self.plan.device), photo, photo, -1.0, 4)
-        return steps["iteration_s"] / LIKE_ITERATIONS**2
+        run = equivalent_steps.run_until(objective.to(self.plan.device), photo, photo, -1.0, 4)
+        return run["iteration_s"] / TIMING_SIDE**2
 
     def _uncalibrated(self) -> dict[str, Any]:
-        """The objective of the first, in a scale that needs no photos."""
+        """The objective of the first candidate, on a scale that needs no photos."""
         judge = self.candidates[0].judge
         return {**judge, "loss": {**judge["loss"], "scale": "johnson"}, "calibration": None}
 
     def _costs(self) -> Iterator[tuple[int, float]]:
-        """(pixels, iterations or their like) of all that is left."""
+        """(pixels, equivalent iterations) of all that is left."""
         for candidate in self.candidates:
-            for size, photos, races in self.plan.rounds(candidate):
+            for size, photos, runs in self.plan.rounds(candidate):
                 found = self.results["nets"][candidate.name]["sizes"].get(str(size), {})
                 whole = sum(map(_whole, found.get("photos", {}).values()))
                 yield size**2, MEASURES * max(0, photos - whole)
                 yield size**2, 0 if "speed" in found else SPEED
                 for start in self.plan.starts:
-                    yield size**2, self.plan.steps * max(0, races - len(found.get("races", {}).get(start, {})))
+                    yield size**2, self.plan.steps * max(0, runs - len(found.get("races", {}).get(start, {})))
 
     # --- measuring
 
-    def run(self, told: Told = lambda share: None) -> dict[str, Any]:
-        """Measure all that is left. ``told`` is given what was done, in iterations times pixels."""
+    def run(self, on_progress: OnProgress = lambda work: None) -> dict[str, Any]:
+        """Measure all that is left. ``on_progress(work)`` gets the work done, in iterations times pixels."""
         for candidate in self.candidates:
             objective = self._objective(candidate)
-            ruler = Ruler(candidate.picture()).to(self.plan.device)
-            for size, count, races in self.plan.rounds(candidate):
-                self._round(candidate, objective, ruler, size, count, races, told)
+            style_metrics = StyleMetrics(candidate.picture()).to(self.plan.device)
+            for size, count, runs in self.plan.rounds(candidate):
+                self._round(candidate, objective, style_metrics, size, count, runs, on_progress)
         return self.results
 
     def total(self) -> float:
-        """What ``told`` will come to."""
+        """The sum of what ``on_progress`` will get."""
         return sum(pixels * iterations for pixels, iterations in self._costs())
 
     def _objective(self, candidate: Candidate) -> PerceptualLoss:
@@ -164,11 +165,11 @@ class Survey:
         self,
         candidate: Candidate,
         objective: PerceptualLoss,
-        ruler: Ruler,
+        style_metrics: StyleMetrics,
         size: int,
         count: int,
-        races: int,
-        told: Told,
+        runs: int,
+        on_progress: OnProgress,
     ) -> None:
         """One network at one size."""
         found = self.results["nets"][candidate.name]["sizes"].setdefault(str(size), {"photos": {}, "races": {}})
@@ -180,46 +181,52 @@ class Survey:
             record = found["photos"].get(name, {})
             if record.get("key") != key or not _whole(record):
                 output = stylized(candidate, photos[name])
-                record = measured(output, photos[name], other, ruler, self.likeness)
+                record = measure(output, photos[name], other, style_metrics, self.similarity)
                 found["photos"][name] = {"key": key, **record, **judged(objective, output, photos[name])}
                 self._write(found, names)
-                told(MEASURES * size**2)
+                on_progress(MEASURES * size**2)
         if "speed" not in found:
             found["speed"] = speed(candidate.net, photos[names[0]])
-            told(SPEED * size**2)
-        racing = [names[i * len(names) // races] for i in range(min(races, len(names)))]
+            on_progress(SPEED * size**2)
+        chosen = [names[i * len(names) // runs] for i in range(min(runs, len(names)))]
         for start in self.plan.starts:
-            for name in racing:
-                self._race(found, start, name, photos[name], objective, told)
+            for name in chosen:
+                self._run_gatys(found, start, name, photos[name], objective, on_progress)
                 self._write(found, names)
         if self.plan.paintings:
             self._artfid(found, candidate, photos, size)
         self._write(found, names)
 
-    def _race(
-        self, found: dict[str, Any], start: str, name: str, photo: Tensor, objective: PerceptualLoss, told: Told
+    def _run_gatys(
+        self,
+        found: dict[str, Any],
+        start: str,
+        name: str,
+        photo: Tensor,
+        objective: PerceptualLoss,
+        on_progress: OnProgress,
     ) -> None:
-        races = found["races"].setdefault(start, {})
+        runs = found["races"].setdefault(start, {})
         record, pixels = found["photos"][name], photo.shape[-1] ** 2
-        if name in races and _to_this_goal(races[name], record):
+        if name in runs and _to_this_goal(runs[name], record):
             return
         begin = beginning(start, photo, photo, self.plan.seed)
-        seen = 0
+        done = 0
 
-        def step(number: int) -> None:
-            nonlocal seen
-            seen = number
-            told(pixels if number else 0)
+        def callback(step: int) -> None:
+            nonlocal done
+            done = step
+            on_progress(pixels if step else 0)
 
-        run = equivalent_steps.race(
-            objective, photo, begin, record["objective"], self.plan.steps, step, self.plan.optimizer
+        run = equivalent_steps.run_until(
+            objective, photo, begin, record["objective"], self.plan.steps, callback, self.plan.optimizer
         )
-        races[name] = {"key": record["key"], **run}
-        told(pixels * (self.plan.steps - seen))
+        runs[name] = {"key": record["key"], **run}
+        on_progress(pixels * (self.plan.steps - done))
 
     @torch.no_grad()
     def pictures(self, photos: int = 4, near: int = 512) -> dict[str, list[Tensor]]:
-        """Rows for a sheet: some photos, and what each network makes of them."""
+        """Rows for a sheet: some photos, and the output of each network for them."""
         size = min(self.plan.sizes, key=lambda size: abs(size - near))
         shown = [photo.to(self.plan.device) for photo in squares(self.plan.data, size, photos)]
         return {"photos": shown} | {
@@ -234,7 +241,7 @@ class Survey:
         paintings = (to_tensor(fit(open_painting(file, size), size)).to(self.plan.device) for file in files)
         with torch.no_grad():
             outputs = (stylized(candidate, photo).clamp(0, 1) for photo in photos.values())
-            figures = self.likeness.artfid(outputs, photos.values(), paintings)
+            figures = self.similarity.artfid(outputs, photos.values(), paintings)
         rounded = {name: short(value) for name, value in figures.items()}
         found["artfid"] = {"key": key, **rounded, "paintings": len(files)}
 
@@ -245,7 +252,7 @@ class Survey:
         return files
 
     def _write(self, found: dict[str, Any], names: Sequence[str]) -> None:
-        """All figures to disk, with what those of the photos ``names`` come to."""
+        """Save all figures, with a summary of the photos ``names``."""
         here = {name: found["photos"][name] for name in names if name in found["photos"]}
         records = [*here.values()]
         objectives = {
@@ -253,7 +260,7 @@ class Survey:
             for key in records[0]
             if "objective" in key
         }
-        races = {
+        runs_by_start = {
             start: kept
             for start, runs in found["races"].items()
             if (kept := [run for name, run in runs.items() if name in here and _to_this_goal(run, here[name])])
@@ -262,21 +269,21 @@ class Survey:
             "photos": len(records),
             **summary(records),
             **{key: round(value or 0.0, 4) for key, value in objectives.items()},
-            "worth": {start: equivalent_steps.summary(runs, self.plan.steps) for start, runs in races.items()},
+            "worth": {start: equivalent_steps.summary(runs, self.plan.steps) for start, runs in runs_by_start.items()},
         }
         write(self.file, self.results)
 
 
 def _whole(record: dict[str, Any]) -> bool:
-    """Whether a photo's ``record`` has all artefacts: one of an older version has not, and is measured anew."""
+    """Whether a photo's ``record`` has all artefacts. Records of older versions lack some and are measured again."""
     return record.keys() >= {*ARTEFACTS}
 
 
-def _to_this_goal(race: dict[str, Any], record: dict[str, Any]) -> bool:
-    """Whether a race was run to the objective in a photo's ``record``: else the photo is another one by that name. (The
-    key of the record will not do: it changes with the photo's neighbour, when photos are added.)
+def _to_this_goal(run: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether a run aimed at the objective in a photo's ``record``. If not, another photo has that name now. (The key
+    of the record is unsuitable: it depends on the photo's neighbour, which changes when photos are added.)
     """
-    return race["goal"] == float(f"{record['objective']:.5g}")
+    return run["goal"] == float(f"{record['objective']:.5g}")
 
 
 def _digest(*contents: Tensor | bytes) -> str:

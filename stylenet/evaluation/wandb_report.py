@@ -1,4 +1,4 @@
-"""An evaluation as a run of Weights & Biases: its tables, plots and sheet; offline where nobody is logged in."""
+"""Logs an evaluation to Weights & Biases: tables, plots and sheet; offline without a login."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def show(folder: Path, results: Mapping[str, Any], project: str = "stylenet") -> bool:
-    """Send the figures and the pictures of ``folder``. True if W&B has them; what ails it is told and fails nothing."""
+    """Log the figures and the pictures of ``folder``. True on success; failures of W&B are warnings only."""
     import wandb
 
     from stylenet.training.loggers import OFFLINE, wandb_modes, wandb_options
@@ -33,11 +33,11 @@ def show(folder: Path, results: Mapping[str, Any], project: str = "stylenet") ->
             run.log({**_tables(results), **_pictures(folder)})
             run.summary.update(_headlines(results))
             run.finish()
-        except Exception as error:  # whatever ails W&B, the figures are on disk
+        except Exception as error:  # W&B may fail in any way; the figures are on disk
             log.warning("Weights & Biases does not work %s: %s", mode, one_line(error))
             continue
         if mode in OFFLINE:
-            log.warning("W&B works offline; to see the run there: wandb login, then wandb sync %s", _place(run))
+            log.warning("W&B is offline. To upload the run: wandb login, then wandb sync %s", _place(run))
         return True
     return False
 
@@ -59,7 +59,7 @@ def _tables(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _distinct(heads: list[str]) -> list[str]:
-    """Each head once: in a table for people a second "photos" means those of the column before it."""
+    """Unique column titles: a repeated title, such as "photos", gets the name of the preceding column."""
     return [f"{heads[i - 1]}, {head}" if head in heads[:i] else head for i, head in enumerate(heads)]
 
 
@@ -76,10 +76,10 @@ def _pictures(folder: Path) -> dict[str, Any]:
 
 
 def _headlines(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures that runs are compared by."""
+    """The figures for comparing runs."""
     found: dict[str, Any] = {}
-    for name, size, measured in sizes(results):
-        summary = measured["summary"]
+    for name, size, figures in sizes(results):
+        summary = figures["summary"]
         found |= {f"{name}/{size}/{key}": summary[key] for key in ("style", "content", "objective")}
-        found |= {f"{name}/{size}/worth_from_{start}": worth["median"] for start, worth in summary["worth"].items()}
+        found |= {f"{name}/{size}/worth_from_{start}": steps["median"] for start, steps in summary["worth"].items()}
     return found

@@ -21,6 +21,7 @@ CONFIGS = ROOT / "configs"
 GROUPS = ("style", "net", "loss", "data", "trainer", "logger", "experiment")
 CHOICES = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONFIGS / group).glob("*.yaml"))]
 OmegaConf.register_new_resolver("project", lambda path: f"project/{path}", replace=True)  # as hydra_app does
+OmegaConf.register_new_resolver("program", lambda name: f"stylenet {name}", replace=True)
 
 
 def composed(*overrides: str) -> DictConfig:

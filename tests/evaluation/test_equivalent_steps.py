@@ -1,10 +1,10 @@
-"""How many iterations a pass is worth: on curves worked out by hand, and in a real optimisation."""
+"""Equivalent steps of a pass: on curves worked out by hand, and in a real optimisation."""
 
 import pytest
 import torch
 
 from stylenet.data.paintings import open_painting
-from stylenet.evaluation.equivalent_steps import BEYOND, described, median, race, summary, worth
+from stylenet.evaluation.equivalent_steps import BEYOND, as_record, equivalent_steps, median, run_until, summary
 from stylenet.evaluation.metrics import squares
 from stylenet.images.image_io import to_tensor
 from stylenet.losses.perceptual import PerceptualLoss
@@ -21,11 +21,11 @@ from stylenet.losses.perceptual import PerceptualLoss
     ],
 )
 def test_the_first_crossing_counts_interpolated(curve: list[float], goal: float, expected: float | None):
-    assert worth(curve, goal) == expected
+    assert equivalent_steps(curve, goal) == expected
 
 
 def test_the_seconds_are_those_until_the_crossing():
-    run = described([8.0, 4.0, 2.0], [10.0, 11.0, 13.0], 3.0)
+    run = as_record([8.0, 4.0, 2.0], [10.0, 11.0, 13.0], 3.0)
     assert (run["worth"], run["seconds"], run["iteration_s"]) == (1.5, 2.0, 1.5)
 
 
@@ -37,17 +37,17 @@ def test_a_photo_that_never_gets_there_counts_as_more_than_any_number():
     assert (found["median"], found["min"], found["max"], found["reached"], found["photos"]) == (4.0, 2.0, None, 2, 3)
 
 
-def test_a_race_ends_a_few_iterations_after_the_goal_and_its_curve_falls():
+def test_a_run_ends_a_few_iterations_after_the_goal_and_its_curve_falls():
     photo = squares(None, 64, 2)[0]
     layers = {"relu1_2": 1.0}, {"relu2_2": 1.0}
     loss = PerceptualLoss([to_tensor(open_painting("great_wave.jpg", 96))], "johnson", *layers, 1.0, 0.01)
-    whole = race(loss, photo, photo, -1.0, 14)
+    whole = run_until(loss, photo, photo, -1.0, 14)
     assert len(whole["curve"]) == 15 and whole["worth"] is None
     assert whole["curve"][-1] < 0.5 * whole["curve"][0]
     with torch.no_grad():
         assert whole["curve"][0] == pytest.approx(float(sum(loss(photo, photo).values())), rel=1e-4)
     goal = (whole["curve"][2] + whole["curve"][3]) / 2
     steps = []
-    stopped = race(loss, photo, photo, goal, 14, steps.append)
+    stopped = run_until(loss, photo, photo, goal, 14, steps.append)
     assert stopped["worth"] == pytest.approx(2.5, abs=0.02)
     assert len(stopped["curve"]) == 4 + BEYOND and steps == [*range(4 + BEYOND)]

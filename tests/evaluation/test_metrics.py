@@ -88,9 +88,9 @@ def test_the_painting_is_that_of_the_style_file_unless_one_is_given():
 def test_a_folder_of_paintings_gives_the_one_that_the_style_names(tmp_path: Path):
     (tmp_path / "mine.jpg").write_bytes((BUNDLED / "great_wave.jpg").read_bytes())
     assert painting_file({"styles": [{"image": "mine.jpg"}]}, str(tmp_path)) == tmp_path / "mine.jpg"
-    with pytest.raises(UserError, match="has no other.jpg: give the picture itself"):
+    with pytest.raises(UserError, match="has no other.jpg: use the picture itself"):
         painting_file({"styles": [{"image": "other.jpg"}]}, str(tmp_path))
-    with pytest.raises(UserError, match="does not name its painting: give the picture itself"):
+    with pytest.raises(UserError, match="does not name its painting: use the picture itself"):
         painting_file({}, str(tmp_path))
 
 

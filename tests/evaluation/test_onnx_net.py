@@ -55,7 +55,7 @@ def photo() -> Tensor:
 @pytest.mark.parametrize("range", ["0-1", "0-255", "-1-1"])
 def test_the_range_is_found_by_what_comes_out(tmp_path: Path, photo: Tensor, range: str):
     net = OnnxNet(onnx_file(tmp_path / "net.onnx", SQUASHED[range], ANY))
-    assert net.range == range and f"pixels in {range} (found by what comes out), any size" in net.notes
+    assert net.range == range and f"pixels in {range} (detected from the output), any size" in net.notes
     if range != "-1-1":
         assert torch.allclose(net(photo), torch.full_like(photo, 0.25), atol=1e-6)
 
@@ -73,7 +73,7 @@ def test_minus_one_to_one_is_brought_there_and_back(tmp_path: Path, photo: Tenso
 
 def test_where_the_range_cannot_be_told_one_is_asked_for_it(tmp_path: Path):
     file = onnx_file(tmp_path / "net.onnx", [("Add", 0.5)], ANY)
-    with pytest.raises(UserError, match="give range=0-1, range=0-255 or range=-1-1"):
+    with pytest.raises(UserError, match="use range=0-1, range=0-255 or range=-1-1"):
         OnnxNet(file)
     with pytest.raises(UserError, match="range=7: no such range. Allowed: auto, 0-1"):
         OnnxNet(file, "7")
@@ -102,18 +102,18 @@ def test_a_file_of_one_size_gets_that_size_and_says_so(tmp_path: Path):
 @pytest.mark.parametrize(
     ("operations", "shape", "inputs", "message"),
     [
-        ([("Mul", 1.0)], [1, 4, 8, 8], 1, r"takes x0 \[1, 4, 8, 8\] tensor\(float\): give a network with one input"),
-        ([("Mul", 1.0)], ANY, 2, "give a network with one input"),
-        ([("ReduceSum",)], ANY, 1, "which is no picture of three colours"),
+        ([("Mul", 1.0)], [1, 4, 8, 8], 1, r"takes x0 \[1, 4, 8, 8\] tensor\(float\): use a network with one input"),
+        ([("Mul", 1.0)], ANY, 2, "use a network with one input"),
+        ([("ReduceSum",)], ANY, 1, "which is not an RGB picture"),
     ],
 )
-def test_what_is_no_such_network_is_told(tmp_path: Path, operations, shape, inputs, message):
+def test_other_networks_are_refused(tmp_path: Path, operations, shape, inputs, message):
     file = onnx_file(tmp_path / "net.onnx", operations, shape, inputs)
     with pytest.raises(UserError, match=message):
         OnnxNet(file)
 
 
-def test_a_damaged_file_is_told(tmp_path: Path):
+def test_a_damaged_file_is_reported(tmp_path: Path):
     (tmp_path / "net.onnx").write_bytes(b"no model")
     with pytest.raises(UserError, match="net.onnx cannot be used as ONNX"):
         OnnxNet(tmp_path / "net.onnx")
@@ -156,6 +156,6 @@ def test_a_network_of_pytorch_examples_has_the_same_figures_as_onnx_and_as_a_che
     exported(tmp_path / "mosaic.onnx", Theirs(state))
     otherwise = {"loss": {"scale": "johnson"}, "size": 96}
     one, other = (candidate(str(tmp_path / f), "great_wave.jpg", CPU, otherwise) for f in ("mosaic.pth", "mosaic.onnx"))
-    assert one.notes == "pytorch/examples" and "pixels in 0-255 (found by what comes out)" in other.notes
+    assert one.notes == "pytorch/examples" and "pixels in 0-255 (detected from the output)" in other.notes
     assert one.judge["loss"] == other.judge["loss"] == {"scale": "johnson"}
     the_same_figures(one.net, other.net)

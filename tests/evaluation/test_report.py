@@ -11,8 +11,8 @@ from benchmarks.experiments.results import DOCS, page
 from stylenet.evaluation import report
 
 
-def measured(worths: dict[str, Any], seconds: float | None = 12.0) -> dict[str, Any]:
-    """What was measured at one size."""
+def figures(worths: dict[str, Any], seconds: float | None = 12.0) -> dict[str, Any]:
+    """The figures of one size."""
     worth = {
         start: {"median": median, "min": 20.0, "max": None, "seconds": seconds, "limit": 300}
         for start, median in worths.items()
@@ -41,7 +41,7 @@ def results(command: str = "python scripts/evaluate.py ckpt=a") -> dict[str, Any
         "hardware": {"cpu": "A CPU", "cores": 2, "threads": 1},
         "versions": {"torch": "2", "python": "3.11", "stylenet": "0.1"},
     }
-    sizes = {"1024": measured({}), "256": measured({"content": 41.6, "noise": None})}
+    sizes = {"1024": figures({}), "256": figures({"content": 41.6, "noise": None})}
     nets = {"a": {"sizes": sizes, "notes": "stylenet, 5 steps", "painting": "wave.jpg"}}
     return {"kind": "evaluation", "about": about, "nets": nets}
 
@@ -50,17 +50,17 @@ def rows(title: str) -> list[list[str]]:
     return report.tables(results())[title][1]
 
 
-def test_worth_is_told_with_its_spread_and_where_it_was_not_reached():
+def test_equivalent_steps_have_their_spread_and_say_where_the_goal_was_not_reached():
     (row,) = rows("One pass in iterations of L-BFGS")  # not the size at which nothing ran
     assert row == ["a", "256", "1.250", "**42** (20 to over 300)", "more than 300", "12", "0.25", "48"]
 
 
 def test_sizes_stand_in_order_and_what_was_not_measured_stays_empty():
-    assert [row[:5] for row in rows("Style, content, likeness")] == [
+    assert [row[:5] for row in rows("Style, content, similarity")] == [
         ["a", "256", "10", "0.123", "0.010"],
         ["a", "1024", "10", "0.123", "0.010"],
     ]
-    assert rows("Style, content, likeness")[0][5:] == ["0.500", "0.400", "", "", ""]
+    assert rows("Style, content, similarity")[0][5:] == ["0.500", "0.400", "", "", ""]
     assert rows("Artefacts: mean (worst)")[0][2] == "1.00 (2.50)"
     assert rows("Seconds, median (least to greatest)")[0][2] == "0.25 (0.2 to 0.5)"
 
@@ -97,13 +97,13 @@ def test_a_page_holds_the_tables_the_figure_the_commands_and_the_gallery(tmp_pat
 
 
 def test_the_plots_are_drawn_where_there_is_something_to_draw(tmp_path: Path):
-    assert report.plot_worth(tmp_path / "worth.png", results())
+    assert report.plot_equivalent_steps(tmp_path / "worth.png", results())
     with Image.open(tmp_path / "worth.png") as picture:
         assert min(picture.size) > 200
     assert not report.plot_tradeoff(tmp_path / "tradeoff.png", results())  # one network
     nothing = results()
     nothing["nets"]["a"]["sizes"].pop("256")
-    assert not report.plot_worth(tmp_path / "none.png", nothing)
+    assert not report.plot_equivalent_steps(tmp_path / "none.png", nothing)
 
 
 def test_the_page_in_the_docs_is_what_the_figures_in_the_docs_make():
@@ -111,11 +111,11 @@ def test_the_page_in_the_docs_is_what_the_figures_in_the_docs_make():
 
 
 @pytest.mark.parametrize(
-    ("worth", "said"),
+    ("steps", "text"),
     [
         ({"median": 41.6, "min": 30.2, "max": 55.0, "limit": 300}, "**42** (30 to 55)"),
         ({"median": None, "min": None, "max": None, "limit": 300}, "more than 300"),
     ],
 )
-def test_iterations_in_words(worth, said):
-    assert report.iterations(worth) == said
+def test_iterations_in_words(steps, text):
+    assert report.iterations(steps) == text

@@ -1,4 +1,4 @@
-"""An evaluation as a user runs it: what it writes, that it goes on, and that mistakes are answered in a line."""
+"""An evaluation as a user runs it: what it writes, how it resumes, and its messages."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def style_file(path: Path, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """As the scripts below: an evaluation goes on only with as many threads as it was begun with."""
+    """As the scripts below: an evaluation resumes only with its number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -52,7 +52,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def evaluated(run_in, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
-    """A folder with one small evaluation of two networks, and what the script said."""
+    """A folder with one small evaluation of two networks, and the output of the script."""
     folder = tmp_path_factory.mktemp("evaluated")
     (folder / "far" / "paintings").mkdir(parents=True)
     for painting in ("great_wave.jpg", "summertime.jpg"):
@@ -118,8 +118,8 @@ def test_everything_is_measured_at_each_size(evaluated):
         assert 0 < small["speed"]["pass_s"]["median"] and 0 < small["speed"]["file_s"]["median"]
         assert {*small["summary"]["worth"]} == {"content", "noise"} and not large["summary"]["worth"]
         assert "artfid_vgg" in small["artfid"]
-        (race,) = small["races"]["noise"].values()
-        assert race["goal"] == pytest.approx(small["photos"]["astronaut.jpg"]["objective"], rel=1e-4)
+        (run,) = small["races"]["noise"].values()
+        assert run["goal"] == pytest.approx(small["photos"]["astronaut.jpg"]["objective"], rel=1e-4)
 
 
 def test_the_goal_is_the_objective_that_the_network_was_trained_with(evaluated):
@@ -182,17 +182,17 @@ def test_what_is_there_is_not_measured_again_and_what_is_missing_is(evaluated, r
 
 
 def plan(**changes: Any) -> Plan:
-    settings: dict[str, Any] = {"data": None, "sizes": [64], "photos": [3], "races": [1], "steps": 6, "seed": 0}
+    settings: dict[str, Any] = {"data": None, "sizes": [64], "photos": [3], "runs": [1], "steps": 6, "seed": 0}
     return Plan(**settings | {"paintings": None, "device": CPU} | changes)
 
 
 def test_figures_of_another_network_or_by_other_options_are_not_mixed_in(evaluated, tmp_path: Path):
     folder, _ = evaluated
     other = candidate(str(style_file(tmp_path / "one.safetensors", 5)), None, CPU, {})
-    with pytest.raises(UserError, match="holds figures of one with another file, another painting: give another"):
+    with pytest.raises(UserError, match="holds figures of one with another file, another painting: use another"):
         Survey([other], plan(), folder / "out")
     same = candidate(str(folder / "one.safetensors"), str(folder / "far" / "paintings"), CPU, {})
-    with pytest.raises(UserError, match="of one with another seed, another steps: give another output="):
+    with pytest.raises(UserError, match="of one with another seed, another steps: use another output="):
         Survey([same], plan(seed=1, steps=7), folder / "out")
 
 
@@ -205,14 +205,14 @@ def test_two_networks_of_one_name_are_told_apart_by_the_user(tmp_path: Path):
 
 def test_a_file_that_is_no_evaluation_stays_as_it_is(tmp_path: Path):
     net = candidate(str(style_file(tmp_path / "one.safetensors")), None, CPU, {})
-    for text, message in (("{}", "holds no evaluation"), ("{", "is no JSON file")):
+    for text, message in (("{}", "is not an evaluation"), ("{", "is not a JSON file")):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(UserError, match=message):
             Survey([net], plan(), tmp_path)
         assert (tmp_path / "results.json").read_text() == text
 
 
-def test_a_network_that_gives_no_numbers_is_told(tmp_path: Path):
+def test_a_network_with_non_finite_outputs_is_refused(tmp_path: Path):
     net = candidate(str(style_file(tmp_path / "one.safetensors")), None, CPU, {})
     with torch.no_grad():
         net.net.last.bias.fill_(float("nan"))  # type: ignore[union-attr]
@@ -225,10 +225,10 @@ def test_more_photos_later_leave_what_is_left_to_do(evaluated):
     net = candidate(str(folder / "one.safetensors"), str(folder / "far" / "paintings"), CPU, {})
     assert Survey([net], plan(), folder / "out").total() == 0
     assert Survey([net], plan(photos=[4]), folder / "out").total() == 64**2 * MEASURES
-    assert Survey([net], plan(races=[2]), folder / "out").total() == 64**2 * 2 * 6
+    assert Survey([net], plan(runs=[2]), folder / "out").total() == 64**2 * 2 * 6
 
 
-def test_records_of_an_older_version_are_measured_anew_and_their_races_stay(evaluated, tmp_path: Path):
+def test_records_of_an_older_version_are_measured_again_and_their_runs_stay(evaluated, tmp_path: Path):
     folder, _ = evaluated
     older = results(folder)
     found = older["nets"]["one"]["sizes"]["64"]
@@ -242,7 +242,7 @@ def test_records_of_an_older_version_are_measured_anew_and_their_races_stay(eval
     assert after["races"] == found["races"] and "weave" in after["summary"]
 
 
-def test_a_race_stays_when_photos_are_added_and_does_not_count_for_others(tmp_path: Path):
+def test_a_run_stays_when_photos_are_added_and_does_not_count_for_others(tmp_path: Path):
     one, others = tmp_path / "one", tmp_path / "others"
     for folder, seeds in ((one, (1, 2)), (others, (3, 4))):
         folder.mkdir()
@@ -275,20 +275,20 @@ def test_a_race_stays_when_photos_are_added_and_does_not_count_for_others(tmp_pa
         ({"paintings": "nowhere"}, "nowhere does not exist.*Give a folder of photos: paintings="),
     ],
 )
-def test_mistakes_are_told_before_the_work(tmp_path: Path, changes: dict[str, Any], message: str):
+def test_mistakes_are_reported_before_the_work(tmp_path: Path, changes: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
         Survey([], plan(**changes), tmp_path)
 
 
 def test_a_painting_that_is_not_bundled_is_asked_for():
-    with pytest.raises(UserError, match="the_scream.jpg, the painting that .* is not bundled: give painting="):
+    with pytest.raises(UserError, match="the_scream.jpg, the painting of this style, is not bundled: use painting="):
         painting_file({"styles": [{"image": "the_scream.jpg"}]}, None)
     with pytest.raises(UserError, match="painting=my.jpg: there is no such file"):
         painting_file({}, "my.jpg")
 
 
 @pytest.mark.parametrize(("file", "message"), [("nothing.onnx", "there is no such file"), ("two", "no such style")])
-def test_a_network_that_is_not_there_is_told(file: str, message: str):
+def test_a_missing_network_is_reported(file: str, message: str):
     with pytest.raises(UserError, match=message):
         candidate(file, None, CPU, {})
 

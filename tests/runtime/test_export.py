@@ -159,6 +159,7 @@ def test_a_fixed_size_in_onnxruntime_and_opencv(tiny, tmp_path, size, capsys):
     assert said.startswith("operators: Add ") and "OpenCV" not in said and said.count("\n") == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 def test_a_picture_smaller_than_the_frame_goes_through_torchscript(tmp_path):
     torch.manual_seed(0)
     net = registry.build("johnson", widths=(4, 4, 4), blocks=0, frame=24).eval()
