@@ -1,6 +1,6 @@
-"""``stylenet``, the front door: one command, and a word after it that says what to do.
+"""``stylenet``: one command with subcommands.
 
-Knows which commands there are, and loads the one that is asked for. Its answers fit on a screen.
+Knows the subcommands, and imports only the one that runs. Every answer fits on a screen.
 """
 
 import difflib

@@ -1,4 +1,4 @@
-"""Which door a program was entered by: ``stylenet train``, or ``python scripts/train.py``."""
+"""How this program was started: as ``stylenet train``, or as ``python scripts/train.py``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Measure trained styles on photos they never saw, and print the tables: ``--help`` explains the options."""
+"""Measure trained styles on held-out photos, and print the tables. ``--help`` lists the options."""
 
 import re
 import shlex

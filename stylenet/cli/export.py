@@ -1,4 +1,4 @@
-"""Write a trained style as a file for other programs and print its path: ``--help`` explains the options."""
+"""Export a trained style for other programs, and print the path of the file. ``--help`` lists the options."""
 
 from typing import Any
 

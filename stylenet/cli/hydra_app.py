@@ -1,6 +1,6 @@
-"""What all commands share: file names taken as typed, and mistakes answered in a line instead of a traceback.
+"""What all commands share: file names are taken as typed, and a mistake is one line instead of a traceback.
 
-Knows Hydra and OmegaConf, and nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment brings tracebacks back.
+Knows Hydra and OmegaConf; nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment brings tracebacks back.
 """
 
 import argparse

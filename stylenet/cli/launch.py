@@ -1,6 +1,6 @@
-"""Runs in other processes: those of one training, which act as one, and those of ``-m``, which a launcher starts.
+"""Runs in other processes: the processes of one training, and the runs of ``-m``, which a launcher starts.
 
-Knows Hydra, and nothing about styles.
+Knows Hydra; nothing about styles.
 """
 
 import logging

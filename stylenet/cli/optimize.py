@@ -1,4 +1,4 @@
-"""Paint a picture by optimising its pixels and print the path written: ``--help`` explains the options."""
+"""Paint a picture by optimising its pixels, and print the path of the file. ``--help`` lists the options."""
 
 import sys
 from typing import Any

@@ -1,6 +1,6 @@
-"""A user's own configs, which come before those of the package: --config-dir=FOLDER, or ./configs.
+"""A user's own configs, which take precedence over those of the package: --config-dir=FOLDER, or ./configs.
 
-Knows Hydra's search path and the folders it holds.
+Knows Hydra's search path and its folders.
 """
 
 from collections.abc import Iterator

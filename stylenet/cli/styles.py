@@ -1,6 +1,6 @@
-"""``stylenet styles``: what ckpt= takes, a line for each style, or JSON.
+"""``stylenet styles``: the styles that ckpt= accepts, one a line, or as JSON.
 
-Reads what the files say of themselves, and no weights.
+Reads the metadata of the files; no weights.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Stylize pictures with a trained style and print the paths written: ``--help`` explains the options."""
+"""Stylize pictures with a trained style, and print the paths of the files. ``--help`` lists the options."""
 
 import os
 import signal

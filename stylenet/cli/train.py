@@ -1,4 +1,4 @@
-"""Train a style and print the path of the finished style file: ``--help`` explains the options."""
+"""Train a style, and print the path of the finished style file. ``--help`` lists the options."""
 
 import logging
 import sys

@@ -1,7 +1,7 @@
-"""COCO's 118,287 training photos, fetched on request. Knows nothing about what they are used for.
+"""Download COCO's 118,287 training photos on request. Knows nothing about their use.
 
-The download (18 GB) goes on where it stopped, is checked against its published size and hash, and is unpacked from the
-end of the archive, which shrinks meanwhile: photos and archive together never need the room of two copies.
+The download (18 GB) resumes, is checked against its published size and hash, and is unpacked from the end of the
+archive. The archive shrinks meanwhile, so photos and archive together never need the space of two copies.
 """
 
 import hashlib

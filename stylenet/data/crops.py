@@ -1,7 +1,7 @@
 """Random crops of photos, each a function of (seed, k). Knows nothing about styles, networks or Lightning.
 
-k counts the samples of a whole run. So a resumed run goes on where it stopped, and neither the number of workers nor
-that of processes changes what is seen.
+k counts the samples of a whole run. So a resumed run continues with the next crop, and the number of workers or
+processes does not change the crops.
 """
 
 import logging

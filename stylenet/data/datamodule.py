@@ -1,7 +1,6 @@
-"""Photos for training and validation: which are seen when, as batches. Knows nothing about styles, networks or losses.
+"""Batches of photos for training and validation. Knows nothing about styles, networks or losses.
 
-How the photos are found is in photos.py, how they are cropped in crops.py. Pictures stay uint8 until they are on the
-device.
+photos.py finds the photos, crops.py crops them. Pixels stay uint8 until they are on the device.
 """
 
 import atexit

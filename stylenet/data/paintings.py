@@ -1,6 +1,4 @@
-"""Style images: a picture file, or one of the bundled paintings by its name. Knows nothing about what is done with
-them.
-"""
+"""Style images: a picture file, or a bundled painting by its name. Knows nothing about their use."""
 
 from pathlib import Path
 

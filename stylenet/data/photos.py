@@ -1,7 +1,7 @@
-"""Which photos there are: every picture under a folder or in a list file, once. Knows nothing about crops or training.
+"""The list of photos: every picture under a folder or in a list file, once. Knows nothing about crops or training.
 
-Only names and file kinds are looked at here, so that 118,000 photos are listed in seconds; whether a photo can be
-decoded is found out when it is first opened (``open_photo``).
+Listing reads names and file types only, so it takes seconds for 118,000 photos. ``open_photo`` finds out whether a
+photo can be decoded.
 """
 
 import hashlib

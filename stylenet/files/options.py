@@ -1,4 +1,4 @@
-"""How results are written, and which engine does the work."""
+"""How results are written, and which engine runs."""
 
 from dataclasses import dataclass
 from numbers import Integral

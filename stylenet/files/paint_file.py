@@ -1,6 +1,6 @@
-"""Gatys' method from files to a file: a photo and a painting in, the optimised picture out, others in between.
+"""Gatys' method on files: reads the photo and the paintings, writes the optimised picture and pictures in between.
 
-The picture itself is :mod:`stylenet.optimizing.gatys`'s work.
+:mod:`stylenet.optimizing.gatys` computes the picture.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Three steps of many items overlapped: decode, process, encode. Knows nothing about pictures."""
+"""Three overlapping steps for many items: decode, process, encode. Knows nothing about pictures."""
 
 import threading
 from collections import deque

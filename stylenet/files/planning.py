@@ -1,4 +1,4 @@
-"""Which files to stylize and where each result goes. Knows names and folders; nothing about pixels or networks."""
+"""Which files to stylize, and the path of each result. Knows names and folders; nothing about pixels or networks."""
 
 import difflib
 import glob

@@ -1,8 +1,8 @@
-"""Many pictures on a Ray cluster: Ray Data hands them to workers, each with a network of its own, loaded once.
+"""Stylize many pictures on a Ray cluster. Ray Data distributes them to workers; each loads its network once.
 
-The cluster is RAY_ADDRESS, or the one that this process is connected to, or one on this machine for as long as it
-takes. The style goes along; pictures are files in a place that all machines see, or URIs such as s3://bucket/photos.
-What a worker that dies was at is done again by another. Knows nothing about how a network is loaded.
+The cluster is that of RAY_ADDRESS, else the one this process is connected to, else a temporary one on this machine. The
+style travels with the work. Pictures are files that all machines can see, or URIs such as s3://bucket/photos. The
+pictures of a worker that dies are done again by another. Knows nothing about loading networks.
 """
 
 import logging

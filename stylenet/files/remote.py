@@ -1,6 +1,6 @@
 """Pictures at URIs such as s3://bucket/photos, by fsspec. Knows nothing about networks or clusters.
 
-A URI is put into a Path for the naming that files have, which makes s3:/bucket of it; :func:`place` undoes that.
+Planning works on Path objects. A URI as a Path becomes s3:/bucket; :func:`place` restores it.
 """
 
 import io

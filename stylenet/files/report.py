@@ -1,4 +1,4 @@
-"""What became of each picture of many, and the report of it: JSON lines. Knows nothing about pixels or networks."""
+"""The outcome of each picture, and the report as JSON lines. Knows nothing about pixels or networks."""
 
 import json
 import os

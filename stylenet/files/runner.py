@@ -1,4 +1,4 @@
-"""Many pictures: which are done already, how far it is, what failed. Knows nothing about networks or formats."""
+"""Run many pictures: skip finished ones, show progress, collect failures. Knows nothing about networks or formats."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

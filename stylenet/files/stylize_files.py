@@ -1,7 +1,7 @@
-"""A trained style put to use on files: names in, paths of the results out, one picture or many, still or moving.
+"""Stylize files: names in, paths of the results out; one or many, pictures or films.
 
-Knows nothing about networks but how to load one; what is done to many is in :mod:`stylenet.files.runner`, to films in
-:mod:`stylenet.files.film_engine`, on a cluster in :mod:`stylenet.files.ray_engine`.
+Knows nothing about networks except how to load one. :mod:`stylenet.files.runner` runs many pictures,
+:mod:`stylenet.files.film_engine` films, :mod:`stylenet.files.ray_engine` clusters.
 """
 
 import io

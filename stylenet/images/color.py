@@ -1,4 +1,4 @@
-"""Colours of pictures: lightness apart from colour (CIE Lab), and one picture's distribution of colours given to
+"""Colours of pictures: lightness separate from colour (CIE Lab), and the colour distribution of one picture applied to
 another. Tensors are (b, 3, h, w) of sRGB in [0, 1].
 """
 

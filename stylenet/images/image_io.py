@@ -1,6 +1,6 @@
-"""Image files to pixels and back, as a person would expect them to look. Knows nothing about networks.
+"""Read image files into pixels, and write pixels into image files. Knows nothing about networks.
 
-Whatever a file holds, what comes out is upright (EXIF applied), in sRGB (ICC applied) and made of red, green and blue.
+Pixels are always upright (EXIF applied), in sRGB (ICC profile applied), and red, green and blue.
 """
 
 import io

@@ -1,6 +1,6 @@
-"""Files of a folder or a pattern that are not done: of which kind each is, and how that is said.
+"""Files of a folder or a pattern that are not stylized: the kind of each, and the messages about them.
 
-Knows names and the first bytes of a few; nothing about pixels.
+Knows names and the first bytes of a few files; nothing about pixels.
 """
 
 import os

@@ -1,7 +1,8 @@
-"""What a picture's file says besides its pixels, and how much of that still holds for a stylized copy.
+"""The metadata of a picture, and the part of it that a stylized copy keeps.
 
-Kept: EXIF's camera, exposure, date, place, author and copyright; the resolution. Dropped: orientation and profile (both
-are applied), thumbnail, maker's notes, XMP and comments (they describe the old pixels, or cannot be moved safely).
+Kept: the camera, exposure, date, place, author and copyright of EXIF; the resolution. Dropped: orientation and profile
+(both are applied), thumbnail, maker's notes, XMP and comments (they describe the old pixels, or cannot be moved
+safely).
 """
 
 import math

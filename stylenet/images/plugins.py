@@ -1,6 +1,6 @@
-"""Kinds of pictures that Pillow reads with a plug-in only: HEIC, as iPhones take them, and JPEG XL.
+"""Formats that Pillow reads with a plug-in: HEIC, the format of iPhones, and JPEG XL.
 
-They come with pip install 'stylenet[heif]'. Knows names and first bytes; nothing about pixels.
+pip install 'stylenet[heif]' installs the plug-ins. Knows names and first bytes; nothing about pixels.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Camera raw files, told by their bytes: what a sensor saw, and beside it a small preview that is not the photo.
+"""Recognise camera raw files by their bytes. They hold sensor data and a small preview, which is not the photo.
 
-Most are TIFF files whose first page is that preview. Knows the directories of TIFF files; nothing about pixels.
+Most are TIFF files whose first page is the preview. Knows TIFF directories; nothing about pixels.
 """
 
 import struct

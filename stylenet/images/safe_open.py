@@ -1,6 +1,6 @@
-"""Picture files opened without trust: whatever is wrong with one becomes a UserError that names it.
+"""Open untrusted picture files. Any fault of a file becomes a UserError with its name.
 
-Nothing in a file may run a program, keep the reader waiting, take more memory than there is or write to the terminal.
+No file can run a program, block the reader, exhaust the memory or write to the terminal.
 """
 
 import ctypes

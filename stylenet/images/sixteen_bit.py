@@ -1,4 +1,4 @@
-"""PNG and TIFF files of 16 bits a channel, which Pillow reads as 8 bits and cannot write."""
+"""PNG and TIFF files with 16 bits a channel, which Pillow reads with 8 bits and cannot write."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Pillow images of any mode and profile to sRGB. Knows nothing about files."""
+"""Convert Pillow images of any mode and profile to sRGB. Knows nothing about files."""
 
 import io
 import struct

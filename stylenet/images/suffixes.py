@@ -1,6 +1,6 @@
-"""What a file's suffix means: the one registry of pictures, animations and films that are read and written.
+"""File suffixes: the one registry of pictures, animations and films that can be read and written.
 
-Knows names alone; nothing about what is in a file.
+Knows names; nothing about contents.
 """
 
 from stylenet.images import plugins

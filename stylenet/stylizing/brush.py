@@ -1,10 +1,10 @@
-"""The scale of the brush: the network sees a smaller picture, so that its strokes are broader, and edges come back.
+"""The scale of the brush: a smaller picture gives broader strokes, and the photo's edges are restored afterwards.
 
-What the small picture could not hold of the photo's light and dark is added to the enlarged result, each place as
-strongly as the result follows the photo there: an edge that the network painted is sharp again, whichever way its
-contrast went, and where it painted strokes of its own or nothing at all, nothing is embossed into them. How strongly is
-the guided filter's a_k (He, Sun and Tang 2013, "Guided image filtering", eq. 5) times the squared correlation, found in
-the small pictures: without the latter, leaves and windows speckle the borders of strokes.
+The detail that the small picture lost is added to the enlarged result. Its strength at each place is the guided
+filter's a_k (He, Sun and Tang 2013, "Guided image filtering", eq. 5) times the squared correlation of photo and result,
+both computed in the small pictures. So an edge that the network painted is sharp again, whatever its contrast, and
+strokes of the style get no embossed photo detail. Without the correlation, leaves and windows speckle the borders of
+strokes.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whatever holds an image in, the same kind out: Pillow images, paths, arrays, tensors. Knows nothing of networks."""
+"""Any image container in, the same kind out: Pillow images, paths, arrays, tensors. Knows nothing about networks."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,7 +1,6 @@
-"""What is done to a stylized picture: strength, the photo's colours, masks; the brush is
-:mod:`stylenet.stylizing.brush`'s.
+"""Controls of a stylized picture: strength, colours, masks; :mod:`stylenet.stylizing.brush` scales the strokes.
 
-Whole pictures are worked through in strips of rows, as levels, so that huge ones need no copy in floats.
+Whole pictures are processed in strips of rows, as integers, so huge pictures need no copy in floats.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
-"""A trained style put to use: load it once, then image in, image out. Files are :mod:`stylenet.files.stylize_files`'
-work.
+"""A loaded style: image in, image out. :mod:`stylenet.files.stylize_files` works on files.
 
-Knows nothing about training, losses or VGG, and of Lightning, Hydra and W&B not even that they exist.
+Knows nothing about training, losses or VGG, and imports neither Lightning, Hydra nor W&B.
 """
 
 import copy

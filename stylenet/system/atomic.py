@@ -1,4 +1,6 @@
-"""Files that are whole or absent: written beside their place, renamed into it. Knows nothing of what is in them."""
+"""Atomic file writing: a file is written under a temporary name and then renamed, so it is whole or absent. Knows
+nothing about contents.
+"""
 
 import errno
 import itertools

@@ -1,7 +1,6 @@
-"""stdout, stderr and stdin where they may be anything: closed, absent, full, or an object that can only write.
+"""stdout, stderr and stdin that may be closed, absent, full, or objects with nothing but write().
 
-That is so under cron, pythonw, in notebooks and in the windows of other programs. Nothing is lost by it but what would
-have been shown there.
+Cron jobs, pythonw, notebooks and host programs have such streams. A program loses its output there, and nothing else.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend; scripts print it as a single line and exit with code 2."""
+"""UserError, the one kind of error that a user can fix. Programs print it as a single line and exit with code 2."""
 
 
 class UserError(Exception):

@@ -1,6 +1,6 @@
-"""Whether this process is a copy, by fork, of one that computed: the threads that did so are not in it.
+"""Whether this process is a forked copy of one that has computed: the threads of its parent do not exist in it.
 
-PyTorch, OpenVINO, ONNX Runtime and OpenCV would wait for them for ever. One thread of PyTorch alone works.
+PyTorch, OpenVINO, ONNX Runtime and OpenCV would wait for these threads for ever. PyTorch in one thread works.
 """
 
 import ctypes

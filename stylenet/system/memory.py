@@ -1,7 +1,7 @@
-"""What memory is free, and how the C library treats what is freed. Knows nothing about pictures or networks.
+"""Free memory, and how the C library treats freed memory. Knows nothing about pictures or networks.
 
-A training step frees and takes the same few hundred megabytes again and again. By default glibc gives each large block
-back to the system and has every page of its successor cleared: a sixth of a step's time.
+A training step allocates and frees the same few hundred megabytes again and again. By default glibc returns each large
+block to the system, which clears every page of the next one: a sixth of a step's time.
 """
 
 import ctypes

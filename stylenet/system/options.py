@@ -1,4 +1,4 @@
-"""Options that travel once: keywords sorted into the frozen dataclasses that hold and check them."""
+"""Options as frozen dataclasses: keywords are sorted into the dataclasses that hold and check them."""
 
 import difflib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Where things lie: what comes with the package, the cache, and where finished styles and runs go."""
+"""Locations: the package's files, the cache, and the folders of finished styles and runs."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Seconds of work on a device; the machine, versions and commit that figures hold for. Knows nothing of networks."""
+"""Timing of work on a device, with the machine, versions and commit behind the figures. Knows nothing about networks."""
 
 import os
 import platform

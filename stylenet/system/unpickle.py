@@ -1,7 +1,7 @@
-"""Float arrays out of a pickle of which nothing is executed. It knows how numpy pickles an array and nothing else.
+"""Read float arrays from a pickle without executing it. Knows how numpy pickles an array and nothing else.
 
-A pickle is a program: whatever it names is imported and called. Here the three names that numpy writes for an array
-are answered by stand-ins, and every other name is refused.
+A pickle is a program: every name in it is imported and called. Here stand-ins replace the three names that numpy writes
+for an array. Every other name is refused.
 """
 
 import io

@@ -1,3 +1,3 @@
-"""The version of this package: what files, runs and reports say they were made with."""
+"""The version of this package, as recorded in files, runs and reports."""
 
 __version__ = "0.1.0"
