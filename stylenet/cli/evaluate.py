@@ -127,7 +127,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _each(name: str, value: Any, count: int, least: int) -> list[int]:
-    """One number for each of ``count`` sizes; of the defaults' three as many as there are sizes."""
+    """One number for each of ``count`` sizes; a list of three defaults is cut to ``count``."""
     values = value * count if isinstance(value, list) and len(value) == 1 else value
     values = values if isinstance(values, list) else [values] * count
     if len(values) < count:

@@ -44,7 +44,7 @@ for name, resolver in RESOLVERS.items():
 
 
 def chosen(choice: str | None, styles: DictConfig) -> str:
-    """What a run's folder is called: its style, or the names of several, which Hydra calls None, as many as fit."""
+    """The name of a run's folder: its style, or the names of several styles, as many as fit."""
     if choice not in (None, "None"):
         return choice
     names = [str(name) for name in styles if name != "color"]
@@ -200,7 +200,7 @@ def as_typed(
 
 
 def _names(value: str) -> list[str]:
-    """The file names a value stands for: itself if there is such a file; else [a, b], "a", ~/a are taken apart."""
+    """The file names in a value: the value itself if such a file exists, else the parts of [a, b], "a" or ~/a."""
     if os.path.lexists(value):
         return [value]
     if len(value) > 1 and value[0] == value[-1] == "'":
@@ -277,7 +277,7 @@ def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 
 def explain(error: Exception, config_name: str) -> str:
-    """A mistake in the options in plain words: what was seen, what there is, what to do."""
+    """A mistake in the options as one plain line: the value seen, what is allowed, what to do."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")

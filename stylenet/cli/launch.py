@@ -46,7 +46,7 @@ def alone(function: Job) -> Job:
 
 
 def follow(job: Job, configs: str, config_name: str) -> None:
-    """Run the job on the same options without what Hydra adds, a folder and a log: these are the first process's."""
+    """Run the job with the same options, but without a folder and a log of its own: the first process has these."""
     _refuse_many()
     with initialize_config_dir(configs, version_base="1.3"):
         config = compose(config_name, sys.argv[1:], return_hydra_config=True)
@@ -101,7 +101,7 @@ class Ended(Exception):
 
 
 def one_of_many() -> bool:
-    """Whether this run is one of ``-m``: its mistakes are told when the others are through."""
+    """Whether this is one of the runs of ``-m``. Its mistakes are reported after the other runs."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
@@ -113,7 +113,7 @@ def beside_others() -> int | None:
 
 
 def shared(name: str) -> Path | None:
-    """A path that all runs of a -m share, and no other run has; None in a run that is none of several."""
+    """A path common to all runs of one ``-m`` and to no others; None for a single run."""
     if not one_of_many():
         return None
     hydra = HydraConfig.get()
@@ -133,7 +133,7 @@ def _ended(stop: BaseException) -> Ended:
 
 
 def told(job: Job) -> Job:
-    """The job; where a launcher's process runs it, its launcher is told of a stop, which would else end all at once."""
+    """Wrap ``job`` so that a launcher's process reports a stop to its launcher, which would else end all runs at once."""
     launcher = os.getpid()  # what follows is copied into the other processes; what it calls is theirs
 
     def run(config: DictConfig) -> Any:

@@ -136,6 +136,6 @@ def _box(
 
 
 def _least_share(area: float, ratio: float) -> float:
-    """How much of the photo's short side such a crop's short side spans at least, whatever the photo's shape."""
+    """The least share of the photo's short side that the crop's short side covers, for any shape of the photo."""
     skew = max(ratio, 1 / ratio)
     return min(math.sqrt(area / skew), 1 / skew)

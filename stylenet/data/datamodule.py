@@ -243,7 +243,7 @@ class Photos(pl.LightningDataModule):
         return max(1, min(share - 1, 16 if torch.cuda.is_available() else 2))
 
     def _without_shared_memory(self, workers: int) -> str:
-        """Why so many processes cannot hand over their batches here; empty where they can."""
+        """Why shared memory is too small for the batches of these workers; "" if it is large enough."""
         try:
             self.crops.share()
             multiprocessing.get_context().Lock()

@@ -123,7 +123,7 @@ def _enqueue(folder: Path, queue: deque[Path], ignored: Counter[str]) -> None:
 
 
 def _listed(file: Path, ignored: Counter[str]) -> list[Path]:
-    """The photos a list file names; names that lead nowhere are counted and told, up to a handful."""
+    """The photos of a list file. Missing files are counted, and a few of them are named."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -153,7 +153,7 @@ def _contents(root: Path, ignored: Counter[str]) -> str:
 
 
 def _elsewhere(root: Path) -> str:
-    """A hint at a folder nearby that does hold photos, for those who are one level off."""
+    """A hint at a nearby folder with photos, for a path that is one level off."""
     try:
         above = Path(os.path.abspath(root)).parent
         beside = [path for path in islice(above.iterdir(), LOOK_AROUND) if path.is_dir()]

@@ -41,8 +41,10 @@ class Writing:
 
 @dataclass(frozen=True)
 class Engine:
-    """What does the work: ``engine`` local, or ray, with so many ``workers``; None for one for each GPU, or each core
-    where there is none. Raises UserError for values that are not allowed.
+    """``engine``: local or ray. ``workers``: the workers on the cluster; None for one for each GPU, or each core
+    without a GPU.
+
+    Raises UserError for values that are not allowed.
     """
 
     engine: str = "local"

@@ -67,7 +67,7 @@ def is_there(target: str | Path) -> bool:
 
 
 def exists(target: str | Path) -> str:
-    """What a user is told of a result that is there."""
+    """The message for a result that exists."""
     return f"{target} exists: give overwrite=true to replace it, skip_existing=true to keep it, or another output=."
 
 

@@ -23,7 +23,7 @@ _HERE = re.compile(r"(?:file|local)://")
 
 
 def is_uri(value: str | Path) -> bool:
-    """Whether this is a place for fsspec, once :func:`here` has seen it; a file with such a name is a file."""
+    """Whether a path is a URI for fsspec, after :func:`here`. A file with such a name counts as a file."""
     return bool(_SCHEME.match(str(value))) and ("://" in str(value) or not os.path.lexists(value))
 
 

@@ -24,9 +24,9 @@ Engine = Callable[[Sequence[Job], OnOutcome], Iterator[Outcome]]
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to pictures; all but ``stylize`` in threads beside the main one.
+    """The steps of each picture. All except ``stylize`` run in threads beside the main one.
 
-    ``stylize`` is given some of one size and depth: as many as ``batch_size`` says of it (h, w), or fewer.
+    ``stylize`` gets pictures of one size and depth, at most ``batch_size(h, w)`` of them.
     """
 
     read: Callable[[Job], Picture]

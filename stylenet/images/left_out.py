@@ -43,7 +43,7 @@ _SAID = {  # one, several, and what can be done
 
 @dataclass(frozen=True)
 class Left:
-    """A file or folder that is not done, and of which kind it is: one of those above, or of plugins.PLUGINS."""
+    """A file or folder that is not stylized. ``kind``: one of the constants above, or of plugins.PLUGINS."""
 
     path: Path
     kind: str

@@ -16,7 +16,7 @@ _JXL = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 
 @dataclass(frozen=True)
 class Plugin:
-    """``module``: what reads the kind; ``start``: its function that tells Pillow, "" where importing it does."""
+    """``module``: the plug-in; ``start``: its function that registers it with Pillow, "" if the import does so."""
 
     module: str
     start: str

@@ -46,7 +46,7 @@ class Directory:
 
 
 def kind(head: bytes) -> str | None:
-    """Whose camera raw file begins like this, where the first bytes alone tell; None for others."""
+    """The maker of a camera raw file, if the first bytes name one; else None."""
     if head[4:11] == b"ftypcrx" or (head[:2] in (b"II", b"MM") and head[8:10] == b"CR"):
         return "Canon"
     return next((maker for start, maker in _HEADS.items() if head.startswith(start)), None)

@@ -61,7 +61,7 @@ class _Refused(Exception):
 
 @contextmanager
 def opened(source: Source) -> Iterator[Image.Image]:
-    """An open Pillow image; whatever its decoder raises inside the block becomes a UserError that names the file."""
+    """An open Pillow image. Any exception of its decoder inside the block becomes a UserError with the file's name."""
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "filename", "") or "the picture"
     try:
         # No warnings: a large or slightly broken picture can either be read, or an error says why not.
@@ -98,7 +98,7 @@ def _identified(file: BinaryIO) -> Image.Image:
 
 
 def _require_no_raw(file: BinaryIO, name: str) -> None:
-    """Refuse camera raw, of which Pillow would show the small preview, and a TIFF file that begins with one."""
+    """Refuse camera raw files, of which Pillow shows only the preview, and TIFF files that begin with a preview."""
     head, suffix = _head(file), os.path.splitext(name)[1].lower()
     maker, tiff = raw.kind(head), raw.is_tiff(head)
     pages, below = raw.directories(file) if tiff and maker is None else ([], [])
@@ -168,7 +168,7 @@ def _silence_libtiff() -> None:
 
 
 def _require_memory(image: Image.Image) -> None:
-    """Refuse a picture of which the pixels alone would not fit, before they push out everything else."""
+    """Refuse a picture whose pixels do not fit into the free memory."""
     free, pixels = free_memory(), image.width * image.height
     needed = pixels * (_BYTES_DEEP if sixteen_bit.claims(image) else _BYTES)
     if free is not None and needed > free:

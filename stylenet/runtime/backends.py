@@ -62,7 +62,7 @@ def start(net: nn.Module, device: torch.device, backend: str = "auto", precision
 
 
 def choose(device: torch.device, backend: str = "auto", precision: str = "auto") -> tuple[str, str]:
-    """What auto means here. Raises UserError for what there is not."""
+    """Resolve "auto" for this device. Raises UserError for what is not available."""
     for option, given, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
         if given not in ("auto", *known):
             raise UserError(f"{option}={given}: allowed are auto, {', '.join(known)}.")

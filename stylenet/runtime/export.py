@@ -139,7 +139,7 @@ def _check_target(target: Path, suffix: str, overwrite: bool) -> None:
 
 
 def describe(info: dict[str, Any], format: str, kind: Kind) -> dict[str, Any]:
-    """What goes into the file as JSON: all that the style file says, what the pixels are, and who made it."""
+    """The metadata of the file, as JSON: the style file's, the range of the pixels, and the program."""
     packages = ("stylenet", "torch", *FORMATS[format].needs)
     made_by = {"python": platform.python_version()} | {name: version(name) for name in packages}
     range_ = {"float": "RGB in [0, 1]", "uint8": "RGB in 0..255"}[kind.pixels]

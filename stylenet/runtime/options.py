@@ -41,7 +41,7 @@ class Runtime:
 
 
 def choose_device(device: Device) -> torch.device:
-    """The device meant by a name; auto is a GPU if there is one. Raises UserError with those that there are."""
+    """The device of this name; auto is a GPU if there is one. Raises UserError with the available devices."""
     device = str(device)
     there = ["cpu"]
     there += ["mps"] if torch.backends.mps.is_available() else []

@@ -161,7 +161,7 @@ class MaskedStylizer(ImageStylizer):
 
 
 def _mixed(photo: Tensor, *layers: Tensor) -> Tensor:
-    """``layers``: so many pictures, and then their masks."""
+    """``layers``: the stylized pictures, followed by as many masks."""
     made, shares = layers[: len(layers) // 2], layers[len(layers) // 2 :]
     total = sum(shares).clamp(min=1)  # type: ignore[union-attr]
     return photo + sum((one - photo) * share / total for one, share in zip(made, shares, strict=True))

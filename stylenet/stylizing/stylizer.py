@@ -206,7 +206,7 @@ class Stylizer(ImageStylizer):
         return self._either(size, len(image), lambda: self._whole(image, weights), strips)
 
     def _either(self, size: Sequence[int], count: int, whole: Callable[[], Any], strips: Callable[[], Any]) -> Any:
-        """What ``whole`` gives, or ``strips``, as ``tile`` and the memory have it, for ``count`` pictures (h, w)."""
+        """Call ``whole`` or ``strips`` for ``count`` pictures (h, w), as ``tile`` and the free memory require."""
         self._go_on()
         height, width = size
         ways = [strips] if self._tiled(height, width, count) else [whole, strips] if self.tile == "auto" else [whole]

@@ -116,7 +116,7 @@ def writable(path: str | Path) -> None:
 
 
 def leftovers(path: str | Path) -> list[Path]:
-    """The temporary files that a kill left beside ``path``: for who alone writes files of this suffix there."""
+    """Temporary files that a killed process left beside ``path``. Only for files that a single process writes."""
     target = Path(os.path.realpath(path))
     return [other for other in target.parent.glob(f".*{target.suffix}") if re.fullmatch(r"\.[0-9a-f]{16}", other.stem)]
 

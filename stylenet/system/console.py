@@ -70,7 +70,7 @@ def shows(stream: Any) -> bool:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether it is one, of anything that may stand for a stream."""
+    """Whether ``stream`` is a terminal. It may be any object, or None."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):

@@ -7,10 +7,9 @@ from typing import Any
 
 
 def grouped(options: Mapping[str, Any], *kinds: type) -> list[Any]:
-    """An instance of each dataclass of ``kinds``, with those of ``options`` that are its fields.
+    """One instance of each dataclass of ``kinds``, made from its fields among ``options``.
 
-    Raises TypeError for an option that none of them has, and whatever a dataclass raises for a value that is not
-    allowed.
+    Raises TypeError for an option that no dataclass has, and the dataclass's own error for a value that is not allowed.
     """
     names = [{field.name for field in fields(kind)} for kind in kinds]
     every = sorted(set().union(*names))

@@ -19,5 +19,5 @@ def home() -> Path:
 
 
 def project(path: str) -> Path:
-    """``path`` in the clone, from any folder; in the current folder where the package is installed apart from one."""
+    """``path`` inside the clone; inside the current folder if the package is installed without a clone."""
     return (CLONE or Path.cwd()) / path

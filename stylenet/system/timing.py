@@ -1,4 +1,4 @@
-"""Timing of work on a device, with the machine, versions and commit behind the figures. Knows nothing about networks."""
+"""Timing of work on a device, with the machine, versions and commit behind the figures. Knows no networks."""
 
 import os
 import platform

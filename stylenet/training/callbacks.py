@@ -30,7 +30,7 @@ LONG = 30 * 60  # seconds: a training longer than this is told of the quick reci
 
 
 class OneFolder(Callback):
-    """Several processes of one run have the folder of the first, whatever each of them would have called it."""
+    """All processes of a run use the folder of the first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -131,8 +131,8 @@ class Clock(Callback):
         trainer.limit_val_batches = 0  # the validation of the end comes when the style is on disk
 
     def _reserve(self, trainer: pl.Trainer, seconds: float, every: int) -> float:
-        """Seconds of the validation, and of the steps until the clock is looked at. A pass without gradients takes a
-        third of a step's time for as many pixels.
+        """Seconds to reserve for the validation and the steps between two looks at the clock. A pass without gradients
+        takes a third of a step for as many pixels.
         """
         assert self.began is not None
         photos: Any = trainer.datamodule  # type: ignore[attr-defined]

@@ -42,7 +42,7 @@ PATIENCE = 30.0  # seconds that a training waits for W&B's server before it goes
 
 
 class Unfailing:
-    """Whatever a dashboard raises is told once, and the training goes on."""
+    """Reports the first failure of a dashboard once; the training continues."""
 
     called: str  # what people call it
     told = False
@@ -241,7 +241,7 @@ def wandb_options(typed: dict[str, Any], **ours: Any) -> dict[str, Any]:
 
 
 def wandb_modes() -> list[str]:
-    """The modes of W&B to try in turn: what the environment says, else online where there is a login, or offline."""
+    """The modes of W&B to try, in order: that of the environment, else online with a login, else offline."""
     if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "t", "y", "yes", "on"):
         return ["disabled"]
     mode = os.environ.get("WANDB_MODE")

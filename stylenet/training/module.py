@@ -113,7 +113,7 @@ class StyleTransfer(pl.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """A run that goes on with other settings has their learning rate, not that of its checkpoint."""
+        """A resumed run with changed settings uses their learning rate instead of the checkpoint's."""
         if not self.goes_on_otherwise:
             return
         schedule: Any = self.trainer.lr_scheduler_configs[0].scheduler
@@ -165,8 +165,8 @@ class StyleTransfer(pl.LightningModule):
         return self.loss(output, content, self.loss.targets(style))
 
     def window(self, k: int) -> Window | None:
-        """Where the loss looks in the batch that begins with sample ``k``: rows and columns, as tensors, for numbers
-        would be compiled anew each time.
+        """The window of the loss in the batch that begins with sample ``k``: rows and columns as tensors, because plain
+        numbers would be compiled again for each batch.
         """
         photos = self._photos()
         if not photos.margin:
@@ -267,7 +267,9 @@ class StyleTransfer(pl.LightningModule):
         }
 
     def _trained(self) -> dict[str, Any]:
-        """How long it was. A run of so many steps tells no minutes: repeated, it must give the same file."""
+        """The length of the training. A run with a number of steps records no minutes: repeated, it must give the same
+        file.
+        """
         steps: dict[str, Any] = {"steps": self.global_step}
         if self.changes:
             steps["changes"] = self.changes

@@ -34,7 +34,7 @@ def settings(model: Any, photos: Any, trainer: Any, ema: float | None) -> dict[s
 
 
 def of_file(info: dict[str, Any], optimizer: dict[str, Any]) -> dict[str, Any]:
-    """The part of these settings that a style file tells, and a checkpoint of before they were recorded."""
+    """These settings as far as a style file records them; for checkpoints from before they were recorded."""
     found = {f"optimizer.{name}": value for name, value in optimizer.items()}
     for name, value in (info.get("loss") or {}).items():
         if name.endswith("_weight"):
@@ -47,9 +47,7 @@ def of_file(info: dict[str, Any], optimizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
-    """The settings that differ, each with both values. What only one of them tells, as another version may, is passed
-    over.
-    """
+    """The settings that differ, each with both values. A setting that only one side records is ignored."""
     return {name: [before[name], now[name]] for name in now if name in before and before[name] != now[name]}
 
 

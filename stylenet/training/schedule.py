@@ -38,8 +38,8 @@ class Schedule:
         self._began = time.monotonic()
 
     def look(self) -> float:
-        """Read the clock; what part of the time is gone. It counts when :meth:`set` is told so: several processes must
-        agree.
+        """Read the clock and return the share of the time that is used. :meth:`set` applies it, because several
+        processes must agree.
         """
         return min(1.0, self.spent / max(1e-9, self.seconds - self.reserve)) if self.seconds is not None else 0.0
 

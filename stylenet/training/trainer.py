@@ -74,7 +74,7 @@ def in_turn(settings: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _spread(settings: dict[str, Any]) -> None:
-    """Fill in what several processes need: as many as torchrun or SLURM started where "auto" is asked for, and DDP."""
+    """Fill in the settings for several processes: their number as torchrun or SLURM started them for "auto", and DDP."""
     here, machines = distributed.started() or ("auto", 1)
     one = settings["devices"] == 1 or (isinstance(settings["devices"], list) and len(settings["devices"]) == 1)
     if settings.get("strategy", "auto") == "auto" and one:
