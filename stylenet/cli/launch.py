@@ -133,7 +133,7 @@ def _ended(stop: BaseException) -> Ended:
 
 
 def told(job: Job) -> Job:
-    """Wrap ``job`` so that a launcher's process reports a stop to its launcher, which would else end all runs at once."""
+    """Wrap ``job``: a launcher's process reports a stop to its launcher, which would else end all runs at once."""
     launcher = os.getpid()  # what follows is copied into the other processes; what it calls is theirs
 
     def run(config: DictConfig) -> Any:

@@ -21,8 +21,8 @@ from stylenet.images.image_io import to_pil
 from stylenet.system import console
 from stylenet.system.atomic import replacing
 from stylenet.system.timing import duration
-from stylenet.training.checkpointing import Average, Last
-from stylenet.training.guards import Clock, Guard, Stopper
+from stylenet.training.checkpointing import LastCheckpoint, WeightEMA
+from stylenet.training.guards import Clock, NonFiniteGuard, StopOnSignal
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class OneFolder(Callback):
                     callback.folder = folder
 
 
-class Charts(Callback):
+class LogMetrics(Callback):
     """Losses by name, learning rate, gradient norm and images/s every ``every`` steps, and each validation's losses;
     once, how long it takes.
     """
@@ -96,7 +96,7 @@ class Charts(Callback):
         log.info("about %s for the %d steps left%s", duration(total), left, hint)
 
 
-class Sheet(Callback):
+class SampleGrid(Callback):
     """Every ``every`` steps the same few validation photos, above their stylizations, as a file and for the logger."""
 
     def __init__(self, folder: Path, every: int, photos: int = 6):
@@ -188,11 +188,11 @@ def callbacks(
     return [
         Clock(),
         OneFolder(folder),
-        Guard(folder, checkpoint_every),
-        Charts(log_every),
-        Sheet(folder, sheet_every),
-        Stopper(folder),
+        NonFiniteGuard(folder, checkpoint_every),
+        LogMetrics(log_every),
+        SampleGrid(folder, sheet_every),
+        StopOnSignal(folder),
         Bar(),
-        *([Average(ema)] if ema else []),
-        Last(folder, checkpoint_every),
+        *([WeightEMA(ema)] if ema else []),
+        LastCheckpoint(folder, checkpoint_every),
     ]

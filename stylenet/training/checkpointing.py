@@ -31,7 +31,7 @@ class AtomicFiles(TorchCheckpointIO):
             half_written.unlink(missing_ok=True)
 
 
-class Last(Checkpoint):
+class LastCheckpoint(Checkpoint):
     """The checkpoint to resume from, every ``every`` steps; after a validation, which a resumed run would not make up
     for.
     """
@@ -55,7 +55,7 @@ class Last(Checkpoint):
             trainer.save_checkpoint(self.folder / LAST)
 
 
-class Average(EMAWeightAveraging):
+class WeightEMA(EMAWeightAveraging):
     """The exponential average of the weights, shipped also by a resumed run that has no step left to take."""
 
     def __init__(self, decay: float):

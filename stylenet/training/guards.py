@@ -25,7 +25,7 @@ SETTLED = 3  # steps after the first, until their mean says how long one takes
 log = logging.getLogger(__name__)
 
 
-class Guard(Callback):
+class NonFiniteGuard(Callback):
     """Stop with UserError when a term or the gradient is no longer a number, or the loss explodes.
 
     What is looked at stays on the device; it is read every ``every`` steps, and always before a checkpoint would be
@@ -142,7 +142,7 @@ class Clock(Callback):
         return min(seconds / 4, a_step * (every / 2 + validation))
 
 
-class Stopper(Callback):
+class StopOnSignal(Callback):
     """Ctrl-C and SIGTERM end the run after the step at hand, with everything written; a second one ends it at once.
 
     ``stopped_by``: the signal's number, None in a run that came to its own end. Several processes ask each other after

@@ -239,7 +239,7 @@ class StyleTransfer(pl.LightningModule):
         style = self.choose_styles(batch_idx * self._photos().batch_size, len(batch))
         readings = self.loss.readings(self.terms(content, style))
         named = {f"val/{name}": value for name, value in readings.items()}
-        self.log_dict(named, batch_size=len(batch), sync_dist=True, logger=False)  # Charts knows the right step
+        self.log_dict(named, batch_size=len(batch), sync_dist=True, logger=False)  # LogMetrics knows the right step
 
     def on_validation_epoch_end(self) -> None:
         self.validated_at = self.global_step

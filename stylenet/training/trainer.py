@@ -25,8 +25,8 @@ from stylenet.system.atomic import writable
 from stylenet.system.errors import UserError, one_line
 from stylenet.training import distributed, resuming
 from stylenet.training.callbacks import callbacks
-from stylenet.training.checkpointing import AtomicFiles, Average
-from stylenet.training.guards import Stopper
+from stylenet.training.checkpointing import AtomicFiles, WeightEMA
+from stylenet.training.guards import StopOnSignal
 from stylenet.training.module import StyleTransfer, check
 from stylenet.training.shelf import UNFINISHED, Shelf
 
@@ -74,7 +74,7 @@ def in_turn(settings: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _spread(settings: dict[str, Any]) -> None:
-    """Fill in the settings for several processes: their number as torchrun or SLURM started them for "auto", and DDP."""
+    """Fill in the settings for several processes: DDP, and their number as torchrun or SLURM started them for auto."""
     here, machines = distributed.started() or ("auto", 1)
     one = settings["devices"] == 1 or (isinstance(settings["devices"], list) and len(settings["devices"]) == 1)
     if settings.get("strategy", "auto") == "auto" and one:
@@ -132,7 +132,7 @@ def train(
     for a second one.
     """
     shelf = out if isinstance(out, Shelf) else Shelf(out, resumed=resume is not None)
-    ema = next((c.rate for c in trainer.callbacks if isinstance(c, Average)), None)  # type: ignore[attr-defined]
+    ema = next((c.rate for c in trainer.callbacks if isinstance(c, WeightEMA)), None)  # type: ignore[attr-defined]
     model.settings = resuming.settings(model, photos, trainer, ema)
     if resume:
         _compare(model, resume, _resumable(resume), trainer.max_steps)
@@ -173,7 +173,7 @@ def _train(
 
 def stopped_by(trainer: pl.Trainer) -> int | None:
     """The number of the signal that ended the training early, if one did."""
-    return next(c.stopped_by for c in trainer.callbacks if isinstance(c, Stopper))  # type: ignore[attr-defined]
+    return next(c.stopped_by for c in trainer.callbacks if isinstance(c, StopOnSignal))  # type: ignore[attr-defined]
 
 
 def reading(trainer: pl.Trainer, name: str) -> float:

@@ -24,7 +24,7 @@ from stylenet.nets.registry import build
 from stylenet.system.atomic import writable
 from stylenet.system.errors import UserError
 from stylenet.system.places import home
-from stylenet.training.callbacks import Sheet
+from stylenet.training.callbacks import SampleGrid
 from stylenet.training.checkpointing import LAST, AtomicFiles
 
 
@@ -64,7 +64,7 @@ def test_a_sheet_without_room_is_not_begun(tmp_path: Path):
     data = SimpleNamespace(val_photos=noise)
     trainer: Any = SimpleNamespace(datamodule=data, is_global_zero=True, global_step=5, max_steps=9, loggers=[])
     with room(4_000), pytest.raises(UserError, match=r"Cannot write .*000005\.jpg: File too large"):
-        Sheet(tmp_path, every=5).draw(trainer, module)
+        SampleGrid(tmp_path, every=5).draw(trainer, module)
     assert names(tmp_path / "sheets") == []
 
 

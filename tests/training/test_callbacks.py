@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from stylenet.system.errors import UserError
-from stylenet.training.callbacks import Charts, Sheet, callbacks
-from stylenet.training.checkpointing import LAST, AtomicFiles, Average, Last
-from stylenet.training.guards import Guard, Stopper
+from stylenet.training.callbacks import LogMetrics, SampleGrid, callbacks
+from stylenet.training.checkpointing import LAST, AtomicFiles, LastCheckpoint, WeightEMA
+from stylenet.training.guards import NonFiniteGuard, StopOnSignal
 from stylenet.training.schedule import Schedule
 
 
@@ -42,7 +42,7 @@ def trainer(step: int, steps: int = 1000, **more: Any) -> Any:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_term_that_is_no_number_stops_the_run_with_step_term_and_advice(bad: float, tmp_path: Path):
-    guard = Guard(tmp_path, checkpoint_every=100)
+    guard = NonFiniteGuard(tmp_path, checkpoint_every=100)
     guard.on_train_batch_end(trainer(1), module(style=1.0, content=2.0))
     with pytest.raises(UserError, match=r"step 2: content .*optimizer\.lr.*no checkpoint was written"):
         guard.on_train_batch_end(trainer(2), module(style=1.0, content=bad))
@@ -50,13 +50,13 @@ def test_a_term_that_is_no_number_stops_the_run_with_step_term_and_advice(bad: f
 
 def test_a_gradient_that_is_no_number_is_named_and_the_last_checkpoint_too(tmp_path: Path):
     (tmp_path / LAST).touch()
-    guard = Guard(tmp_path, checkpoint_every=100)
+    guard = NonFiniteGuard(tmp_path, checkpoint_every=100)
     with pytest.raises(UserError, match=rf"step 7: the gradient .*resume={tmp_path / LAST}"):
         guard.on_train_batch_end(trainer(7), module(norm=float("nan"), style=1.0))
 
 
 def test_an_exploding_loss_names_its_largest_term(tmp_path: Path):
-    guard = Guard(tmp_path, checkpoint_every=100)
+    guard = NonFiniteGuard(tmp_path, checkpoint_every=100)
     guard.on_train_batch_end(trainer(1), module(style=1.0, content=1.0))
     guard.on_train_batch_end(trainer(2), module(style=1500.0, content=400.0))  # 950 times the lowest
     with pytest.raises(UserError, match="step 3: style exploded"):
@@ -65,7 +65,7 @@ def test_an_exploding_loss_names_its_largest_term(tmp_path: Path):
 
 def test_what_was_bad_in_between_is_still_known_at_the_end(tmp_path: Path):
     """On a GPU the figures are read only now and then: the first bad step must not get lost."""
-    guard = Guard(tmp_path, checkpoint_every=100, every=10)
+    guard = NonFiniteGuard(tmp_path, checkpoint_every=100, every=10)
     guard._check = lambda names: None  # type: ignore[method-assign]
     for step, style in enumerate([1.0, float("nan"), float("nan"), 1.0], 1):
         guard.on_train_batch_end(trainer(step), module(style=style))
@@ -78,7 +78,7 @@ def test_what_was_bad_in_between_is_still_known_at_the_end(tmp_path: Path):
 def test_weights_that_are_no_numbers_are_not_saved(bad: float, tmp_path: Path):
     """The loss before the step may be fine: the checkpoint would hold the weights after it."""
     net = torch.nn.Conv2d(3, 4, 3)
-    guard, now = Guard(tmp_path, checkpoint_every=100), SimpleNamespace(net=net)
+    guard, now = NonFiniteGuard(tmp_path, checkpoint_every=100), SimpleNamespace(net=net)
     guard.on_save_checkpoint(trainer(100), now, {})
     with torch.no_grad():
         net.weight[2, 1, 0, 0] = bad
@@ -99,7 +99,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def told(seconds_a_step: float, steps: int, clock: SimpleNamespace, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What is said in the first minute of a training."""
     caplog.set_level(logging.INFO)
-    charts, begun, step = Charts(every=10), clock.now, 0
+    charts, begun, step = LogMetrics(every=10), clock.now, 0
     while clock.now + seconds_a_step - begun <= 60 and step < steps:
         clock.now, step = clock.now + seconds_a_step, step + 1
         charts.on_train_batch_end(trainer(step, steps), module(style=1.0), None, torch.zeros(4), step)
@@ -131,7 +131,7 @@ def test_a_short_training_gets_no_advice_and_a_very_short_one_no_word(
 def test_charts_count_images_without_the_time_of_validations(clock: SimpleNamespace):
     logged: list[tuple[int, dict[str, float]]] = []
     logger = SimpleNamespace(log_metrics=lambda metrics, step: logged.append((step, metrics)))
-    charts = Charts(every=2)
+    charts = LogMetrics(every=2)
     for step in range(1, 9):
         clock.now += 0.5
         now = trainer(step, callback_metrics={"val/loss": torch.tensor(7.0), "loss": torch.tensor(1.0)})
@@ -161,7 +161,7 @@ def test_the_sheet_has_photos_above_their_stylizations(tmp_path: Path):
         schedule=Schedule(1000),
     )
     now = trainer(5, datamodule=SimpleNamespace(val_photos=photos))
-    Sheet(tmp_path, every=5, photos=2).on_train_batch_end(now, model)
+    SampleGrid(tmp_path, every=5, photos=2).on_train_batch_end(now, model)
     sheet = Image.open(tmp_path / "sheets/000005.jpg")
     assert sheet.size == (32, 32)
     corners = [sheet.getpixel(place) for place in ((8, 8), (24, 8), (8, 24), (24, 24))]
@@ -178,7 +178,7 @@ def test_a_second_signal_is_not_held_back(number: signal.Signals, tmp_path: Path
     heard: list[int] = []
     before = signal.signal(number, lambda got, frame: heard.append(got))
     try:
-        stopper, now = Stopper(tmp_path), trainer(3, should_stop=False)
+        stopper, now = StopOnSignal(tmp_path), trainer(3, should_stop=False)
         stopper.on_train_start(now, None)
         os.kill(os.getpid(), number)
         assert now.should_stop and stopper.stopped_by == number and heard == []
@@ -186,9 +186,9 @@ def test_a_second_signal_is_not_held_back(number: signal.Signals, tmp_path: Path
         assert heard == [number]
     finally:
         stopper.on_exception(now, None, KeyboardInterrupt())
-        handlers = [signal.getsignal(other) for other in Stopper.signals if other != number]
+        handlers = [signal.getsignal(other) for other in StopOnSignal.signals if other != number]
         signal.signal(number, before)
-    assert all(getattr(handler, "__qualname__", "").startswith("Stopper") is False for handler in handlers)
+    assert all(getattr(handler, "__qualname__", "").startswith("StopOnSignal") is False for handler in handlers)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
@@ -211,5 +211,7 @@ def test_what_a_kill_left_half_written_goes_with_the_next_checkpoint(tmp_path: P
 
 def test_the_average_comes_after_whoever_saves_the_weights_for_resuming(tmp_path: Path):
     kinds = [type(callback) for callback in callbacks(tmp_path, 10, 100, 100, ema=0.9)]
-    assert kinds.index(Guard) < kinds.index(Stopper) < kinds.index(Average) < kinds.index(Last)
-    assert Average not in [type(callback) for callback in callbacks(tmp_path, 10, 100, 100, ema=None)]
+    assert (
+        kinds.index(NonFiniteGuard) < kinds.index(StopOnSignal) < kinds.index(WeightEMA) < kinds.index(LastCheckpoint)
+    )
+    assert WeightEMA not in [type(callback) for callback in callbacks(tmp_path, 10, 100, 100, ema=None)]
