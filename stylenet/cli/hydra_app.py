@@ -61,15 +61,16 @@ def run(
     together: bool = False,
     texts: Collection[str] = (),
 ) -> None:
-    """Compose ``configs/<config_name>.yaml`` with the command line; call ``function(config)`` once, or per ``-m`` run.
+    """Compose ``configs/<config_name>.yaml`` with the command line, and call ``function(config)`` once, or once per
+    ``-m`` run.
 
-    ``paths``: the keys whose values are file names, taken as typed: nothing in them needs quoting for Hydra; or what
-    tells them once the user's own configs are found.
-    ``several``: the one of these that may be given several times, as a list, or as bare words; it becomes a list.
-    ``texts``: the keys whose values are text, also where they look like numbers. In every option ~ is the user's home.
-    ``together``: several processes may run the function as one; all but the first go through
-    :func:`stylenet.cli.launch.follow`.
-    Exits with 2 and a line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
+    ``paths``: the keys of file names, which are taken as typed: Hydra's grammar needs no quotes in them. A function
+    that returns these keys is called once the user's own configs are known. ``several``: the key that may appear
+    several times, as a list, or as bare words; its value becomes a list. ``texts``: the keys of text, even where it
+    looks like a number. In every option ~ is the user's home. ``together``: several processes may run the function as
+    one; all except the first use :func:`stylenet.cli.launch.follow`.
+
+    Exits with 2 and one line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
     """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
@@ -139,10 +140,10 @@ def run_of(resume: str | None) -> str | None:
 
 
 def claimed(folder: str) -> str:
-    """The folder of a new run, made at this very moment, or where another run has it the next free one, as x_2: runs
-    that begin in one second have two folders. Always the same in one process.
+    """Create the folder of a new run and return it. If another run has it, the next free name is used, as x_2, so runs
+    that start in one second have two folders. The result is always the same within a process.
 
-    The other processes of a training have the folder of the first, and who asks for the config alone makes none.
+    The other processes of a training use the folder of the first. Printing the config creates no folder.
     """
     only_asked = any(word in ("-c", "-i") or word.startswith(("--cfg", "--info")) for word in sys.argv[1:])
     if distributed.number() > 0 or only_asked:

@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 def find_images(root: str | Path, setting: str = "data.root") -> list[Path]:
     """The photos of ``root``, sorted by their name relative to it, each file once however many links lead to it.
 
-    root: a folder (nested or flat, links followed), a .txt list (one path a line, relative to the list's folder), or
-    COCO as unpacked (then only its ``train2017``). setting: what the user would change, for messages. Hidden files and
-    other kinds of file are ignored, and counted in the log. Raises UserError, saying what is there instead, if there is
-    no photo.
+    ``root``: a folder (nested or flat, links followed), a .txt list (one path a line, relative to the list's folder),
+    or an unpacked COCO (then only its ``train2017``). ``setting``: the option to name in messages. Hidden files and
+    other file types are ignored, and counted in the log. Raises UserError, with what is there instead, if there is no
+    photo.
     """
     root = data_root(root)
     if not root.exists():

@@ -25,13 +25,13 @@ def overlapped(
     alike: Callable[[Work], tuple[Any, int]] = lambda work: (None, 1),
     most: int = MOST,
 ) -> Iterator[Result]:
-    """What ``encode`` makes of each item that ``decode`` has begun and ``process`` has gone on with, in order:
-    ``process`` in this thread, the others beside it.
+    """Yield ``encode(process(decode(item)))`` for each item, in order. ``process`` runs in this thread, the others
+    beside it.
 
-    ``alike`` tells an item's kind, and how many of one kind ``process`` is given at once: as many as are ready, those
-    that follow one another. ``weigh``: the bytes that an item holds between its steps; no more than ``most`` wait, as
-    far as the items before tell. What a step raises comes out here and ends it all. Ended early (an error, Ctrl-C,
-    ``close``) it decodes no more, encodes what is processed, and leaves no thread.
+    ``alike`` returns the kind of an item, and how many consecutive items of one kind ``process`` gets at once.
+    ``weigh``: the bytes that an item holds between its steps; at most ``most`` bytes wait. An exception of a step is
+    raised here and ends everything. After an early end (an error, Ctrl-C, ``close``) no item is decoded, processed
+    items are encoded, and no thread remains.
     """
     source = iter(items)
     decoding: deque[Future[Work | _Later]] = deque()

@@ -97,12 +97,12 @@ def planned(
     own: Collection[str] = (),
     find: Find | None = None,
 ) -> Plan:
-    """One job per picture that ``inputs`` (files, folders, patterns, "-") stand for, no two with the same target.
+    """One job for each picture of ``inputs`` (files, folders, patterns, "-"), each with a target of its own.
 
     ``output``: None (beside each input), "-", a file for a single picture, or a folder, in which sub-folders are kept.
-    Results are called ``<name>_<style>``. Of several pictures, those that are results of another under ``style`` or a
-    name in ``own`` are left out, as is what is no picture. ``find``: looks for one of ``inputs``; None: among the
-    files here. Raises UserError for what is not there, and for an ``output`` that does not suit.
+    Results are named ``<name>_<style>``. With several pictures, results of earlier runs under ``style`` or a name in
+    ``own`` are left out, as are files that are not pictures. ``find``: lists the files of one input; None for local
+    files. Raises UserError for missing inputs and an unsuitable ``output``.
     """
     found = [one for value in inputs for one in (find or in_files)(str(value), output)]
     found = _without_films(_once(found))

@@ -42,9 +42,9 @@ Start = Callable[[Sequence[Path], Sequence[Image.Image], Runtime], ImageStylizer
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done, whatever the files are. ``styles``: names or files of checkpoints; ``masks``: one for each,
-    or none. ``workers``: how many; None for one for each GPU of the cluster, or, without or with a device of cpu, for
-    each core.
+    """The work on all pictures. ``styles``: names or files of checkpoints. ``masks``: one for each style, or none.
+    ``workers``: their number; None for one for each GPU of the cluster, or for each core without GPUs or with
+    device=cpu.
     """
 
     start: Start

@@ -62,11 +62,11 @@ def reason(error: Exception) -> str:
 
 
 class Report:
-    """A file that gets a line of JSON for each outcome, at once; None for no file. It may be told from any thread.
+    """A file with a line of JSON for each outcome, written at once; None for no file. Any thread may add lines.
 
-    An existing report goes on: a last line that a kill has cut short is removed, the others stay, and what they say is
-    written or left out needs no further line when it is skipped. Raises UserError for a file that holds something else,
-    or where it cannot be written.
+    An existing report continues: a last line that a kill has cut short is removed. Pictures that it lists as written or
+    left out get no further line when they are skipped. Raises UserError for a file with other contents, or one that
+    cannot be written.
     """
 
     def __init__(self, path: str | Path | None):

@@ -44,12 +44,12 @@ def run(
     there: Callable[[Path], bool] = is_there,
     place: Callable[[Path], Place] = Path,
 ) -> Iterator[Place]:
-    """The results' places as they come, with a progress bar called ``name``. What is left out is told first.
+    """Yield the paths of the results, with a progress bar called ``name``. Files that are left out are reported first.
 
     ``engine`` does the work: it yields the outcomes, and calls the function it is given with each, at once.
-    ``existing``: see :func:`stylenet.files.planning.existing`; ``there`` says whether a result is, ``place`` what a
-    job's path stands for. Raises SomeFailed at the end where some failed or are incomplete, UserError if the only one
-    failed, and where ``report`` cannot be written.
+    ``existing``: see :func:`stylenet.files.planning.existing`. ``there``: whether a result exists. ``place``: the place
+    that the path of a job stands for. Raises SomeFailed at the end if some failed or are incomplete, UserError if the
+    only one failed or ``report`` cannot be written.
     """
     todo = plan.jobs
     with Report(report) as lines:

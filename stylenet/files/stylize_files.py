@@ -46,14 +46,15 @@ def stylize_files(
     writing: Writing | None = None,
     engine: Engine | None = None,
 ) -> Iterator[Any]:
-    """Stylize files as the iterator is read, and give the path of each result ("-": nothing is given): pictures in
-    order, then films. What is left out of folders and patterns is told on stderr, by kind.
+    """Stylize files while the iterator is read, and yield the path of each result (nothing for "-"): pictures in order,
+    then films. Files of folders and patterns that are left out are reported on stderr, by kind.
 
-    ``input``: files, folders (with all below), patterns, or "-" for stdin. ``output``: None writes
-    ``<name>_<style>.<suffix>`` beside each; or a file, a folder, or "-" for stdout. The options: None for the usual
-    ones. With ``engine`` ray URIs are taken too (and given, as strings), as they are done: see
-    :mod:`stylenet.files.ray_engine`. Raises UserError if the only picture fails; of several, SomeFailed when the others
-    are done.
+    ``input``: files, folders (with all sub-folders), patterns, or "-" for stdin. ``output``: None writes
+    ``<name>_<style>.<suffix>`` beside each input; else a file, a folder, or "-" for stdout. Options that are None have
+    their defaults. With the engine ray URIs are accepted and yielded as strings, in order of completion: see
+    :mod:`stylenet.files.ray_engine`.
+
+    Raises UserError if the only picture fails; of several, SomeFailed after the others are done.
     """
     options = _Options(
         controls or Controls(), runtime or Runtime(), film or FilmOptions(), writing or Writing(), engine or Engine()

@@ -22,9 +22,9 @@ Compute = Callable[[int, int], Tensor]
 
 @dataclass
 class Run:
-    """A pass over a picture of so many ``pixels`` in strips of so many ``rows``: what all its features share.
+    """A pass over a picture of ``pixels`` pixels in strips of ``rows`` rows; the state that all its features share.
 
-    ``progress`` is told what part is done, 0 to 1; ``shares``: the part that each pass is.
+    ``progress`` is called with the finished share, 0 to 1; ``shares``: the share of each pass.
     """
 
     rows: int
@@ -51,8 +51,8 @@ class Run:
 
 
 class Features:
-    """Features (1, c, h, w), float32, of which only some rows are ever in memory. To PyTorch's functions an argument
-    like a tensor, as far as OPERATIONS goes. Raises UserError for what cannot be done in strips.
+    """Features (1, c, h, w), float32, of which only some rows are ever in memory. PyTorch's functions accept them like
+    a tensor, as far as OPERATIONS covers. Raises UserError for operations that are impossible in strips.
 
     ``compute(top, bottom)``: these rows, (1, c, bottom - top, w); nobody changes them afterwards.
     """

@@ -19,14 +19,14 @@ Progress = Callable[[float], object]
 
 
 class ImageStylizer:
-    """What stylizes whatever holds an image: the result is of the same kind and size.
+    """Stylizes any image container; the result has the same kind and size.
 
     ``it(image)`` takes a Pillow image or a path (result: Pillow, upright, sRGB, alpha kept), a numpy array (h, w, 3) of
-    uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: where
-    the network holds several styles, the name of one, or weights (n_styles) or (b, n_styles); None for its own choice.
+    uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: of a network
+    with several styles, the name of one, or weights (n_styles) or (b, n_styles); None for the default.
 
-    ``stylize_arrays`` and ``stylize_tensor`` do the work, on ``device``. ``name`` is how results are called.
-    ``megapixels``: files that claim more million pixels are refused; None for Pillow's limit of 179.
+    ``stylize_arrays`` and ``stylize_tensor`` do the work, on ``device``. ``name``: the name of results. ``megapixels``:
+    larger files are refused; None for Pillow's limit of 179 million pixels.
     """
 
     name: str
@@ -69,9 +69,9 @@ class ImageStylizer:
         raise UserError(f"Cannot stylize a {type(image).__name__}: give {allowed}.")
 
     def picture(self, picture: Picture, style: Style = None, progress: Progress | None = None) -> Picture:
-        """A picture as ``images.read`` gives it, stylized: alpha, 16 bits and metadata stay.
+        """Stylize a picture as ``image_io.read`` returns it. Alpha, 16 bits and metadata are kept.
 
-        ``progress`` is told the part that is done, 0 to 1, where the picture goes in strips.
+        ``progress`` is called with the finished share, 0 to 1, if the picture is processed in strips.
         """
         (made,) = self.pictures([picture], style, progress)
         return made

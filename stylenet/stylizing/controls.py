@@ -68,7 +68,9 @@ class Controls:
         return brush.smaller_tensor(photo, self.stroke)
 
     def after(self, photo: np.ndarray, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
-        """What the network made of ``seen``, finished: as ``photo``. ``made`` may be overwritten, and given back."""
+        """Apply the controls to ``made``, the network's result for ``seen``, and return it in the size of ``photo``.
+        ``made`` may be overwritten.
+        """
         made = brush.larger(photo, seen, made, self.stroke)
         if self._blends:
             moved = self._moved(strips(photo, made))

@@ -19,10 +19,10 @@ Row = tuple[int, dict[str, str]]
 
 
 class Figures(Logger):
-    """``folder``/metrics.csv: a row for each call, on disk before the next step; its first column is the step.
+    """``folder``/metrics.csv: a row for each call, on disk before the next step; the first column is the step.
 
-    ``earlier``: the folder of the run that is resumed, this one or another. What this one wrote after the checkpoint
-    is dropped, for the resumed run computes it anew. Raises UserError where there is no room.
+    ``earlier``: the folder of the resumed run. Its rows after the checkpoint are dropped, because the resumed run
+    computes them again. Raises UserError if the disk is full.
     """
 
     def __init__(self, folder: Path, earlier: Path | None = None):

@@ -84,10 +84,10 @@ class NonFiniteGuard(Callback):
 
 
 class Clock(Callback):
-    """Ends a run of so many minutes. It comes before all other callbacks: they ask the schedule which step is the last.
+    """Ends a run after its minutes. It comes before all other callbacks, which ask the schedule for the last step.
 
-    A validation and the writing of the style come after the last step: the time that they will take is kept for them.
-    Several processes go by the clock of the first; on a GPU they ask for it every ``every`` steps.
+    The validation and the writing of the style follow the last step; their time is reserved. Several processes use the
+    clock of the first; on a GPU they ask for it every ``every`` steps.
     """
 
     def __init__(self, every: int = 10):
@@ -143,10 +143,10 @@ class Clock(Callback):
 
 
 class StopOnSignal(Callback):
-    """Ctrl-C and SIGTERM end the run after the step at hand, with everything written; a second one ends it at once.
+    """Ctrl-C and SIGTERM end the run after the current step, with everything written; a second signal ends it at once.
 
-    ``stopped_by``: the signal's number, None in a run that came to its own end. Several processes ask each other after
-    each step on a processor, every ``every`` steps on a GPU.
+    ``stopped_by``: the signal's number, None for a run that finished. Several processes synchronise after each step on
+    a CPU, every ``every`` steps on a GPU.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)

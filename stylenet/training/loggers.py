@@ -176,11 +176,11 @@ def make_logger(
     called: str | None = None,
     **settings: Any,
 ) -> Logger | bool:
-    """The logger ``kind`` writing to ``folder``, with the whole resolved ``config``; False for "none".
+    """The logger ``kind``, which writes to ``folder``, with the whole resolved ``config``; False for "none".
 
-    ``resume``: the checkpoint that the run goes on from; its charts lie beside it. ``settings``: what else Lightning's
-    logger of this kind takes (project, entity, tags ... for wandb); W&B's environment variables stand for those that
-    are None, before ``folder``, ``name`` and "stylenet" do. ``called``: the name that the user gave the run, if any.
+    ``resume``: the checkpoint that the run continues; its charts are beside it. ``settings``: further arguments of
+    Lightning's logger of this kind (project, entity, tags ... for wandb). For those that are None, W&B's environment
+    variables apply, then ``folder``, ``name`` and "stylenet". ``called``: the name that the user gave the run, if any.
     """
     if kind not in KINDS:
         raise UserError(f"logger.kind={kind}: no such logger. Allowed: {', '.join(KINDS)}.")

@@ -15,8 +15,8 @@ DATA = ("root", "size", "margin", "batch_size", "scale", "ratio", "flip", "val",
 
 
 def settings(model: Any, photos: Any, trainer: Any, ema: float | None) -> dict[str, Any]:
-    """What a run's result depends on and may be another when it goes on, as plain data by the name of the option. Of
-    a style it is by number: style.0.size. What only decides how it runs, and where to, is not in it.
+    """The settings that a run's result depends on and that may change on resume, as plain data by option name. Settings
+    of a style are numbered: style.0.size. Settings that only decide how and where a run works are not included.
     """
     clock = model.schedule.seconds
     found = {

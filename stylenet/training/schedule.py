@@ -12,8 +12,8 @@ RISE = 0.05  # part of a run over which the other weights' learning rate rises, 
 
 
 class Schedule:
-    """A run of so many ``steps``, or of so many ``minutes``, from the making of this object on, its ending included:
-    what comes after the last step is to take ``reserve`` seconds.
+    """A run of ``steps`` steps, or of ``minutes`` minutes from the creation of this object to the end of the run:
+    ``reserve`` seconds are kept for the work after the last step.
 
     Raises UserError for minutes out of range.
     """

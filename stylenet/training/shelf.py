@@ -21,11 +21,11 @@ UNFINISHED = "unfinished"  # of "training" in a style file: the run was not thro
 
 
 class Shelf:
-    """The place of one run's style: ``path``, or where that is taken the next free name: a_2, a_3 ...
+    """The path of one run's finished style: ``path``, or the next free name: a_2, a_3 ...
 
-    What is there stays, unless ``overwrite`` says otherwise. ``resumed``: the run goes on with another one, whose
-    unfinished style it replaces. ``claims``: a folder that the runs of one sweep share: no two of them write to one
-    name, whatever ``overwrite`` says. Raises UserError for an ``overwrite`` that is neither true nor false.
+    An existing style stays unless ``overwrite`` is true. ``resumed``: the run continues another one and replaces its
+    unfinished style. ``claims``: a folder shared by the runs of one sweep; no two of them write to one name, whatever
+    ``overwrite`` says. Raises UserError for an ``overwrite`` that is neither true nor false.
     """
 
     def __init__(self, path: Path, overwrite: bool = False, resumed: bool = False, claims: Path | None = None):
@@ -38,8 +38,8 @@ class Shelf:
     def keep(self, net: StyleNet, info: dict[str, Any], half: bool = False, stopped_at: int | None = None) -> Path:
         """Write the style and return its path; another call replaces it.
 
-        A run that was ``stopped_at`` a step keeps away from the name of a style that there is: it becomes a_at_<step>.
-        Raises UserError where nothing can be written.
+        A run that was ``stopped_at`` a step does not take the name of an existing style: its style becomes a_at_<step>.
+        Raises UserError if nothing can be written.
         """
         if self.mine:
             return checkpoint.save(self.mine, net, info, half)
@@ -92,8 +92,8 @@ class Shelf:
         return True
 
     def _left(self, place: Path, info: dict[str, Any]) -> str:
-        """What the resumed run left at ``place``: its style UNFINISHED, or the very same FINISHED; else "". The
-        references that a run measures at its beginning tell it from others.
+        """The state of the resumed run's style at ``place``: UNFINISHED, FINISHED, or "" for another run's. The
+        references measured at the start of a run identify it.
         """
         if not self.resumed or not place.exists():
             return ""

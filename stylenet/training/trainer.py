@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
-    """Lightning's Trainer for so many ``steps``, from ``configs/trainer``: ``precision: auto`` is bf16 where the
-    processor has it, else float32. Raises UserError for what it does not take.
+    """Lightning's Trainer for ``steps`` steps, from ``configs/trainer``. ``precision: auto`` is bf16 if the processor
+    has it, else float32. Raises UserError for unsuitable settings.
     """
     settings = dict(settings)
     for name in ("val_every", "checkpoint_every", "sheet_every", "log_every_n_steps"):
@@ -66,8 +66,8 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
 
 
 def in_turn(settings: dict[str, Any], number: int) -> dict[str, Any]:
-    """The settings of the Trainer for run ``number`` of several at once, each for one device: they take the GPUs of
-    this machine in turn. Which GPU it is stays as it is where that is said, as devices=[1].
+    """The Trainer's settings for run ``number`` of several parallel runs with one device each: they take the GPUs of
+    this machine in turn. An explicit choice such as devices=[1] stays.
     """
     gpus = torch.cuda.device_count() if settings["accelerator"] in ("auto", "gpu", "cuda") else 0
     return settings | {"devices": [number % gpus]} if settings["devices"] == 1 and gpus > 1 else settings
@@ -121,13 +121,13 @@ def train(
     resume: str | None = None,
     half: bool = False,
 ) -> Path:
-    """Run the training and write the style to ``out``, or beside it where there is a style; return its path, which
-    means something in the first process alone. Stopped early, it writes what there is, and :func:`stopped_by` tells.
-    ``half``: as 16-bit floats, half the size.
+    """Run the training, write the style to ``out`` or a free name beside it, and return its path, which is valid in the
+    first process only. A stopped run writes its current style; see :func:`stopped_by`. ``half``: 16-bit floats, half
+    the size.
 
-    What a run that goes on does otherwise than before is said, and told in the style file.
+    Changed settings of a resumed run are reported, and recorded in the style file.
 
-    Raises UserError for photos, styles or a ``resume`` that cannot be used or is of a run with another painting,
+    Raises UserError for photos, styles or a ``resume`` that cannot be used or belongs to a run with another painting,
     network or loss, and when the loss is no longer a number; KeyboardInterrupt for Ctrl-C before the first step, and
     for a second one.
     """
@@ -220,8 +220,8 @@ def _resumable(resume: str) -> dict[str, Any]:
 
 
 def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any], steps: int) -> None:
-    """Refuse what is another run, and say which settings are others now, or that nothing is left to do of the
-    ``steps``. Checkpoints of before these were recorded tell some of them.
+    """Refuse a different run, and report changed settings, or that none of the ``steps`` is left. Older checkpoints
+    record only some of the settings.
     """
     theirs, mine = ({k: x.shape for k, x in state.items()} for state in (saved["state_dict"], model.state_dict()))
     info = saved.get(checkpoint.KEY) or {}

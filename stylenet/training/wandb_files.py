@@ -16,8 +16,8 @@ STEP = "trainer/global_step"  # as Lightning calls it
 
 
 def run_id(folder: Path) -> str | None:
-    """The id of the latest run in ``folder``, W&B's place for runs; None where there is none. Where a run goes on
-    within the second in which it began, W&B adds a number: (offline-)run-<time>-<id>-1.
+    """The id of the latest run in ``folder``, W&B's folder for runs; None if there is none. For a run that continues
+    within the second of its start, W&B adds a number: (offline-)run-<time>-<id>-1.
     """
     runs = [path for path in folder.glob("*run-*-*") if path.is_dir() and not path.is_symlink()]
     if not runs:
@@ -32,8 +32,8 @@ def _began(folder: Path) -> str:
 
 
 def last_step(folder: Path, run: str) -> int:
-    """The last step of ``run`` that the files in ``folder`` tell of, -1 for none. Files that were never begun are
-    removed: W&B would upload neither these nor the others beside them.
+    """The last step of ``run`` in the files of ``folder``, -1 for none. Empty files are removed: W&B would upload
+    neither these nor the files beside them.
     """
     last = -1
     for path in folder.glob(f"*run-*-{run}*/run-{run}.wandb"):
