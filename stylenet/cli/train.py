@@ -48,10 +48,7 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     styles = named(settings)
     name = settings["name"] or "+".join(style["name"] for style in styles)
     place = shelf(settings, folder, name)
-    if HydraConfig.get().runtime.choices["data"] == "folder" and not settings["data"]["root"]:
-        raise UserError("data=folder: which one? Please give data.root=/path/to/photos.")
-    if str(settings["data"]["val"]).isdecimal():
-        settings["data"]["val"] = int(settings["data"]["val"])  # taken as typed it is text, for it may be a folder
+    _complete(settings["data"])
 
     keep_freed_memory()
     pl.seed_everything(seed, verbose=False)
@@ -78,6 +75,14 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
+
+
+def _complete(data: dict[str, Any]) -> None:
+    """Raise UserError for data=folder without a folder; turn a number of validation photos into one."""
+    if HydraConfig.get().runtime.choices["data"] == "folder" and not data["root"]:
+        raise UserError("data=folder: which one? Please give data.root=/path/to/photos.")
+    if str(data["val"]).isdecimal():
+        data["val"] = int(data["val"])  # taken as typed it is text, because it may be a folder
 
 
 def shelf(settings: dict[str, Any], folder: Path, name: str) -> Any:

@@ -51,15 +51,11 @@ def paint_file(
     larger pictures are refused; None for 179. Raises UserError
     for what cannot be used; Interrupted after Ctrl-C and NotANumber, both with the last good picture written.
     """
-    if megapixels is not None:
-        safe_open.check(megapixels)
     names = [style] if isinstance(style, str | Path) else list(style)
     style_size = size if style_size is None else style_size
-    for name, value in {"size": size, "style_size": style_size}.items():
-        check(name, value, 2 * SMALLEST, whole=True)
-    check("steps", steps, 1, whole=True)
-    check("save_every", 1 if save_every is None else save_every, 1, whole=True)
-    check("quality", quality, 1, 100, whole=True)
+    if megapixels is not None:
+        safe_open.check(megapixels)
+    _check(size=size, style_size=style_size, steps=steps, save_every=save_every, quality=quality)
     total = steps * len(sizes(size, options.get("coarse_to_fine", False)))
     target = _target(content, names, output)
     between = [_numbered(target, step) for step in range(save_every or total, total, save_every or total)]
@@ -82,6 +78,14 @@ def paint_file(
             where = seen.write(target)
             raise UserError(f"{error} The picture after step {seen.step} is in {where}.") from error
     return seen.write(target)
+
+
+def _check(size: int, style_size: int, steps: int, save_every: int | None, quality: int) -> None:
+    for name, value in {"size": size, "style_size": style_size}.items():
+        check(name, value, 2 * SMALLEST, whole=True)
+    check("steps", steps, 1, whole=True)
+    check("save_every", 1 if save_every is None else save_every, 1, whole=True)
+    check("quality", quality, 1, 100, whole=True)
 
 
 class _Watch:
