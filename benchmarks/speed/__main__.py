@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from stylenet.cli.hydra_app import explain, run
-from stylenet.cli.train import named
+from stylenet.cli.train import style_list
 from stylenet.system import console
 from stylenet.system.errors import UserError
 
@@ -34,7 +34,7 @@ def job(config: DictConfig) -> None:
     plan = Plan(
         train=train,
         same_work=same_work,
-        styles=named(train),
+        styles=style_list(train),
         device=choose_device(options["device"]),
         common_batch=options["common_batch"],
         sizes=options["sizes"],
@@ -51,7 +51,7 @@ def job(config: DictConfig) -> None:
         if path:
             with replacing(path) as temp:
                 temp.write_text(text)
-    console.give(table.rstrip("\n"))
+    console.write_line(table.rstrip("\n"))
 
 
 def check(options: dict[str, Any]) -> None:

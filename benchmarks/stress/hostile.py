@@ -255,7 +255,7 @@ def together(folder: Path, results: Path, count: int, chosen: dict[str, Any]) ->
         lines = [line.rsplit(b"\r", 1)[-1].decode(errors="replace") for line in errors.read().split(b"\n") if line]
         paths = sum(path.is_file() for path in results.rglob("*"))
     refused = [line for line in lines if line.startswith("  ")]
-    known = ("picture", "Left out: ", "and only the first is done")
+    known = ("picture", "Left out: ", "only the first is used")
     others = [line for line in lines if not line.startswith("  ") and not any(one in line for one in known)]
     partly = [line for line in refused if "holds what can be" in line]  # of a cut GIF, which is written all the same
     good = process.returncode == 1 and paths + len(refused) - len(partly) == count and not others

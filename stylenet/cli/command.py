@@ -1,6 +1,6 @@
 """``stylenet``: one command with subcommands.
 
-Knows the subcommands, and imports only the one that runs. Every answer fits on a screen.
+Knows the subcommands, and imports only the one that runs. Every message fits on a screen.
 """
 
 import difflib
@@ -15,14 +15,14 @@ from stylenet.system import console
 from stylenet.system.version import __version__
 
 COMMANDS = {
-    "stylize": "put photos, folders and films into a trained style",
+    "stylize": "stylize photos, folders and films with a trained style",
     "train": "train a style from a painting",
-    "styles": "list the styles that ckpt= takes",
+    "styles": "list the styles that ckpt= accepts",
     "optimize": "paint one picture by Gatys' method, without training",
     "evaluate": "measure trained styles on photos",
     "export": "write a style as ONNX, OpenVINO, TorchScript or torch.export",
 }
-USAGE = """stylenet {version}: train fast style transfer networks and put them to use.
+USAGE = """stylenet {version}: train and use fast style transfer networks.
 
 {commands}
 
@@ -31,19 +31,19 @@ Begin with:
   stylenet train style=custom style.custom.image=my_painting.jpg experiment=quick
 
 stylenet COMMAND --help lists a command's options, written name=value.
-stylenet -sc install=bash prints what completes them with Tab: eval "$(stylenet -sc install=bash)".
-stylenet --version tells the version."""
+stylenet -sc install=bash prints a Tab completion script: eval "$(stylenet -sc install=bash)".
+stylenet --version prints the version."""
 COMPLETION = ("-sc", "--shell-completion", "--shell_completion")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command that the first word of ``argv`` names, or of the command line. Exits with 2 after a mistake."""
+    """Run the command named by the first word of ``argv`` or the command line. Exits with 2 if it is unknown."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
-        console.give(usage())
+        console.write_line(usage())
         return
     if words[0] in ("--version", "-V", "version"):
-        console.give(f"stylenet {__version__}")
+        console.write_line(f"stylenet {__version__}")
         return
     if words[0] in COMPLETION:
         complete(words)
@@ -54,29 +54,29 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def enter(name: str, words: Sequence[str]) -> None:
-    """Run the command ``name`` with ``words``, in this process."""
-    doors.begun_as(name)
+    """Run the command ``name`` with the arguments ``words`` in this process."""
+    doors.started_as(name)
     sys.argv[1:] = words
     import_module(f"stylenet.cli.{name}").main()
 
 
 def usage() -> str:
-    """All commands with a line each, and how to go on."""
+    """One line per command, with examples."""
     commands = "\n".join(f"  stylenet {name:<9} {what}" for name, what in COMMANDS.items())
     return USAGE.format(version=__version__, commands=commands)
 
 
 def complete(words: Sequence[str]) -> None:
-    """Hydra's completion: what to type into a shell, or, asked by it, the words that fit at the cursor.
+    """Shell completion by Hydra: print the completion script or, for a query, the words that fit at the cursor.
 
-    Hydra knows no commands. So these are completed here, and for the rest of a line it sees the line without them.
+    Hydra does not know the commands. They are completed here, and removed from the line that Hydra completes.
     """
     line, place = os.environ.get("COMP_LINE", ""), os.environ.get("COMP_POINT", "")
     typed = line[: int(place)] if place.isdecimal() else line
     parts = typed.split(" ")
     asked = any(word.startswith("query=") for word in words)
     if asked and (len(parts) < 3 or parts[1] not in COMMANDS):
-        console.give(" ".join(name for name in COMMANDS if name.startswith(parts[1] if len(parts) == 2 else "")))
+        console.write_line(" ".join(name for name in COMMANDS if name.startswith(parts[1] if len(parts) == 2 else "")))
         return
     name = parts[1] if asked else "stylize"
     if asked:
@@ -92,5 +92,5 @@ def _refuse(word: str) -> NoReturn:
     guess = f" Did you mean {near[0]}?" if near else ""
     options = " Name the command first, then its options." if "=" in word else ""
     there = f"There are: {', '.join(COMMANDS)}. -h explains them."
-    console.tell(f"stylenet {word}: no such command.{guess}{options} {there}")
+    console.warn_line(f"stylenet {word}: no such command.{guess}{options} {there}")
     sys.exit(2)

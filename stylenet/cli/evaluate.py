@@ -33,7 +33,7 @@ def job(config: DictConfig) -> None:
 
 
 def evaluate(options: dict[str, Any]) -> None:
-    """Measure, and write what was found."""
+    """Measure, and write the results."""
     from stylenet.evaluation.candidates import candidate
     from stylenet.evaluation.report import markdown
     from stylenet.evaluation.survey import Plan, Survey
@@ -42,8 +42,8 @@ def evaluate(options: dict[str, Any]) -> None:
 
     device = choose_device(options["device"])
     otherwise = {"loss": options["loss"], "size": options["style_size"]}
-    judged = {"otherwise": otherwise, "judge": options["judge"], "range": options["range"]}
-    nets = [candidate(c, p, device, **judged) for c, p in zip(options["ckpt"], options["painting"], strict=True)]
+    shared = {"otherwise": otherwise, "judge": options["judge"], "range": options["range"]}
+    nets = [candidate(c, p, device, **shared) for c, p in zip(options["ckpt"], options["painting"], strict=True)]
     folder = Path(options["output"] or "evaluation")
     plan = Plan(
         data=options["data"]["root"],
@@ -58,15 +58,15 @@ def evaluate(options: dict[str, Any]) -> None:
     )
     survey = Survey(nets, plan, folder, {"command": command()})
     for net in nets:
-        console.tell(f"{net.name}: {net.notes}")
+        console.warn_line(f"{net.name}: {net.notes}")
     if seconds := survey.expected():
-        console.tell(f"This takes {duration(seconds)} at most; stopped, it goes on where it was.")
+        console.warn_line(f"This takes {duration(seconds)} at most; an interrupted evaluation can resume.")
     with console.bar(total=survey.total(), bar_format=BAR, mininterval=5, smoothing=0.1) as bar:
         results = survey.run(bar.update)
-    written(folder, results, survey, markdown(results), options["wandb"])
+    write_results(folder, results, survey, markdown(results), options["wandb"])
 
 
-def written(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb: bool) -> None:
+def write_results(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb: bool) -> None:
     from stylenet.evaluation import report
     from stylenet.evaluation.wandb_report import show
     from stylenet.system.atomic import replacing
@@ -78,17 +78,17 @@ def written(folder: Path, results: dict[str, Any], survey: Any, text: str, wandb
     report.sheet(folder / "sheet.jpg", survey.pictures())
     if wandb:
         show(folder, results)
-    console.give(text.rstrip("\n"))
-    console.give(folder)
+    console.write_line(text.rstrip("\n"))
+    console.write_line(folder)
 
 
 def command() -> str:
-    """What was typed, without this machine's folders."""
-    return shlex.join([*doors.program("evaluate").split(), *map(_placeless, _typed)])
+    """The command line as typed, without this machine's folders."""
+    return shlex.join([*doors.program("evaluate").split(), *map(_without_folders, _typed)])
 
 
-def _placeless(word: str) -> str:
-    """An option with ``/path/to`` in the place of every folder."""
+def _without_folders(word: str) -> str:
+    """An option with every folder replaced by ``/path/to``."""
     return re.sub(r"[^\[\]=,'\"]*/(?=[^/])", "/path/to/", word)
 
 
@@ -96,7 +96,7 @@ def _placeless(word: str) -> str:
 
 
 def check(options: dict[str, Any]) -> None:
-    """Raise UserError for what makes no sense; bring what may be one or several into lists."""
+    """Raise UserError for invalid options; turn single values into lists where several are allowed."""
     options["sizes"] = _list(options["sizes"])
     sizes = len(options["sizes"])
     if not sizes:
@@ -127,7 +127,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _each(name: str, value: Any, count: int, least: int) -> list[int]:
-    """One number for each of ``count`` sizes; a list of three defaults is cut to ``count``."""
+    """One number for each of ``count`` sizes; longer lists, such as the three defaults, are truncated."""
     values = value * count if isinstance(value, list) and len(value) == 1 else value
     values = values if isinstance(values, list) else [values] * count
     if len(values) < count:
@@ -145,5 +145,6 @@ def _whole(name: str, value: Any, least: int) -> None:
 def main() -> None:
     """The command line."""
     _typed[:] = sys.argv[1:]
-    sys.argv = [f"data.root={word[5:]}" if word.startswith("data=") else word for word in sys.argv]  # data is a group
+    # data is a Hydra group
+    sys.argv = [f"data.root={word[5:]}" if word.startswith("data=") else word for word in sys.argv]
     run(job, "evaluate", paths=FILES, several="ckpt")

@@ -9,10 +9,10 @@ from stylenet.system import console
 
 
 def job(config: DictConfig) -> None:
-    from stylenet.runtime.export import export  # torch costs seconds: mistakes in the options come first
+    from stylenet.runtime.export import export  # torch takes seconds to import: check options first
 
     options: Any = OmegaConf.to_container(config, resolve=True)
-    console.give(export(**options))
+    console.write_line(export(**options))
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""What all commands share: file names are taken as typed, and a mistake is one line instead of a traceback.
+"""Shared by all commands: file names are used as typed, and a mistake is one line instead of a traceback.
 
-Knows Hydra and OmegaConf; nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment brings tracebacks back.
+Knows Hydra and OmegaConf; nothing about styles. ``HYDRA_FULL_ERROR=1`` in the environment enables tracebacks.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from stylenet.system.errors import UserError
 from stylenet.training import distributed
 
 PATIENCE = 3.0  # seconds
-_claimed: dict[str, str] = {}  # folders of runs, as they were wanted and as they are called
+_claimed: dict[str, str] = {}  # folders of runs: requested name to actual name
 RESOLVERS = {
     "project": lambda path: str(places.project(path)),  # ${project:runs}
     "program": doors.program,
@@ -39,12 +39,12 @@ RESOLVERS = {
     "if_resumed": lambda resume, then, otherwise: then if run_of(resume) else otherwise,
 }
 for name, resolver in RESOLVERS.items():
-    # What was claimed is not claimed anew each time that a config, or a copy of it in another process, is asked for it.
+    # Cached, so a folder is claimed once, however often a config or its copy in another process is resolved.
     OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=name in ("run_of", "claimed"))
 
 
 def chosen(choice: str | None, styles: DictConfig) -> str:
-    """The name of a run's folder: its style, or the names of several styles, as many as fit."""
+    """The name of a run's folder: its style, or the names of its styles, as many as fit."""
     if choice not in (None, "None"):
         return choice
     names = [str(name) for name in styles if name != "color"]
@@ -64,39 +64,40 @@ def run(
     """Compose ``configs/<config_name>.yaml`` with the command line, and call ``function(config)`` once, or once per
     ``-m`` run.
 
-    ``paths``: the keys of file names, which are taken as typed: Hydra's grammar needs no quotes in them. A function
-    that returns these keys is called once the user's own configs are known. ``several``: the key that may appear
-    several times, as a list, or as bare words; its value becomes a list. ``texts``: the keys of text, even where it
-    looks like a number. In every option ~ is the user's home. ``together``: several processes may run the function as
-    one; all except the first use :func:`stylenet.cli.launch.follow`.
+    ``paths``: the keys of file names, which are used as typed, without quotes for Hydra's grammar; or a function that
+    returns them, called once the user's own configs are known. ``several``: the key that may be repeated, a list, or
+    bare words; its value becomes a list. ``texts``: the keys of text values, even if they look like numbers. In every
+    option ~ is the user's home. ``together``: several processes may run one training; all except the first use
+    :func:`stylenet.cli.launch.follow`.
 
     Exits with 2 and one line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
     """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
-    logging.raiseExceptions = False  # what a full disk keeps out of the log file is on the screen all the same
-    console.plug()
+    logging.raiseExceptions = False  # a full disk must not break logging: the screen shows it too
+    console.open_missing_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are not UTF-8
-    argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # its own prints pages
+    argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign]  # argparse's own prints pages
     try:
         sys.argv[1:] = own_configs.find(sys.argv[1:])
     except UserError as error:
         _exit(str(error))
     refuse_dashes(sys.argv[1:], config_name)
     sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths() if callable(paths) else paths, several, texts))
-    begun: list[DictConfig] = []
-    job = launch.told(_answering(launch.alone(function) if together else function, begun, tracebacks))
+    started: list[DictConfig] = []
+    job = launch.as_first_process(function) if together else function
+    job = launch.report_stop(_exiting_on_mistakes(job, started, tracebacks))
     try:
         if together and distributed.number() > 0:
             return launch.follow(job, str(places.CONFIGS), config_name)
         launch.prepare_many()
         main(version_base="1.3", config_path=str(places.CONFIGS), config_name=config_name)(job)()
-    except BrokenPipeError:  # the reader of the help or of a config has seen enough
+    except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
-    except Exception as error:  # Hydra raises ValueError and others too for what was typed
-        if tracebacks or (begun and not isinstance(error, UserError)):
+    except Exception as error:  # Hydra raises ValueError and others for invalid options
+        if tracebacks or (started and not isinstance(error, UserError)):
             raise
         if isinstance(error, launch.Ended):
             sys.exit(error.code)
@@ -105,11 +106,13 @@ def run(
         sys.exit(130)
 
 
-def _answering(function: Callable[[DictConfig], Any], begun: list[DictConfig], tracebacks: bool) -> Callable:
-    """The function, but it exits by itself after a user's mistake: Hydra would add a report of its own."""
+def _exiting_on_mistakes(
+    function: Callable[[DictConfig], Any], started: list[DictConfig], tracebacks: bool
+) -> Callable:
+    """Wrap ``function`` to exit after a user's mistake, before Hydra adds its own report."""
 
     def job(config: DictConfig) -> Any:
-        begun.append(config)
+        started.append(config)
         try:
             if missing := sorted(OmegaConf.missing_keys(config)):
                 raise UserError(f"Please give {' and '.join(f'{key}=...' for key in missing)} (--help explains).")
@@ -119,7 +122,7 @@ def _answering(function: Callable[[DictConfig], Any], begun: list[DictConfig], t
                 raise
             message = str(error) if isinstance(error, UserError) else _first_line(error)
             if launch.one_of_many():
-                raise UserError(message) from None  # the others go on
+                raise UserError(message) from None  # the other runs continue
             _exit(message)
 
     return job
@@ -127,32 +130,32 @@ def _answering(function: Callable[[DictConfig], Any], begun: list[DictConfig], t
 
 def _exit(message: str) -> NoReturn:
     if other := distributed.number():
-        time.sleep(PATIENCE)  # where the first process says the same, this one is ended meanwhile
+        time.sleep(PATIENCE)  # if the first process reports the same, it ends this one meanwhile
         message = f"process {other}: {message}"
-    console.tell(message)
+    console.warn_line(message)
     sys.exit(2)
 
 
 def run_of(resume: str | None) -> str | None:
-    """The folder of the run whose checkpoint is ``resume``; None where it is not in the folder of a run."""
+    """The run folder of the checkpoint ``resume``; None if it is not in a run folder."""
     folder = Path(resume).absolute().parent if resume and Path(resume).is_file() else None
     return str(folder) if folder and (folder / ".hydra").is_dir() else None
 
 
 def claimed(folder: str) -> str:
-    """Create the folder of a new run and return it. If another run has it, the next free name is used, as x_2, so runs
-    that start in one second have two folders. The result is always the same within a process.
+    """Create the folder of a new run and return it. If it exists, use the next free name, such as x_2, so runs that
+    start in the same second have separate folders. The result is constant within a process.
 
     The other processes of a training use the folder of the first. Printing the config creates no folder.
     """
-    only_asked = any(word in ("-c", "-i") or word.startswith(("--cfg", "--info")) for word in sys.argv[1:])
-    if distributed.number() > 0 or only_asked:
+    only_printed = any(word in ("-c", "-i") or word.startswith(("--cfg", "--info")) for word in sys.argv[1:])
+    if distributed.number() > 0 or only_printed:
         return folder
     if folder not in _claimed:
         try:
             _claimed[folder] = str(next(place for place in numbered(Path(folder)) if _made(place)))
         except OSError:
-            return folder  # Hydra, which is to write there, is told the same and says it
+            return folder  # Hydra will fail to write there and report it
     return _claimed[folder]
 
 
@@ -171,10 +174,10 @@ def _made(folder: Path) -> bool:
 def as_typed(
     argv: list[str], paths: Collection[str], several: str | None = None, texts: Collection[str] = ()
 ) -> list[str]:
-    """The command line with the values of ``paths`` quoted for Hydra, those of ``several`` gathered into one list.
+    """The command line with the values of ``paths`` quoted for Hydra, and those of ``several`` merged into one list.
 
-    Those of ``texts`` are quoted where they are plain words: to Hydra 1_1 is the number 11. In the others ~ is replaced
-    by the user's home: Hydra refuses it or, in quotes, takes it for a folder of that name.
+    Values of ``texts`` are quoted if they are plain words: Hydra reads 1_1 as the number 11. In others ~ becomes the
+    user's home: Hydra rejects it or, in quotes, uses it as a folder name.
     """
     words, gathered, place = [], [], 0
     for word in argv:
@@ -201,7 +204,7 @@ def as_typed(
 
 
 def _names(value: str) -> list[str]:
-    """The file names in a value: the value itself if such a file exists, else the parts of [a, b], "a" or ~/a."""
+    """The file names in a value: the value itself if that file exists, else the parts of [a, b], "a" or ~/a."""
     if os.path.lexists(value):
         return [value]
     if len(value) > 1 and value[0] == value[-1] == "'":
@@ -215,14 +218,14 @@ def _names(value: str) -> list[str]:
 
 
 def _text(value: str) -> str:
-    """A value, or several between commas, each quoted if it is a plain word."""
+    """Comma-separated values, quoted if all are plain words."""
     words = value.split(",")
     plain = all(re.fullmatch(r"[\w.+-]+", word) and word != "null" for word in words)
     return ",".join(map(_quote, words)) if plain else value
 
 
 def _at_home(value: str) -> str:
-    """A value for Hydra to read, with the home of a user for a ~ before the first slash, in quotes or not."""
+    """A value with a leading ~, in quotes or not, replaced by the user's home."""
     quote = value[0] if value[:1] in ("'", '"') else ""
     return quote + os.path.expanduser(value[len(quote) :]) if value[len(quote) :].startswith("~") else value
 
@@ -232,14 +235,14 @@ def _list(names: list[str]) -> str:
 
 
 def _quote(name: str) -> str:
-    """A value that Hydra's grammar and OmegaConf's interpolation both give back unchanged."""
-    name = "./???" if name == "???" else name  # alone, that means "missing"
+    """Quote a value so that Hydra's grammar and OmegaConf's interpolation leave it unchanged."""
+    name = "./???" if name == "???" else name  # ??? alone means "missing"
     name = re.sub(r"(\\*)\$\{", r"\1\1\\${", name)
     return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), name) + "'"
 
 
 def _unquote(quoted: str) -> str:
-    """What :func:`_quote` was given."""
+    """The inverse of :func:`_quote`."""
     name = re.sub(r"(\\+)('|$)", lambda found: found[1][: len(found[1]) // 2] + found[2], quoted[1:-1])
     name = re.sub(r"(\\+)\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", name)
     return name if os.path.lexists(name) else os.path.expanduser(name)
@@ -250,8 +253,8 @@ VALUED += ("--experimental-rerun",)
 
 
 def together_first(argv: list[str]) -> list[str]:
-    """The command line with all that is written name=value before Hydra's own options, such as -m: argparse refuses
-    values on both sides of one.
+    """The command line with all name=value words before Hydra's own options, such as -m: argparse rejects values on
+    both sides of an option.
     """
     values: list[str] = []
     options: list[str] = []
@@ -265,7 +268,7 @@ def together_first(argv: list[str]) -> list[str]:
 
 
 def refuse_dashes(argv: list[str], config_name: str) -> None:
-    """Exit with a line for ``--size 3``, which argparse would answer with all of Hydra's options."""
+    """Exit with one line for ``--size 3``, instead of argparse's list of all Hydra options."""
     dashed = [word.lstrip("-").partition("=")[0] for word in argv if word.startswith("--")]
     if dashed and (known := set(dashed) & set(_known_keys(config_name))):
         key = min(known)
@@ -278,7 +281,7 @@ def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 
 def explain(error: Exception, config_name: str) -> str:
-    """A mistake in the options as one plain line: the value seen, what is allowed, what to do."""
+    """A mistake in the options as one line: the value, what is allowed, what to do."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
@@ -299,7 +302,7 @@ def explain(error: Exception, config_name: str) -> str:
         key, value = found.groups()
         return (
             f"{key}={value}: a comma separates values. Give one number with a point, a list as {key}=[{value}], "
-            f"a text in quotes as \"{key}='{value}'\", or -m before it for a run with each."
+            f"a text in quotes as \"{key}='{value}'\", or -m before it for one run per value."
         )
     if found := re.search(r"You must specify '([^']+)'", text):
         options = ", ".join(line.strip() for line in text.splitlines()[2:] if line.strip())
@@ -324,7 +327,7 @@ def _unknown(key: str, config_name: str) -> str:
 
 
 def _known_keys(config_name: str) -> list[str]:
-    """All keys of the config as it stands without the command line, and its groups; none if it needs a choice."""
+    """All keys and groups of the config without the command line; only the file's own keys if it needs a choice."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(places.CONFIGS), version_base="1.3"):
         try:

@@ -1,4 +1,4 @@
-"""Runs in other processes: the processes of one training, and the runs of ``-m``, which a launcher starts.
+"""Runs in other processes: the processes of one training, and the runs of ``-m``, started by a launcher.
 
 Knows Hydra; nothing about styles.
 """
@@ -24,15 +24,15 @@ from stylenet.training import distributed
 Job = Callable[[DictConfig], Any]
 INTERRUPTED = 128 + signal.SIGINT
 
-_interrupted: list[bool] = []  # not empty in a launcher's process that heard Ctrl-C: it begins no other run
+_interrupted: list[bool] = []  # not empty after Ctrl-C in a launcher's process: it starts no further runs
 
 
 # --- the processes of one training
 
 
-def alone(function: Job) -> Job:
-    """The function, with this run's own options in ``sys.argv``: with these, and in the same folder, Lightning starts
-    the other processes.
+def as_first_process(function: Job) -> Job:
+    """Wrap ``function`` to put this run's own options into ``sys.argv``: Lightning starts the other processes with
+    them, in the same folder.
     """
 
     def job(config: DictConfig) -> Any:
@@ -46,7 +46,7 @@ def alone(function: Job) -> Job:
 
 
 def follow(job: Job, configs: str, config_name: str) -> None:
-    """Run the job with the same options, but without a folder and a log of its own: the first process has these."""
+    """Run the job with the same options, but without its own folder and log: the first process has them."""
     _refuse_many()
     with initialize_config_dir(configs, version_base="1.3"):
         config = compose(config_name, sys.argv[1:], return_hydra_config=True)
@@ -61,7 +61,9 @@ def follow(job: Job, configs: str, config_name: str) -> None:
 def _refuse_many() -> None:
     here, machines = distributed.started() or (1, 1)
     if here * machines > 1 and _many():
-        raise UserError("torchrun and srun start the processes of one training: run them once for each, without -m.")
+        raise UserError(
+            "torchrun and srun start the processes of one training: run them once per training, without -m."
+        )
 
 
 # --- the runs of -m
@@ -75,10 +77,10 @@ def _many() -> bool:
 
 
 def prepare_many() -> None:
-    """Before Hydra starts the runs of ``-m``, if that was asked for: Ctrl-C, which all of their processes hear, lets
-    them save what they have before it ends this one.
+    """Prepare the runs of ``-m``, if given, before Hydra starts them: after Ctrl-C, which reaches all processes, wait
+    for the runs to save their state.
 
-    Raises UserError in one of several processes that were started as one training.
+    Raises UserError in one of several processes of a single training.
     """
     if not _many():
         return
@@ -89,11 +91,11 @@ def prepare_many() -> None:
 
 def _wait(number: int, frame: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    console.tell("waiting for the runs to stop; once more ends them at once")
+    console.warn_line("waiting for the runs to stop; press Ctrl-C again to end them at once")
 
 
 class Ended(Exception):
-    """A run in a launcher's process was stopped; ``code`` is what it would have exited with."""
+    """A run in a launcher's process was stopped; ``code`` is its exit code."""
 
     def __init__(self, code: Any):
         super().__init__(code)
@@ -106,21 +108,21 @@ def one_of_many() -> bool:
 
 
 def beside_others() -> int | None:
-    """The number of this run of -m where several run at once on this machine, else None."""
+    """The number of this ``-m`` run if several run at once on this machine, else None."""
     if not one_of_many() or HydraConfig.get().runtime.choices.get("hydra/launcher") not in ("joblib", "submitit_local"):
         return None
     return int(HydraConfig.get().job.num)
 
 
 def shared(name: str) -> Path | None:
-    """A path common to all runs of one ``-m`` and to no others; None for a single run."""
+    """A path shared by exactly the runs of one ``-m``; None for a single run."""
     if not one_of_many():
         return None
     hydra = HydraConfig.get()
     return Path(hydra.runtime.output_dir).parents[len(Path(hydra.sweep.subdir).parts) - 1] / name
 
 
-def _begin() -> None:
+def _require_uninterrupted() -> None:
     if _interrupted:
         raise Ended(INTERRUPTED)
 
@@ -132,12 +134,12 @@ def _ended(stop: BaseException) -> Ended:
     return Ended(code)
 
 
-def told(job: Job) -> Job:
-    """Wrap ``job``: a launcher's process reports a stop to its launcher, which would else end all runs at once."""
-    launcher = os.getpid()  # what follows is copied into the other processes; what it calls is theirs
+def report_stop(job: Job) -> Job:
+    """Wrap ``job``: a worker reports a stop to its launcher, which otherwise would end all runs at once."""
+    launcher = os.getpid()  # the function below is copied into the other processes, with this id
 
     def run(config: DictConfig) -> Any:
-        _begin()
+        _require_uninterrupted()
         try:
             return job(config)
         except (SystemExit, KeyboardInterrupt) as stop:

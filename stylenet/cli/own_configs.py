@@ -11,7 +11,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from stylenet.system import places
-from stylenet.system.console import tell
+from stylenet.system.console import warn_line
 from stylenet.system.errors import UserError
 
 OPTIONS = ("--config-dir", "-cd")
@@ -19,7 +19,7 @@ _found: list[Path] = []
 
 
 class OwnConfigs(SearchPathPlugin):
-    """Tells Hydra to look into a user's folder first."""
+    """Makes Hydra search a user's folder first."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in _found:
@@ -27,10 +27,10 @@ class OwnConfigs(SearchPathPlugin):
 
 
 def find(argv: list[str]) -> list[str]:
-    """Take a user's folder from the command line, or ./configs; return the command line without it.
+    """Use the folder given on the command line, else ./configs; return the command line without that option.
 
-    ./configs that has a config of a program's name, such as train.yaml, belongs to another program, and is left alone.
-    Raises UserError where --config-dir= names no folder.
+    A ./configs with a main config, such as train.yaml, belongs to another program and is ignored. Raises UserError if
+    --config-dir= names no folder.
     """
     given, rest = _given(argv)
     _found[:] = []
@@ -43,8 +43,8 @@ def find(argv: list[str]) -> list[str]:
     elif here.is_dir() and here.resolve() != places.CONFIGS.resolve():
         programs = sorted(file.name for file in places.CONFIGS.glob("*.yaml") if (here / file.name).exists())
         if programs:
-            seen = f"configs/{programs[0]} here is another program's"
-            tell(f"{seen}: the folder is not used. --config-dir=configs uses it.")
+            reason = f"configs/{programs[0]} here is another program's"
+            warn_line(f"{reason}: the folder is ignored. To use it: --config-dir=configs.")
         else:
             _found.append(here.resolve())
     if OwnConfigs not in Plugins.instance().discover(SearchPathPlugin):
@@ -53,7 +53,7 @@ def find(argv: list[str]) -> list[str]:
 
 
 def of_group(group: str) -> Iterator[Path]:
-    """All configs of a group, the package's and the user's own."""
+    """All configs of a group, the user's own and the package's."""
     for folder in [*_found, places.CONFIGS]:
         yield from (folder / group).glob("*.yaml")
 

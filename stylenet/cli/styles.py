@@ -1,6 +1,6 @@
-"""``stylenet styles``: the styles that ckpt= accepts, one a line, or as JSON.
+"""``stylenet styles``: the styles that ckpt= accepts, one per line, or as JSON.
 
-Reads the metadata of the files; no weights.
+Reads the metadata of the files, not the weights.
 """
 
 import json
@@ -11,31 +11,31 @@ from typing import Any
 from stylenet.nets.catalog import list_styles
 from stylenet.system import console
 
-HELP = """List the styles that ckpt= takes: those in ./checkpoints, in the clone's, and those that come with stylenet.
+HELP = """List the styles that ckpt= accepts: those in ./checkpoints, in the clone's checkpoints, and the bundled ones.
 
-  stylenet styles            a line for each: its name, title, year, network, size and file
-  stylenet styles --json     the same as JSON, with the file's path and how it was trained
+  stylenet styles            one line per style: name, title, year, network, size and file
+  stylenet styles --json     the same as JSON, with the file's path and training details
 
-Of two files of one name the nearer is meant: ./checkpoints comes first, what comes with stylenet last.
+Of files with the same name, ./checkpoints has precedence; bundled ones come last.
 gallery:udnie is one style of a file with several."""
 HEAD = ("ckpt=", "title", "year", "network", "size", "file")
 
 
 def main() -> None:
-    """The command line. Exits with 2 where an option is not known."""
+    """The command line. Exits with 2 if an option is unknown."""
     words = sys.argv[1:]
     if {"-h", "--help"} & {*words}:
-        console.give(HELP)
+        console.write_line(HELP)
         return
     if unknown := [word for word in words if word != "--json"]:
-        console.tell(f"stylenet styles {unknown[0]}: no such option. Give --json, or nothing.")
+        console.warn_line(f"stylenet styles {unknown[0]}: no such option. Give --json, or nothing.")
         sys.exit(2)
     found = list_styles()
-    console.give(json.dumps(found, indent=1, ensure_ascii=False) if "--json" in words else table(found))
+    console.write_line(json.dumps(found, indent=1, ensure_ascii=False) if "--json" in words else table(found))
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
-    """A line for each style, in columns; what is wrong with a damaged file in the place of its columns."""
+    """One line per style, in columns; for a damaged file, its error instead."""
     rows = [HEAD, *(_row(one) for one in found if "error" not in one)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

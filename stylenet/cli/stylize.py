@@ -17,15 +17,15 @@ def job(config: DictConfig) -> None:
     from stylenet.system.memory import keep_freed_memory
 
     keep_freed_memory()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing half-written stays behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no partial file remains
     options: Any = OmegaConf.to_container(config, resolve=True)
     try:
         for path in stylize_files(**options):
-            console.give(path)
+            console.write_line(path)
     except SomeFailed as error:
-        console.tell(error)
+        console.warn_line(error)
         sys.exit(1)
-    except BrokenPipeError:  # who reads the paths, or the picture, has seen enough
+    except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
 

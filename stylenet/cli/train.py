@@ -18,7 +18,7 @@ from stylenet.training.schedule import Schedule
 
 def job(config: DictConfig) -> list[float] | None:
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    schedule = Schedule(settings["steps"], settings["minutes"])  # now: its minutes begin here
+    schedule = Schedule(settings["steps"], settings["minutes"])  # now, as its minutes begin here
 
     from stylenet.images import safe_open
 
@@ -27,8 +27,8 @@ def job(config: DictConfig) -> list[float] | None:
 
 
 def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None:
-    """Train with these settings, and print the finished style's path; the figures that a sweeper asked for."""
-    warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice to programmers: not for those who train
+    """Train with these settings and print the style's path. Returns the objectives of a sweeper, if requested."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")  # advice for programmers, not users
 
     import pytorch_lightning as pl
 
@@ -39,15 +39,15 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     from stylenet.training.trainer import compiles, in_turn, reading, stopped_by, train, trainer_for
 
     for library in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(library).setLevel(logging.WARNING)  # importing it sets this too
+        logging.getLogger(library).setLevel(logging.WARNING)  # importing it resets the level
     folder = Path(HydraConfig.get().runtime.output_dir)
     check("steps", settings["steps"], 1, whole=True)
     steps, seed = schedule.steps, settings["seed"]
     check("seed", seed, 0, 2**32 - 1, whole=True)
     check("style_size", settings["style_size"], 1, whole=True)
-    styles = named(settings)
+    styles = style_list(settings)
     name = settings["name"] or "+".join(style["name"] for style in styles)
-    place = shelf(settings, folder, name)
+    place = shelf_for(settings, folder, name)
     _complete(settings["data"])
 
     keep_freed_memory()
@@ -60,7 +60,7 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
         model.start_from(settings["init"])
     first = distributed.number() == 0
     if schedule.seconds is not None:
-        settings["steps"] = None  # in what is recorded of the run
+        settings["steps"] = None  # in the record of the run
         if settings["data"].get("download") and first:
             photos.prepare_data()
             schedule.start()
@@ -68,33 +68,33 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
         model.compile_training()
     if (number := launch.beside_others()) is not None:
         settings["trainer"] = in_turn(settings["trainer"], number)
-    trainer = trainer_for(settings["trainer"], steps, folder, charts(settings, folder, name) if first else False)
+    trainer = trainer_for(settings["trainer"], steps, folder, logger_for(settings, folder, name) if first else False)
     path = train(model, photos, trainer, place, settings["resume"], settings["half"])
     if first:
-        console.give(path)
+        console.write_line(path)
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
 
 
 def _complete(data: dict[str, Any]) -> None:
-    """Raise UserError for data=folder without a folder; turn a number of validation photos into one."""
+    """Raise UserError for data=folder without a folder; convert data.val to a number if it is one."""
     if HydraConfig.get().runtime.choices["data"] == "folder" and not data["root"]:
-        raise UserError("data=folder: which one? Please give data.root=/path/to/photos.")
+        raise UserError("data=folder needs a folder: please give data.root=/path/to/photos.")
     if str(data["val"]).isdecimal():
-        data["val"] = int(data["val"])  # taken as typed it is text, because it may be a folder
+        data["val"] = int(data["val"])  # a string so far, as it may be a folder
 
 
-def shelf(settings: dict[str, Any], folder: Path, name: str) -> Any:
-    """Where the finished style goes."""
+def shelf_for(settings: dict[str, Any], folder: Path, name: str) -> Any:
+    """Where the finished style is saved."""
     from stylenet.training.shelf import Shelf
 
     path = Path(settings["out"] or folder) / f"{name}.safetensors"
     return Shelf(path, settings["overwrite"], settings["resume"] is not None, launch.shared(".styles"))
 
 
-def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:
-    """The logger that was asked for."""
+def logger_for(settings: dict[str, Any], folder: Path, name: str) -> Any:
+    """The configured logger."""
     from stylenet.training.loggers import make_logger
 
     chosen = dict(settings["logger"])
@@ -102,18 +102,18 @@ def charts(settings: dict[str, Any], folder: Path, name: str) -> Any:
     return make_logger(folder=folder, name=name, config=settings, resume=settings["resume"], called=called, **chosen)
 
 
-def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The styles as a list; style=custom is called after its file. A size that was typed for all is that of those too
-    that have one of their own, but for a size typed for one.
+def style_list(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The styles as a list; style=custom is named after its file. A style_size= on the command line overrides the
+    configured sizes of all styles, except those given there for a single style.
     """
     typed = {word.lstrip("+").partition("=")[0] for word in HydraConfig.get().overrides.task}
     chosen = dict(settings["style"])
-    color = chosen.pop("color", "style")  # of all; style.<name>.color overrides it
+    color = chosen.pop("color", "style")  # for all; style.<name>.color overrides it
     names = [key for key, style in chosen.items() if "image" in style]
     styles = []
     for key, style in chosen.items():
         if "image" not in style:
-            raise UserError(f"style.{key}=...: this run has no such style, it has style={','.join(names)}.")
+            raise UserError(f"style.{key}=...: this run has no such style, only style={','.join(names)}.")
         name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
         if "style_size" in typed and f"style.{key}.size" not in typed:
             style = {**style, "size": settings["style_size"]}
@@ -124,7 +124,7 @@ def named(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> None:
     """The command line."""
     if {"--help", "-h"} & {*sys.argv}:
-        sys.argv.append("style=starry_night")  # Hydra explains nothing before every choice is made
+        sys.argv.append("style=starry_night")  # Hydra prints no help until every choice is made
     texts = ["name", *(f"logger.{option}" for option in ("name", "project", "entity", "group"))]
     run(job, "train", _paths, together=True, texts=texts)
 

@@ -1,7 +1,7 @@
 """Download COCO's 118,287 training photos on request. Knows nothing about their use.
 
-The download (18 GB) resumes, is checked against its published size and hash, and is unpacked from the end of the
-archive. The archive shrinks meanwhile, so photos and archive together never need the space of two copies.
+The download (18 GB) resumes, is verified by size and hash, and is unpacked from the end of the archive. The archive is
+truncated meanwhile, so photos and archive never need the disk space of two copies.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from stylenet.system import console
 from stylenet.system.errors import UserError
 
 CHUNK = 1 << 20  # bytes
-PATIENCE = 8  # attempts in a row that bring nothing before giving up
-ROOM = 1.05  # disk space asked for, relative to the archive: the photos' last blocks and the share being unpacked
-BATCH = 4096  # photos unpacked before their part of the archive is given back
+PATIENCE = 8  # consecutive attempts without data before giving up
+ROOM = 1.05  # required disk space, relative to the archive: partial blocks, and the batch being unpacked
+BATCH = 4096  # photos unpacked before the archive is truncated
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ TRAIN2017 = Archive(
 
 
 def fetch_coco(root: Path, archive: Archive = TRAIN2017) -> Path:
-    """Have the archive's photos in ``root/<folder>`` and return that folder; at once if it is there already.
+    """Download and unpack the archive into ``root/<folder>``, unless that exists, and return the folder.
 
-    May be stopped at any moment and called again. Raises UserError: disk full, server out of reach, damaged archive.
+    May be interrupted at any time and called again. Raises UserError: disk full, server unreachable, archive damaged.
     """
     photos = root / archive.folder
     if photos.is_dir():
@@ -70,11 +70,11 @@ def fetch_coco(root: Path, archive: Archive = TRAIN2017) -> Path:
 
 
 def _download(root: Path, archive: Archive) -> Path:
-    """The verified archive file. Only a whole and verified one has the name without ``.part``."""
+    """The verified archive file. An incomplete or unverified one has the suffix ``.part``."""
     done = root / f"{archive.folder}.zip"
     part = done.with_suffix(".zip.part")
     if done.exists() and done.stat().st_size < archive.size:
-        done.replace(part)  # stopped in the moment its end was cut off: the rest is fetched again
+        done.replace(part)  # interrupted in _truncate: fetch the rest again
     if done.exists():
         return done
     _check_room(root, archive, part.stat().st_size if part.exists() else 0)
@@ -95,7 +95,7 @@ def _check_room(root: Path, archive: Archive, have: int) -> None:
 
 
 def _fetch(archive: Archive, part: Path) -> None:
-    """Append to ``part`` until it has the archive's size; dropped connections are taken up again where they broke."""
+    """Append to ``part`` until it has the archive's size; resume after dropped connections."""
     failures = 0
     with open(part, "ab") as file, _progress(archive.size, "downloading COCO") as bar:
         while (have := file.tell()) < archive.size:
@@ -104,7 +104,7 @@ def _fetch(archive: Archive, part: Path) -> None:
             failures = 0 if file.tell() > have else failures + 1
             if failures == PATIENCE:
                 raise UserError(
-                    f"{archive.url} cannot be fetched ({reason}). What has arrived is kept: run again later."
+                    f"{archive.url} cannot be fetched ({reason}). The partial download is kept: run again later."
                 )
             if failures:
                 time.sleep(min(2**failures, 60))
@@ -114,11 +114,11 @@ def _fetch(archive: Archive, part: Path) -> None:
 
 
 def _append(archive: Archive, file: BinaryIO, bar: tqdm) -> str:
-    """One connection's worth of bytes; the reason it ended."""
+    """Append the bytes of one connection; return the reason it ended."""
     request = Request(archive.url, headers={"Range": f"bytes={file.tell()}-", "User-Agent": "stylenet"})
     try:
         with urlopen(request, timeout=60) as response:
-            if response.status != 206:  # the server does not know ranges and begins anew
+            if response.status != 206:  # the server does not support ranges: start over
                 file.truncate(0)
                 bar.reset(archive.size)
             while chunk := response.read(CHUNK):
@@ -144,7 +144,7 @@ def _md5(path: Path) -> str:
 
 
 def _unpack(archive: Path, photos: Path) -> None:
-    """Unpack into ``photos``, which appears only when complete, from the archive's end, cutting that off meanwhile."""
+    """Unpack from the archive's end, truncating it meanwhile. ``photos`` exists only when complete."""
     partial = photos.with_name(f"{photos.name}.part")
     partial.mkdir(exist_ok=True)
     try:
@@ -156,7 +156,7 @@ def _unpack(archive: Path, photos: Path) -> None:
             for done, entry in enumerate(console.bar(iterable=entries, desc="unpacking COCO", unit=" photos"), 1):
                 _extract(opened, entry, partial / Path(entry.filename).name)
                 if done % BATCH == 0:
-                    _give_back(archive, entry.header_offset, start, tail)
+                    _truncate(archive, entry.header_offset, start, tail)
     except zipfile.BadZipFile as error:
         archive.unlink()
         raise UserError(f"{archive} is damaged ({error}); it was removed. Run again.") from error
@@ -166,7 +166,7 @@ def _unpack(archive: Path, photos: Path) -> None:
 
 
 def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
-    """One photo, its CRC checked by zipfile; nothing to do where an earlier, stopped run has written it."""
+    """Extract one photo, its CRC checked by zipfile; skip it if an interrupted run has written it."""
     if target.exists() and target.stat().st_size == entry.file_size:
         return
     with archive.open(entry) as source, open(target, "wb") as file:
@@ -179,10 +179,10 @@ def _read_tail(archive: Path, start: int) -> bytes:
         return file.read()
 
 
-def _give_back(archive: Path, end: int, start: int, tail: bytes) -> None:
-    """Free the archive's bytes from ``end`` to its directory at ``start``: all is cut off, the directory put back.
+def _truncate(archive: Path, end: int, start: int, tail: bytes) -> None:
+    """Free the archive's bytes from ``end`` to its directory at ``start``: truncate, then write the directory back.
 
-    If the process dies between the two, the file is a shorter download, and `_download` fetches the rest again.
+    If the process dies in between, the file is a shorter download, and `_download` fetches the rest again.
     """
     with open(archive, "r+b") as file:
         file.truncate(end)

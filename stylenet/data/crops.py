@@ -1,7 +1,7 @@
 """Random crops of photos, each a function of (seed, k). Knows nothing about styles, networks or Lightning.
 
-k counts the samples of a whole run. So a resumed run continues with the next crop, and the number of workers or
-processes does not change the crops.
+k counts the samples of a whole run. So a resumed run continues with the next crop, and the crops do not depend on the
+number of workers or processes.
 """
 
 import logging
@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, Sampler
 from stylenet.data.photos import open_photo
 from stylenet.system.errors import UserError
 
-NAMED = 20  # broken photos told one by one; after that only every hundredth
+NAMED = 20  # broken photos logged one by one; then every hundredth
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 class Crops(Dataset[Tensor]):
     """Random crops of photos, indexed by the global sample number k: uint8 (3, size, size).
 
-    scale: least and greatest share of the photo's area; ratio: least and greatest width / height; flip: mirror every
-    other one. A photo that cannot be read is named once and another, chosen by (seed, k), takes its place. Indexing
-    raises UserError if none can be read.
+    scale: minimum and maximum share of the photo's area; ratio: minimum and maximum width / height; flip: mirror half
+    of the crops. An unreadable photo is logged once and replaced by another, chosen by (seed, k). Indexing raises
+    UserError if no photo can be read.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Crops(Dataset[Tensor]):
         self._broken = torch.zeros(len(photos), dtype=torch.bool)
 
     def share(self) -> None:
-        """For processes that are started from now on: what one finds broken, all know, and this one counts. Raises
-        OSError or RuntimeError where there is no shared memory.
+        """Share the list of broken photos with processes started later. Raises OSError or RuntimeError without shared
+        memory.
         """
         self._broken.share_memory_()
 
     @property
     def skipped(self) -> int:
-        """How many photos have turned out to be unreadable or tiny so far, in all workers."""
+        """Number of unreadable or tiny photos found so far, in all workers."""
         return int(self._broken.sum())
 
     def __getitem__(self, k: int) -> Tensor:
@@ -75,7 +75,7 @@ class Crops(Dataset[Tensor]):
         raise UserError(f"None of the {len(self.photos)} photos can be read; the first is {self.photos[0]}")
 
     def _candidates(self, k: int) -> Iterator[int]:
-        """The photo whose turn it is, then all in an order that only (seed, k) decides."""
+        """The photo of sample k, then all photos in an order given by (seed, k)."""
         count = len(self.photos)
         yield int(_order(count, self.seed, k // count)[k % count])
         yield from np.random.default_rng((self.seed, 2, k)).permutation(count).tolist()
@@ -88,10 +88,10 @@ class Crops(Dataset[Tensor]):
 
 
 class GlobalSamples(Sampler[list[int]]):
-    """The sample numbers of one process, batch by batch, from ``start`` on: use it as a ``batch_sampler``.
+    """The sample numbers of one process, in batches, from ``start`` on: use it as a ``batch_sampler``.
 
-    Each global batch has ``world * batch`` numbers in a row; process ``rank`` takes the rank-th slice of ``batch``. Its
-    length is that of the whole run, including the ``done`` batches before ``start``, as Lightning counts.
+    Each global batch has ``world * batch`` consecutive numbers; process ``rank`` takes the rank-th slice of ``batch``.
+    The length is that of the whole run, including the ``done`` batches before ``start``, as Lightning counts.
     """
 
     def __init__(self, start: int, steps: int, batch: int, rank: int = 0, world: int = 1, done: int = 0) -> None:
@@ -114,11 +114,11 @@ def to_uint8(photo: Image.Image) -> Tensor:
 
 
 def centre_square(photo: Image.Image, size: int) -> Image.Image:
-    """The largest square in the middle of the photo, at ``size`` x ``size``."""
+    """The largest centred square of the photo, resized to ``size`` x ``size``."""
     return photo.resize((size, size), Image.Resampling.BICUBIC, box=_box(photo.size, 1.0, 1.0, 0.5, 0.5))
 
 
-@lru_cache(maxsize=2)  # a batch may reach over an epoch's end
+@lru_cache(maxsize=2)  # a batch may span two epochs
 def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, 0, epoch)).permutation(count)
 
@@ -126,16 +126,16 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 def _box(
     photo: tuple[int, int], area: float, ratio: float, left: float, top: float
 ) -> tuple[float, float, float, float]:
-    """A crop of ``area`` times the photo's, shrunk to fit into it; left and top in [0, 1] place it."""
+    """A crop of ``area`` times the photo's area, shrunk to fit; left and top in [0, 1] position it."""
     width, height = math.sqrt(area * photo[0] * photo[1] * ratio), math.sqrt(area * photo[0] * photo[1] / ratio)
     fit = min(1.0, photo[0] / width, photo[1] / height)
-    # min: sums of floats may pass the edge by one part in 1e16, which Pillow refuses
+    # min: rounding may exceed the edge by one part in 1e16, which Pillow rejects
     width, height = min(width * fit, photo[0]), min(height * fit, photo[1])
     x, y = left * (photo[0] - width), top * (photo[1] - height)
     return x, y, min(x + width, photo[0]), min(y + height, photo[1])
 
 
 def _least_share(area: float, ratio: float) -> float:
-    """The least share of the photo's short side that the crop's short side covers, for any shape of the photo."""
+    """The minimum share of the photo's short side that the crop's short side covers, for any aspect ratio."""
     skew = max(ratio, 1 / ratio)
     return min(math.sqrt(area / skew), 1 / skew)

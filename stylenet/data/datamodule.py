@@ -32,31 +32,31 @@ from stylenet.nets.layers import NOISE_SIDES
 from stylenet.system.errors import UserError, one_line
 from stylenet.system.places import ASSETS, home
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
+PR_SET_PDEATHSIG = 1  # Linux's prctl option: the signal sent when the parent ends
 BUNDLED = ASSETS / "photos"
 
-SHARED = Path("/dev/shm")  # where Linux keeps it
+SHARED = Path("/dev/shm")  # Linux's shared memory
 SHARE_MORE = "Give data.workers=0, or start the container with --shm-size=1g or --ipc=host."
-PREFETCHED = 2  # batches of each worker that wait
+PREFETCHED = 2  # batches per worker
 
 log = logging.getLogger(__name__)
 
 COLOR_CROPS = 64
-MOST_HELD = 2**28  # bytes of validation photos that stay in memory: some 600 of 384 pixels
+MOST_HELD = 2**28  # bytes of validation photos kept in memory: about 600 of 384 pixels
 
 
 class Photos(pl.LightningDataModule):
     """Training crops and held-out validation photos, as uint8 batches (b, 3, side, side).
 
-    root: folder, list file or COCO as unpacked; None: the bundled photos. size: side of what is learned from, a window
-    at a random place of crops that are larger by ``margin``. batch_size: per process. steps: of the whole run. val: how
-    many photos to hold out (at most a fifth), or a folder of them; val_size: side of their centre
-    squares. coco: without root, COCO is fetched to the cache folder if ``download`` says so. Raises UserError for
-    settings out of range and, in ``setup``, where there are no photos.
+    root: folder, list file or unpacked COCO; None: the bundled photos. size: side of the loss window, at a random
+    position in crops that are larger by ``margin``. batch_size: per process. steps: of the whole run. val: number of
+    photos to hold out (at most a fifth), or a folder of them; val_size: side of their centre
+    squares. coco: without root, use COCO in the cache folder, fetched there if ``download``. Raises UserError for
+    settings out of range and, in ``setup``, if there are no photos.
     """
 
     start_step, start_sample = 0, 0
-    """Samples are counted on from this one at this step: a resumed run may have other batches, or more processes."""
+    """The sample number at this step. A resumed run may have another batch size, or more processes."""
 
     crops: Crops
     """The training crops by sample number, from ``setup`` on."""
@@ -93,16 +93,16 @@ class Photos(pl.LightningDataModule):
         self.root = Path(root).expanduser() if root else None
         self.coco, self.download = coco, download
         self._bundled = self.root is None and not coco
-        self.val_photos = HeldOut(val_size)  # the same ones in every run
-        self._unreadable: list[Path] = []  # met while choosing them
+        self.val_photos = HeldOut(val_size)  # the same photos in every run
+        self._unreadable: list[Path] = []  # found while choosing them
 
     def prepare_data(self) -> None:
-        """Fetch COCO if that was asked for."""
+        """Fetch COCO if ``download`` is set."""
         if self.coco and self.download:
             fetch_coco(self.root or home() / "coco")
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the photos, hold out the validation photos and check that there is something to train on."""
+        """Find the photos, hold out the validation photos and check that training photos remain."""
         if hasattr(self, "crops"):
             return
         root = data_root(self._root())
@@ -111,30 +111,32 @@ class Photos(pl.LightningDataModule):
         known = {identity(path) for path in [*held_out, *self._unreadable]}
         remaining = [path for path in photos if identity(path) not in known]
         if not remaining:
-            reason = "is a validation photo too" if held_out else "is unreadable"
-            raise UserError(f"Every one of the {len(photos)} photos in {root} {reason}. Give others: data.root=...")
+            reason = "is also a validation photo" if held_out else "is unreadable"
+            raise UserError(
+                f"Every one of the {len(photos)} photos in {root} {reason}. Give other photos: data.root=..."
+            )
         crops = Crops(remaining, self.size + self.margin, self.seed, self.scale, self.ratio, self.flip)
-        crops[self._start()]  # now, in one line, rather than out of a worker: none can be read
+        crops[self._start()]  # fails here, not in a worker, if none can be read
         self.crops = crops
         if self._bundled and self._first_process():
             count = len(remaining)
-            log.warning("only %d bundled photos; a real style wants thousands: data=folder data.root=...", count)
+            log.warning("only %d bundled photos; a real style needs thousands: data=folder data.root=...", count)
 
     def colors(self) -> Colors:
-        """The mean and covariance of the training photos' colours, of the first COLOR_CROPS crops."""
+        """Mean and covariance of the training photos' colours, over the first COLOR_CROPS crops."""
         self.prepare_data()
         self.setup()
         return Colors(self.crops[number][None] / 255 for number in range(COLOR_CROPS))
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches from ``start_sample`` on, this process's share of each."""
-        rank, world = self._place()
+        """This process's share of the batches, from ``start_sample`` on."""
+        rank, world = self._rank_and_world()
         done = self._trainer_step(self._start() // (world * self.batch_size))
         workers = self._workers()
-        if workers and (problem := self._without_shared_memory(workers)):
+        if workers and (problem := self._shared_memory_problem(workers)):
             if self.workers != "auto":
                 raise UserError(f"data.workers={workers}: {problem} {SHARE_MORE}")
-            log.warning("the training process reads its photos itself (data.workers=0): %s %s", problem, SHARE_MORE)
+            log.warning("photos are read in the training process (data.workers=0): %s %s", problem, SHARE_MORE)
             workers = 0
         if workers:
             atexit.register(_end_workers)
@@ -149,7 +151,7 @@ class Photos(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
-        """The held-out photos in a fixed order, all of them in every process; an empty list where there are none."""
+        """All held-out photos in a fixed order, the same in every process; an empty list if there are none."""
         if not self.val_photos:
             return []
         return DataLoader(
@@ -161,7 +163,7 @@ class Photos(pl.LightningDataModule):
         )
 
     def describe(self) -> dict[str, str | int]:
-        """A summary for the checkpoint; ``skipped`` counts what has been met so far."""
+        """A summary for the checkpoint; ``skipped`` counts the unreadable photos found so far."""
         return {
             "root": "bundled" if self._bundled else data_root(self._root()).name,
             "photos": len(self.crops.photos),
@@ -173,16 +175,16 @@ class Photos(pl.LightningDataModule):
         }
 
     def sample(self, step: int) -> int:
-        """The number of the first sample of ``step``, all processes' together."""
-        return self.start_sample + (step - self.start_step) * self._place()[1] * self.batch_size
+        """The number of the first sample of ``step``, over all processes."""
+        return self.start_sample + (step - self.start_step) * self._rank_and_world()[1] * self.batch_size
 
     def window(self, k: int) -> tuple[slice, slice]:
-        """The rows and columns of the crops that the loss looks at in the batch that begins with sample ``k``."""
+        """The rows and columns of the loss window in the batch that begins with sample ``k``."""
         top, left = np.random.default_rng((self.seed, 3, k)).integers(self.margin + 1, size=2).tolist()
         return slice(top, top + self.size), slice(left, left + self.size)
 
     def noise_place(self, k: int) -> tuple[int, int]:
-        """Where a network's noise begins in the batch that begins with sample ``k``."""
+        """The noise offset (down, across) of the batch that begins with sample ``k``."""
         down, across = np.random.default_rng((self.seed, 4, k)).integers(math.prod(NOISE_SIDES), size=2).tolist()
         return down, across
 
@@ -196,21 +198,19 @@ class Photos(pl.LightningDataModule):
     def _root(self) -> Path:
         if self.root is not None:
             if self.coco and not (data_root(self.root).name == "train2017" and data_root(self.root).is_dir()):
-                raise UserError(
-                    f"data.root={self.root} has no train2017 in it: give COCO's folder, or say data=folder."
-                )
+                raise UserError(f"data.root={self.root} contains no train2017: give COCO's folder, or use data=folder.")
             return self.root
         if self._bundled:
             return BUNDLED / "train"
         if not (home() / "coco" / "train2017").is_dir():
             raise UserError(
-                f"COCO is not in {home() / 'coco'}. Give its folder: data.root=/path/to/coco (with train2017 in it), "
-                "or have it fetched (18 GB): data.download=true"
+                f"COCO is not in {home() / 'coco'}. Give its folder: data.root=/path/to/coco (containing train2017), "
+                "or download it (18 GB): data.download=true"
             )
         return home() / "coco"
 
     def _hold_out(self, photos: list[Path], root: Path) -> list[Path]:
-        """Choose and read the validation photos; the broken ones among them are passed over."""
+        """Choose and read the validation photos; skip broken ones."""
         if not isinstance(self.val, int):
             root = data_root(self.val)
             photos = find_images(root, "data.val")
@@ -228,7 +228,7 @@ class Photos(pl.LightningDataModule):
         try:
             self.val_photos.add(path)
         except UserError as error:
-            log.warning("skipped a photo for validation: %s", error)
+            log.warning("skipped a validation photo: %s", error)
             self._unreadable.append(path)
             return False
         return True
@@ -239,11 +239,11 @@ class Photos(pl.LightningDataModule):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         here = self.trainer.num_devices if self.trainer else 1
         share = max(1, cores // here)
-        # Without a GPU the cores are needed for the training itself and a step takes longer than a batch of crops.
+        # Without a GPU, training needs the cores, and a step takes longer than a batch of crops.
         return max(1, min(share - 1, 16 if torch.cuda.is_available() else 2))
 
-    def _without_shared_memory(self, workers: int) -> str:
-        """Why shared memory is too small for the batches of these workers; "" if it is large enough."""
+    def _shared_memory_problem(self, workers: int) -> str:
+        """Why shared memory cannot hold the batches of these workers; "" if it can."""
         try:
             self.crops.share()
             multiprocessing.get_context().Lock()
@@ -251,16 +251,16 @@ class Photos(pl.LightningDataModule):
         except (OSError, RuntimeError, ImportError) as error:
             return f"there is no shared memory here ({one_line(error)[:100]})."
         batch = self.batch_size * 3 * self.crops.size**2
-        needed = batch * (PREFETCHED * workers + 2)  # two are in use
+        needed = batch * (PREFETCHED * workers + 2)  # two more are in use
         if free is not None and free < needed:
             return f"{SHARED} has {free / 1e6:.1f} MB, and their batches need {needed / 1e6:.1f}."
         return ""
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _first_process(self) -> bool:
-        return self._place()[0] == 0
+        return self._rank_and_world()[0] == 0
 
     def _trainer_step(self, otherwise: int) -> int:
         return self.trainer.global_step if self.trainer else otherwise
@@ -270,10 +270,10 @@ class Photos(pl.LightningDataModule):
 
 
 def _begin_worker(most: int | None, worker: int) -> None:
-    """``most``: the pixels of the largest photo that is opened, where the worker is no copy of this process.
+    """``most``: Pillow's pixel limit, which a spawned worker does not inherit.
 
-    Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: the workers live on until training has
-    stopped in its own way. Where it is killed they end at once (on Linux; elsewhere they look every few seconds).
+    Ctrl-C reaches every process of the terminal, SIGTERM all those of a job: workers ignore both until training has
+    stopped. If training is killed they end at once (on Linux; elsewhere they check every few seconds).
     """
     Image.MAX_IMAGE_PIXELS = most
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -283,19 +283,19 @@ def _begin_worker(most: int | None, worker: int) -> None:
 
 
 def _end_workers() -> None:
-    """At exit, those that are still there: the SIGTERM that Python would send them is the one they do not hear."""
+    """Kill the remaining workers at exit: they ignore the SIGTERM that Python would send."""
     if sys.platform != "win32":
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's own takes every end of a worker for a mishap
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler treats every worker exit as an error
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()
 
 
 class HeldOut(Dataset[Tensor]):
-    """The centre squares of photos, uint8 (3, side, side), by number or as a list of several by a slice.
+    """The centre squares of photos, uint8 (3, side, side), by index, or a list of them by slice.
 
-    As many as MOST_HELD bytes hold stay in memory; the others are read each time they are asked for. One that can no
-    longer be read is named once, and the first takes its place.
+    Up to MOST_HELD bytes stay in memory; the others are read at each access. A photo that can no longer be read is
+    logged once and replaced by the first.
     """
 
     def __init__(self, side: int) -> None:
@@ -305,7 +305,7 @@ class HeldOut(Dataset[Tensor]):
         self._gone: set[int] = set()
 
     def add(self, path: Path) -> None:
-        """Raises UserError where the photo cannot be read."""
+        """Add a photo. Raises UserError if it cannot be read."""
         square = self._square(path)
         if not self._held or square.nbytes * (len(self._held) + 1) <= MOST_HELD:
             self._held.append(square)
@@ -313,7 +313,7 @@ class HeldOut(Dataset[Tensor]):
 
     @property
     def rereads(self) -> bool:
-        """Whether some are not in memory."""
+        """Whether some photos are not in memory."""
         return len(self._held) < len(self._paths)
 
     def __len__(self) -> int:
@@ -329,7 +329,7 @@ class HeldOut(Dataset[Tensor]):
             return self._square(self._paths[number])
         except UserError as error:
             if number not in self._gone:
-                log.warning("a photo for validation is gone, another takes its place: %s", error)
+                log.warning("a validation photo is gone, another replaces it: %s", error)
             self._gone.add(number)
             return self._held[0]
 
@@ -348,5 +348,5 @@ def _pair(name: str, value: object, most: float) -> tuple[float, float]:
     numbers = [float(one) for one in value if isinstance(one, int | float)] if isinstance(value, Sequence) else []
     low, high = numbers if len(numbers) == 2 else (0.0, 0.0)
     if not 0 < low <= high <= most:
-        raise UserError(f"data.{name}={value}: give [least, greatest], above 0 and at most {most}.")
+        raise UserError(f"data.{name}={value}: give [min, max], above 0 and at most {most}.")
     return low, high

@@ -10,14 +10,12 @@ from stylenet.system.errors import UserError
 from stylenet.system.places import ASSETS
 
 BUNDLED = ASSETS / "styles"
-STRETCH = 1.5  # with more, a painting of little contrast, such as The Scream, would be learned as a harsh one
-SMALLEST = 32  # pixels a side: the deepest Gram would otherwise rest on a handful of places
+STRETCH = 1.5  # above it, a low-contrast painting, such as The Scream, would become harsh
+SMALLEST = 32  # pixels per side: below it, the deepest Gram matrix averages only a few positions
 
 
 def find_painting(image: str | Path) -> Path:
-    """The file meant by a path, or by a bare file name among the bundled paintings. Raises UserError where there is
-    none.
-    """
+    """The file at a path, or the bundled painting with this bare file name. Raises UserError if there is none."""
     path = Path(image).expanduser()
     if not path.exists() and path.name == str(path):
         path = BUNDLED / path.name
@@ -39,9 +37,9 @@ def open_painting(image: str | Path, size: int) -> Image.Image:
 
 
 def in_colors(picture: Image.Image, colors: Colors) -> Image.Image:
-    """The picture with the mean and covariance of other ``colors``, as far as no colour is stretched more than STRETCH
-    times (after Gatys et al. 2016, "Preserving color in neural artistic style transfer", section 3.1): a network that
-    learns it paints its strokes in the photos' colours.
+    """Match the picture's mean and covariance to ``colors``, stretched at most STRETCH times (after Gatys et al. 2016,
+    "Preserving color in neural artistic style transfer", section 3.1): a network that learns it paints in the photos'
+    colours.
     """
     image = to_tensor(picture)
     return to_pil(Match(Colors([image]), colors, STRETCH)(image))

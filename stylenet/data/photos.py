@@ -1,7 +1,7 @@
 """The list of photos: every picture under a folder or in a list file, once. Knows nothing about crops or training.
 
-Listing reads names and file types only, so it takes seconds for 118,000 photos. ``open_photo`` finds out whether a
-photo can be decoded.
+Listing reads only names and file types, so it takes seconds for 118,000 photos. ``open_photo`` checks whether a photo
+can be decoded.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 
 def find_images(root: str | Path, setting: str = "data.root") -> list[Path]:
-    """The photos of ``root``, sorted by their name relative to it, each file once however many links lead to it.
+    """The photos in ``root``, sorted by relative name, each file once regardless of links.
 
     ``root``: a folder (nested or flat, links followed), a .txt list (one path a line, relative to the list's folder),
     or an unpacked COCO (then only its ``train2017``). ``setting``: the option to name in messages. Hidden files and
-    other file types are ignored, and counted in the log. Raises UserError, with what is there instead, if there is no
-    photo.
+    other file types are ignored, and counted in the log. Raises UserError, with what was found instead, if there are no
+    photos.
     """
     root = data_root(root)
     if not root.exists():
@@ -50,13 +50,13 @@ def find_images(root: str | Path, setting: str = "data.root") -> list[Path]:
 
 
 def data_root(root: str | Path) -> Path:
-    """The folder or list that ``root`` stands for: ``~`` written out, and COCO's training photos for COCO's folder."""
+    """``root`` with ``~`` expanded; for COCO's folder, its training photos."""
     root = Path(root).expanduser()
     return root / "train2017" if (root / "train2017").is_dir() else root
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """The photo's name below the data folder, with forward slashes: what orders it and chooses the held-out ones."""
+    """The photo's path relative to the data folder, with forward slashes: the key for sorting and holding out."""
     start = root.parent if root.is_file() else root
     return Path(os.path.relpath(path, start)).as_posix()
 
@@ -70,15 +70,15 @@ def open_photo(path: Path, at_least: int | None = None) -> Image.Image:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """What stays the same through every link to a file."""
+    """Device and inode of a file, the same through every link."""
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
 def hold_out(photos: Sequence[Path], root: Path, count: int, usable: Callable[[Path], bool]) -> list[Path]:
-    """``count`` of the photos, chosen by the hash of their names: a photo added elsewhere changes at most one of them.
+    """Choose ``count`` photos by the hash of their names: adding a photo changes at most one of them.
 
-    Those for which ``usable`` is false are passed over. Fewer come back where there are fewer.
+    Skips photos for which ``usable`` is false. Returns fewer if there are fewer.
     """
 
     def rank(path: Path) -> bytes:
@@ -88,7 +88,7 @@ def hold_out(photos: Sequence[Path], root: Path, count: int, usable: Callable[[P
 
 
 def _walk(start: Iterable[Path], ignored: Counter[str]) -> list[Path]:
-    """Photos among and below ``start``. Real files come before links, so that a photo keeps its own name."""
+    """Photos in and below ``start``. Real files come before links, so a photo keeps its own name."""
     queue, seen, found = deque(start), set(), []
     while queue:
         path = queue.popleft()
@@ -103,7 +103,7 @@ def _walk(start: Iterable[Path], ignored: Counter[str]) -> list[Path]:
             elif path.suffix.lower() in PICTURES and stat.S_ISREG(status.st_mode):
                 found.append(path)
             elif (kind := left_out.kind(path)) is not None:
-                advice = left_out.Left(path, kind).reason if kind in left_out.MENDABLE else ""
+                advice = left_out.Left(path, kind).reason if kind in left_out.CONVERTIBLE else ""
                 ignored[(path.suffix.lower() or "without a suffix") + (f" ({advice})" if advice else "")] += 1
         except OSError as error:
             log.warning("skipped %s: %s", path, error.strerror)
@@ -112,7 +112,7 @@ def _walk(start: Iterable[Path], ignored: Counter[str]) -> list[Path]:
 
 
 def _enqueue(folder: Path, queue: deque[Path], ignored: Counter[str]) -> None:
-    """Real entries to the front of the queue and links to its end, both in the order of their names."""
+    """Add real entries to the front of the queue and links to its end, both sorted by name."""
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     shown = [entry for entry in ordered if not entry.name.startswith(".")]
@@ -123,7 +123,7 @@ def _enqueue(folder: Path, queue: deque[Path], ignored: Counter[str]) -> None:
 
 
 def _listed(file: Path, ignored: Counter[str]) -> list[Path]:
-    """The photos of a list file. Missing files are counted, and a few of them are named."""
+    """The photos of a list file. Missing files are counted, and the first few logged."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -139,7 +139,7 @@ def _listed(file: Path, ignored: Counter[str]) -> list[Path]:
 
 
 def _contents(root: Path, ignored: Counter[str]) -> str:
-    """What is there instead of photos, in a few words."""
+    """A short description of what is there instead of photos."""
     if root.is_file():
         return f"it names {sum(ignored.values())} other things ({', '.join(ignored)})" if ignored else "it is empty"
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
@@ -153,7 +153,7 @@ def _contents(root: Path, ignored: Counter[str]) -> str:
 
 
 def _elsewhere(root: Path) -> str:
-    """A hint at a nearby folder with photos, for a path that is one level off."""
+    """A hint about a nearby folder with photos, for a path that is one level off."""
     try:
         above = Path(os.path.abspath(root)).parent
         beside = [path for path in islice(above.iterdir(), LOOK_AROUND) if path.is_dir()]
@@ -171,7 +171,7 @@ def _holds_photo(folder: Path) -> bool:
 
 
 def _nearest(missing: Path) -> str:
-    """What there is in the closest folder that exists."""
+    """The folders in the closest existing parent."""
     parent = next(path for path in Path(os.path.abspath(missing)).parents if path.is_dir())
     try:
         names = sorted(path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))

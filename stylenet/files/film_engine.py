@@ -1,6 +1,6 @@
 """Films, animated pictures, numbered pictures and cameras, stylized frame by frame.
 
-Frames are read, stylized and written at the same time, and only a few of them are held.
+Frames are read, stylized and written concurrently; only a few are in memory.
 """
 
 import time
@@ -35,10 +35,10 @@ Stylize = Callable[[Picture], Picture]
 
 @dataclass(frozen=True)
 class FilmSettings:
-    """What a run does to each of its films.
+    """The settings for each film of a run.
 
-    ``device``: where the optical flow is computed. ``alone``: the run has one film only. Its progress bar is always
-    shown; those of several films are shown in a terminal only.
+    ``device``: computes the optical flow. ``alone``: the run has only one film. Its progress bar is always shown; those
+    of several films are shown only in a terminal.
     """
 
     film: FilmOptions = FilmOptions()
@@ -48,20 +48,20 @@ class FilmSettings:
 
 
 def check_target(job: Job) -> None:
-    """Raise UserError where the target of ``job`` cannot hold moving pictures."""
+    """Raise UserError if the target of ``job`` cannot hold moving pictures."""
     path, suffix = job.target, job.target.suffix.lower()
     if image_sequence.is_numbered(path):
         image_io.format_of(path)
     elif path == planning.STREAM:
         raise UserError(f"output=- holds one picture, but {job.source} is a film: give a file or a folder.")
     elif suffix == ".png" and job.source.suffix.lower() in ANIMATIONS:
-        return  # an animation stays one; of a film each frame may have been meant
+        return  # an animation stays one; for a film, single frames may be meant
     elif suffix == ".png" or sink_kind(path) is None:
         raise holds_no_film(path)
 
 
 def engine(stylize: Stylize, settings: FilmSettings) -> Engine:
-    """The engine that does one film after the other, for :func:`stylenet.files.runner.run`."""
+    """An engine for :func:`stylenet.files.runner.run` that stylizes films one after another."""
 
     def films_of(todo: Sequence[Job], on_outcome: OnOutcome) -> Iterator[Outcome]:
         for job in todo:
@@ -73,14 +73,14 @@ def engine(stylize: Stylize, settings: FilmSettings) -> Engine:
 
 
 def stylized(job: Job, stylize: Stylize, settings: FilmSettings) -> Outcome:
-    """Stylize one film. Whatever fails is in the outcome.
+    """Stylize one film. Failures are reported in the outcome.
 
-    A film of which only a part can be read is written, and ``reason`` says so.
+    If only a part of the film can be read, that part is written, and ``reason`` says so.
     """
     begin = time.perf_counter()
     try:
         why, size = _film(job, stylize, settings)
-    except Exception as error:  # whatever one film brings must not cost the others
+    except Exception as error:  # one film's failure must not stop the others
         return Outcome(job.source, job.target, FAILED, reason(error), seconds=time.perf_counter() - begin)
     if size is None:
         return Outcome(job.source, job.target, SKIPPED, planning.SKIPPED)
@@ -88,7 +88,7 @@ def stylized(job: Job, stylize: Stylize, settings: FilmSettings) -> Outcome:
 
 
 def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | None, tuple[int, int] | None]:
-    """What is missing in the result, and its width and height in pixels; None for both where nothing is to be done."""
+    """What is missing in the result, or None, and its width and height in pixels, None if it was skipped."""
     film, writing = settings.film, settings.writing
     check_target(job)
     _require_free(job, writing.existing)
@@ -104,7 +104,7 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
             _convert(source, sink, size, stylize, steady, bar)
             size = sink.size or size
         for note in sink.notes:
-            left_out.remark(job.target, note)
+            left_out.warn_note(job.target, note)
         why = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
         return why, size
     finally:
@@ -119,7 +119,7 @@ def _bar(source: FilmSource, alone: bool) -> tqdm:
 
 @dataclass(frozen=True)
 class _Stylized:
-    """A frame that was read, and what the network made of its ``rgb``."""
+    """A frame of the source, and its stylized ``rgb``."""
 
     frame: Frame
     rgb: np.ndarray
@@ -133,7 +133,7 @@ def _convert(
 ) -> None:
     """Stylize all frames of ``source`` at ``size``, width and height in pixels, into ``sink``.
 
-    Ctrl-C ends an endless source: what it gave so far is kept.
+    Ctrl-C ends an endless source; the frames so far are kept.
     """
     numbers = count(1)
 
@@ -161,7 +161,7 @@ def _convert(
 
 
 def _require_free(job: Job, existing: str) -> None:
-    """Raise UserError where a result exists that is neither to be replaced nor to be completed."""
+    """Raise UserError if a result exists that may be neither replaced nor completed."""
     target = job.target
     if image_sequence.is_numbered(target):
         there = image_sequence.numbers(target)
@@ -172,13 +172,13 @@ def _require_free(job: Job, existing: str) -> None:
 
 
 def _complete(target: Path, source: FilmSource) -> bool:
-    """Whether there is a numbered picture for each frame that the source expects."""
+    """Whether a numbered picture exists for each frame of the source."""
     there = image_sequence.numbers(target)
     return bool(source.numbers) and {*source.numbers} <= {*there}
 
 
 def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
-    """Width and height of which the longer is at most ``size``. Where they change they are even, as players want."""
+    """Width and height, the longer at most ``size``. Changed sides are even, as players require."""
     if size is None or max(sides) <= size:
         return sides
     scale = size / max(sides)
@@ -187,7 +187,7 @@ def _fitted(sides: tuple[int, int], size: int | None) -> tuple[int, int]:
 
 def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
     """The frame with another width and height."""
-    if frame.rgb.dtype != np.uint8:  # Pillow has no pictures of 16 bits and three colours
+    if frame.rgb.dtype != np.uint8:  # Pillow has no 16-bit RGB mode
         alpha = None if frame.alpha is None else image_io.resized(frame.alpha[..., None], size)[..., 0]
         return replace(frame, rgb=image_io.resized(frame.rgb, size), alpha=alpha)
     rgb = np.array(Image.fromarray(frame.rgb).resize(size, Image.Resampling.LANCZOS))

@@ -11,11 +11,11 @@ from stylenet.system.errors import UserError
 
 @dataclass(frozen=True)
 class Writing:
-    """How results are written. Raises UserError for values that are not allowed.
+    """How results are written. Raises UserError for invalid values.
 
-    ``size``: the longer side at most, in pixels: larger pictures are made smaller first. ``quality``: 1 to 100, of
-    JPEG, WebP, AVIF and films. ``overwrite``: results that exist are replaced. ``skip_existing``: what has a result is
-    left out. ``report``: a file that gets a line of JSON for each picture, see :mod:`stylenet.files.report`.
+    ``size``: maximum longer side, in pixels; larger pictures are downscaled first. ``quality``: 1 to 100, for JPEG,
+    WebP, AVIF and films. ``overwrite``: replace existing results. ``skip_existing``: skip inputs that have a result.
+    ``report``: a file for one line of JSON per picture, see :mod:`stylenet.files.report`.
     """
 
     size: int | None = None
@@ -26,7 +26,7 @@ class Writing:
 
     def __post_init__(self) -> None:
         if self.size is not None and not (_whole(self.size) and self.size >= 1):
-            raise UserError(f"size={self.size}: give the longer side at most, in whole pixels, such as size=1024.")
+            raise UserError(f"size={self.size}: give the maximum longer side in whole pixels, such as size=1024.")
         if not (_whole(self.quality) and 1 <= self.quality <= 100):
             raise UserError(f"quality={self.quality}: give a whole number from 1 to 100.")
         if not isinstance(self.overwrite, bool):
@@ -35,16 +35,16 @@ class Writing:
 
     @property
     def existing(self) -> str:
-        """What becomes of a result that is there: see :func:`stylenet.files.planning.existing`."""
+        """How existing results are handled: see :func:`stylenet.files.planning.existing`."""
         return planning.existing(self.overwrite, self.skip_existing)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """``engine``: local or ray. ``workers``: the workers on the cluster; None for one for each GPU, or each core
-    without a GPU.
+    """``engine``: local or ray. ``workers``: number of workers on the cluster; None for one per GPU, or per core
+    without GPUs.
 
-    Raises UserError for values that are not allowed.
+    Raises UserError for invalid values.
     """
 
     engine: str = "local"
@@ -54,9 +54,7 @@ class Engine:
         if self.engine not in ("local", "ray"):
             raise UserError(f"engine={self.engine}: give local or ray.")
         if self.workers is not None and not (_whole(self.workers) and self.workers >= 1):
-            raise UserError(
-                f"workers={self.workers}: give how many there shall be, such as workers=4, or leave it out."
-            )
+            raise UserError(f"workers={self.workers}: give the number of workers, such as workers=4, or leave it out.")
         if self.workers is not None and self.engine != "ray":
             raise UserError(f"workers={self.workers} is for engine=ray: add that, or leave workers= out.")
 

@@ -1,4 +1,4 @@
-"""Gatys' method on files: reads the photo and the paintings, writes the optimised picture and pictures in between.
+"""Gatys' method on files: reads the photo and the paintings, writes the optimised picture and intermediate ones.
 
 :mod:`stylenet.optimizing.gatys` computes the picture.
 """
@@ -24,11 +24,11 @@ from stylenet.system.errors import UserError
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C; the last whole picture is in ``path``."""
+    """Ctrl-C; the last complete picture is in ``path``."""
 
     def __init__(self, path: Path, step: int):
         self.path, self.step = path, step
-        super().__init__(f"stopped after step {step}; the picture as it was then is in {path}")
+        super().__init__(f"stopped after step {step}; the picture so far is in {path}")
 
 
 def paint_file(
@@ -45,11 +45,12 @@ def paint_file(
     megapixels: float | None = None,
     **options: Any,
 ) -> Path:
-    """Paint a file; the path of the result. ``style``: bundled paintings by name, or files; the rest as :func:`paint`.
+    """Paint a file and return the path of the result. ``style``: names of bundled paintings, or files; for the other
+    options see :func:`paint`.
 
-    ``save_every``: also write the picture every so many iterations, as ``<result>_0050`` and so on. ``megapixels``:
-    larger pictures are refused; None for 179. Raises UserError
-    for what cannot be used; Interrupted after Ctrl-C and NotANumber, both with the last good picture written.
+    ``save_every``: also write the picture after every so many iterations, as ``<result>_0050`` and so on.
+    ``megapixels``: refuse larger pictures; None for 179. Raises UserError for invalid input and, with the last good
+    picture written, when the objective is not a number; Interrupted, also with the picture written, after Ctrl-C.
     """
     names = [style] if isinstance(style, str | Path) else list(style)
     style_size = size if style_size is None else style_size
@@ -63,21 +64,21 @@ def paint_file(
     with safe_open.allowed(megapixels):
         paintings = [open_painting(_file(name), style_size) for name in names]
         picture = image_io.read(once(content))
-    left_out.remark(content, picture.note)
+    left_out.warn_note(content, picture.note)
     with console.bar(total=total, desc=_title(names), unit="step", mininterval=0.05, delay=0.01) as bar:
-        seen = _Watch(picture, target, quality, save_every, bar)
+        watch = _Watch(picture, target, quality, save_every, bar)
         try:
-            paint(picture, paintings, size=size, style_size=style_size, steps=steps, seen=seen, **options)
+            paint(picture, paintings, size=size, style_size=style_size, steps=steps, seen=watch, **options)
         except KeyboardInterrupt:
-            if seen.image is None:
+            if watch.image is None:
                 raise
-            raise Interrupted(seen.write(target), seen.step) from None
+            raise Interrupted(watch.write(target), watch.step) from None
         except NotANumber as error:
-            if seen.image is None:
+            if watch.image is None:
                 raise
-            where = seen.write(target)
-            raise UserError(f"{error} The picture after step {seen.step} is in {where}.") from error
-    return seen.write(target)
+            where = watch.write(target)
+            raise UserError(f"{error} The picture after step {watch.step} is in {where}.") from error
+    return watch.write(target)
 
 
 def _check(size: int, style_size: int, steps: int, save_every: int | None, quality: int) -> None:
@@ -89,7 +90,7 @@ def _check(size: int, style_size: int, steps: int, save_every: int | None, quali
 
 
 class _Watch:
-    """Looks on while a file is painted: moves the bar, writes pictures in between, and keeps the last whole one."""
+    """Follows the optimisation: updates the bar, writes intermediate pictures, and keeps the last complete one."""
 
     def __init__(self, picture: Picture, target: Path, quality: int, every: int | None, bar: tqdm):
         self.picture, self.target, self.quality, self.every, self.bar = picture, target, quality, every, bar
@@ -104,7 +105,7 @@ class _Watch:
             self.write(_numbered(self.target, step))
 
     def write(self, path: Path) -> Path:
-        """The picture as it is now, with the content's alpha and metadata."""
+        """Write the current picture, with the content's alpha and metadata."""
         assert self.image is not None
         fitted = image_io.fit_picture(self.picture, max(self.image.shape))
         rgb = image_io.to_array(self.image, self.picture.rgb.dtype.type)
@@ -128,7 +129,7 @@ def _numbered(target: Path, step: int) -> Path:
 
 
 def _require_free(paths: Sequence[Path], overwrite: bool) -> None:
-    """Raise UserError, before all the work, where a result could not be written or would replace a file."""
+    """Raise UserError, before any work, if a result cannot be written or would replace a file."""
     if not isinstance(overwrite, bool):
         raise UserError(f"overwrite={overwrite}: give true or false.")
     for path in paths:
@@ -142,7 +143,7 @@ def _title(names: Sequence[str | Path]) -> str:
 
 
 def _file(name: str | Path) -> Path:
-    """The painting's file; a bundled one also by its bare name."""
+    """The painting's file; for a bundled one, its bare name is enough."""
     bundled = BUNDLED / f"{name}.jpg"
     bare = Path(name).name == str(name) and not Path(name).is_file()
     return bundled if bare and bundled.is_file() else find_painting(name)

@@ -11,9 +11,9 @@ Item = TypeVar("Item")
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
-AHEAD = 4  # items decoded but not yet processed at most (and as many as are processed at once), and not yet encoded
-THREADS = 2  # that decode, and as many that encode
-MOST = 256 * 2**20  # bytes that may wait: larger items go one at a time, and take no more memory than one alone
+AHEAD = 4  # maximum items decoded but not processed (plus one batch), and processed but not encoded
+THREADS = 2  # for decoding, and as many for encoding
+MOST = 256 * 2**20  # bytes of waiting items: larger items are handled one at a time
 
 
 def overlapped(
@@ -25,21 +25,21 @@ def overlapped(
     alike: Callable[[Work], tuple[Any, int]] = lambda work: (None, 1),
     most: int = MOST,
 ) -> Iterator[Result]:
-    """Yield ``encode(process(decode(item)))`` for each item, in order. ``process`` runs in this thread, the others
-    beside it.
+    """Yield ``encode(process(decode(item)))`` for each item, in order. ``process`` runs in this thread, the others in
+    worker threads.
 
-    ``alike`` returns the kind of an item, and how many consecutive items of one kind ``process`` gets at once.
-    ``weigh``: the bytes that an item holds between its steps; at most ``most`` bytes wait. An exception of a step is
-    raised here and ends everything. After an early end (an error, Ctrl-C, ``close``) no item is decoded, processed
+    ``alike`` returns the kind of an item, and how many consecutive items of this kind ``process`` gets at once.
+    ``weigh``: the bytes of an item between its steps; at most ``most`` bytes wait. An exception of a step is raised
+    here and ends everything. After an early end (an error, Ctrl-C, ``close``) no further item is decoded, processed
     items are encoded, and no thread remains.
     """
     source = iter(items)
-    decoding: deque[Future[Work | _Later]] = deque()
-    held = _Held(decode, weigh, most)
+    decoding: deque[Future[Work | _Deferred]] = deque()
+    held = _Decoded(decode, weigh, most)
     encoding: deque[tuple[int, Future[Result]]] = deque()
-    weight = most  # of the item at work; those still being decoded are taken for its like
+    weight = most  # of the current item; the same is assumed for items still being decoded
     ahead = AHEAD
-    # Tasks are handed out one by one and none waits for room: at the interpreter's end there is nothing to hang on.
+    # Tasks are submitted one by one and never block: the interpreter's exit cannot hang on them.
     decoder, encoder = ThreadPoolExecutor(THREADS, "decode"), ThreadPoolExecutor(THREADS, "encode")
 
     def waiting() -> int:
@@ -56,14 +56,14 @@ def overlapped(
 
     def taken() -> Work:
         work = decoding.popleft().result()
-        if isinstance(work, _Later):
+        if isinstance(work, _Deferred):
             return decoder.submit(decode, work.item).result()
-        held.give_up(work)
+        held.release(work)
         return work
 
     def ready(kind: Any) -> bool:
-        work = decoding[0].result() if decoding and decoding[0].done() else _Later(None)
-        return not isinstance(work, _Later) and alike(work)[0] == kind
+        work = decoding[0].result() if decoding and decoding[0].done() else _Deferred(None)
+        return not isinstance(work, _Deferred) and alike(work)[0] == kind
 
     try:
         while True:
@@ -90,40 +90,40 @@ def overlapped(
 
 
 @dataclass
-class _Later:
-    """An item that was not decoded, as there was no room."""
+class _Deferred:
+    """An item that was not decoded, for lack of memory budget."""
 
     item: Any
 
 
-class _Held:
-    """What is decoded and not yet taken: when items turn out heavier than those before, no more are decoded at once."""
+class _Decoded:
+    """Tracks the bytes of decoded items: if items get heavier than before, decoding is deferred."""
 
     def __init__(self, decode: Callable[[Any], Any], weigh: Callable[[Any], int], most: int):
         self._decode, self._weigh, self._most = decode, weigh, most
         self._lock, self._bytes, self._last = threading.Lock(), 0, 0
 
     def decoded(self, item: Any) -> Any:
-        """The item decoded, or put off."""
+        """The decoded item, or _Deferred."""
         with self._lock:
             if self._bytes and self._bytes + self._last > self._most:
-                return _Later(item)
+                return _Deferred(item)
         work = self._decode(item)
         with self._lock:
             self._last = self._weigh(work)
             self._bytes += self._last
         return work
 
-    def give_up(self, work: Any) -> None:
+    def release(self, work: Any) -> None:
         with self._lock:
             self._bytes -= self._weigh(work)
 
 
 def in_order(items: Iterable[Work], process: Callable[[Work], Result], take: Callable[[Result], object]) -> None:
-    """``take(process(item))`` of each item that must be read and taken one after another, such as a film's frames.
+    """Call ``take(process(item))`` for items that must be read and taken in sequence, such as a film's frames.
 
-    ``items`` are read and results taken in a thread each, ``process`` runs in this one; a few wait between them. What
-    any of them raises comes out here, when both threads have ended.
+    One thread reads ``items``, one takes results, and ``process`` runs in this thread; a few items wait between them.
+    Any exception is raised here, after both threads have ended.
     """
     source, end = iter(items), object()
     waiting: deque[Future[Any]] = deque()

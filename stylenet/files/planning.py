@@ -17,14 +17,14 @@ from stylenet.system.errors import UserError
 from stylenet.video import image_sequence, sources
 
 STREAM = Path("-")  # stdin or stdout
-_STDIN, _STDOUT = ("/dev/stdin", "/dev/fd/0"), ("/dev/stdout", "/dev/fd/1")  # its other names
-_LONGEST = 248  # bytes of a file's name, of the 255 that most systems take: _apart may add a number
+_STDIN, _STDOUT = ("/dev/stdin", "/dev/fd/0"), ("/dev/stdout", "/dev/fd/1")  # their other names
+_LONGEST = 248  # bytes of a file name; most systems allow 255, and _distinct may add a number
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file and the folder that was asked for, if it came from one. ``left``: why it is left out, a kind of
-    :mod:`stylenet.images.left_out`; None for what is to be stylized.
+    """A file, and the input folder it was found in, if any. ``left``: the reason it is left out, a kind of
+    :mod:`stylenet.images.left_out`; None if it is to be stylized.
     """
 
     path: Path
@@ -33,13 +33,13 @@ class Found:
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is stdin or a pipe with a name: one picture that can be read once."""
+        """Whether it is stdin or a named pipe: one picture that can be read only once."""
         return self.path == STREAM or (self.root is None and self.left is None and self.path.is_fifo())
 
 
 @dataclass(frozen=True)
 class Job:
-    """``once``: the source is a pipe that was asked for by its name. One in a folder is no picture."""
+    """A source and its target. ``once``: the source is a pipe given as an input; a pipe in a folder is no picture."""
 
     source: Path
     target: Path
@@ -50,7 +50,7 @@ Find = Callable[[str, str | Path | None], list[Found]]
 
 
 def existing(overwrite: object, skip_existing: object) -> str:
-    """What becomes of a result that is there: "refuse", "replace" or "skip". Raises UserError where both are asked."""
+    """How to handle existing results: "refuse", "replace" or "skip". Raises UserError if both options are set."""
     if not isinstance(skip_existing, bool):
         raise UserError(f"skip_existing={skip_existing}: give true or false.")
     if overwrite and skip_existing:
@@ -58,11 +58,11 @@ def existing(overwrite: object, skip_existing: object) -> str:
     return "replace" if overwrite else "skip" if skip_existing else "refuse"
 
 
-SKIPPED = "the result is there"  # why
+SKIPPED = "the result exists"  # the reason in a report
 
 
 def is_there(target: str | Path) -> bool:
-    """Whether there is a file that a result would replace."""
+    """Whether a result would replace a file."""
     return os.path.lexists(target) and not is_pipe(target)
 
 
@@ -73,7 +73,7 @@ def exists(target: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """``jobs``: what is to be done. ``left``: the files of folders and patterns that are not."""
+    """``jobs``: the files to stylize. ``left``: the files of folders and patterns that are left out."""
 
     jobs: list[Job]
     left: list[Left]
@@ -86,7 +86,7 @@ def plan(
     own: Collection[str] = (),
     find: Find | None = None,
 ) -> list[Job]:
-    """The jobs of :func:`planned`, whose arguments these are."""
+    """The jobs of :func:`planned`, with the same arguments."""
     return planned(inputs, output, style, own, find).jobs
 
 
@@ -97,9 +97,9 @@ def planned(
     own: Collection[str] = (),
     find: Find | None = None,
 ) -> Plan:
-    """One job for each picture of ``inputs`` (files, folders, patterns, "-"), each with a target of its own.
+    """One job for each picture of ``inputs`` (files, folders, patterns, "-"), each with a distinct target.
 
-    ``output``: None (beside each input), "-", a file for a single picture, or a folder, in which sub-folders are kept.
+    ``output``: None (next to each input), "-", a file for a single picture, or a folder; sub-folders are kept.
     Results are named ``<name>_<style>``. With several pictures, results of earlier runs under ``style`` or a name in
     ``own`` are left out, as are files that are not pictures. ``find``: lists the files of one input; None for local
     files. Raises UserError for missing inputs and an unsuitable ``output``.
@@ -128,7 +128,7 @@ def planned(
     else:
         targets = [Path(output)]
     return Plan(
-        [Job(one.path, target, one.is_stream) for one, target in zip(found, _apart(targets), strict=True)], left
+        [Job(one.path, target, one.is_stream) for one, target in zip(found, _distinct(targets), strict=True)], left
     )
 
 
@@ -136,7 +136,7 @@ def planned(
 
 
 def in_files(value: str, output: str | Path | None) -> list[Found]:
-    """The pictures that one input stands for."""
+    """The files of one input."""
     path = STREAM if value in _STDIN else Path(value)
     if (
         path == STREAM
@@ -165,9 +165,9 @@ def _names(folder: Path) -> list[str]:
 
 
 def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
-    """All files below a folder in the order of their names: its pictures, its films, and what is left out.
+    """All files below a folder, sorted by name: pictures, films, and those left out.
 
-    Earlier results below ``output`` are not looked at.
+    Earlier results below ``output`` are ignored.
     """
     if os.path.dirname(os.path.realpath(folder)) == os.path.realpath(folder):
         raise UserError(f"input={folder} is the whole disk: give a folder of pictures.")
@@ -175,23 +175,23 @@ def _in_folder(folder: Path, output: str | Path | None) -> list[Found]:
     found, closed, seen = [], [], set()
     for place, folders, files in os.walk(folder, onerror=lambda error: closed.append(error.filename), followlinks=True):
         real = os.path.realpath(place)
-        if real in seen or real in skipped:  # a link may lead in a circle
+        if real in seen or real in skipped:  # links may form a cycle
             folders.clear()
             continue
         seen.add(real)
         hidden = [Path(place, name) for name in sorted(folders) if name.startswith(".")]
-        found += [Found(path, folder, left_out.HIDDEN) for path in hidden if not left_out.is_litter(path)]
+        found += [Found(path, folder, left_out.HIDDEN) for path in hidden if not left_out.is_system_file(path)]
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += _sorted_out([Path(place, name) for name in sorted(files)], folder)
+        found += _classified([Path(place, name) for name in sorted(files)], folder)
     found += [Found(Path(name), folder, left_out.CLOSED) for name in closed]
     if all(one.left is not None for one in found):
-        kinds = left_out.told([Left(one.path, str(one.left)) for one in found])
+        kinds = left_out.summary([Left(one.path, str(one.left)) for one in found])
         raise UserError(f"input={folder}: no pictures in this folder ({kinds or 'it is empty'}).")
     return found
 
 
 def _once(found: Sequence[Found]) -> list[Found]:
-    """Each file once; one that is asked for by its name too is not left out."""
+    """Each file once. A file that is also given by name is not left out."""
     once: dict[str, Found] = {}
     for one in found:
         if one.left is None or _identity(one.path) not in once:
@@ -199,8 +199,8 @@ def _once(found: Sequence[Found]) -> list[Found]:
     return list(once.values())
 
 
-def _sorted_out(files: Sequence[Path], root: Path) -> list[Found]:
-    """Files of a folder or a pattern, with why each is left out, if it is; without the litter of systems."""
+def _classified(files: Sequence[Path], root: Path) -> list[Found]:
+    """Files of a folder or a pattern, with the reason if left out; without system files."""
     kinds = {path: left_out.kind(path) for path in files}
     return [
         Found(path, root, None if kind in (left_out.PICTURE, left_out.FILM) else kind)
@@ -210,7 +210,7 @@ def _sorted_out(files: Sequence[Path], root: Path) -> list[Found]:
 
 
 def _without_films(found: list[Found]) -> list[Found]:
-    """Films left out where what reads them is not installed, if there are pictures beside them."""
+    """Leave out films if the package that reads them is missing and there are other files to stylize."""
 
     def is_film(one: Found) -> bool:
         return one.left is None and one.root is not None and one.path.suffix.lower() in FILMS
@@ -222,23 +222,23 @@ def _without_films(found: list[Found]) -> list[Found]:
 
 
 def _matching(pattern: str) -> list[Found]:
-    """What a pattern matches, of the folder that it is about: the part before its first sign."""
+    """The files that match a pattern. Their root is the path before its first wildcard."""
     pattern = os.path.expanduser(pattern)
     names = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
     files = [path for path in names if path.is_file() or is_pipe(path)]
     if not files:
         raise UserError(f"input={pattern}: there is no such file, and as a pattern it matches none.")
     root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    found = _sorted_out(files, root)
+    found = _classified(files, root)
     if all(one.left is not None for one in found):
-        return [Found(path, root) for path in files]  # asked for by their suffix: reading them says what they are
+        return [Found(path, root) for path in files]  # requested by suffix: reading them reports the error
     into = {parent for path in files for parent in path.parents}
     folders = [path for path in names if path.is_dir() and path not in into and path != root]
     return [*found, *(Found(path, root, left_out.FOLDER) for path in folders)]
 
 
 def _without_results(found: list[Found], styles: set[str]) -> list[Found]:
-    """Mark ``name_style.ext`` as left out where ``name.*`` of the same folder is there too: an earlier run made it."""
+    """Leave out ``name_style.ext`` if ``name.*`` is in the same folder: it is the result of an earlier run."""
     names = {(one.path.parent, one.path.stem) for one in found if one.left is None}
     style = f"(?:{'|'.join(map(re.escape, sorted(styles)))})"
     result = re.compile(rf"(.+?)_{style}(?:\+{style})*(?:_[0-9]+)?")
@@ -261,7 +261,7 @@ def moves(path: Path) -> bool:
 
 
 def has_times(path: Path) -> bool:
-    """Whether the frames of the moving pictures at ``path`` have times of their own."""
+    """Whether the frames of the moving pictures at ``path`` have timestamps."""
     kind = sources.source_kind(path)
     return kind is None or kind.timed
 
@@ -270,7 +270,7 @@ def has_times(path: Path) -> bool:
 
 
 def _is_folder(output: str | Path) -> bool:
-    """Whether ``output`` means a folder: it is one, it ends in a slash, or its name has no suffix."""
+    """Whether ``output`` means a folder: it exists as one, ends in a slash, or has no suffix."""
     text = str(output)
     return (
         text != "-"
@@ -284,10 +284,10 @@ def _mirrored(one: Found, output: Path) -> Path:
 
 
 def _named(source: Path, folder: Path, style: str) -> Path:
-    """``<name>_<style>`` with the suffix of the source where results may have it, else with one that suits.
+    """``<name>_<style>`` with the suffix of the source if results can have it, else with a suitable one.
 
-    A picture becomes .png where its format is not written or has only 256 colours. Of moving pictures, their kind in
-    :data:`stylenet.video.sources.SOURCES` decides.
+    A picture becomes .png if its format cannot be written or has only 256 colours. For moving pictures, see their kind
+    in :data:`stylenet.video.sources.SOURCES`.
     """
     kind = sources.source_kind(source) if moves(source) else None
     writable, otherwise = (kind.results, kind.otherwise) if kind else (PICTURE_FORMATS.keys() - {".gif"}, ".png")
@@ -302,10 +302,10 @@ def _named(source: Path, folder: Path, style: str) -> Path:
     return folder / f"{stem}{end}"
 
 
-def _apart(targets: Iterable[Path]) -> list[Path]:
-    """Number those that would fall on another's place, also where the file system takes a and A for the same."""
+def _distinct(targets: Iterable[Path]) -> list[Path]:
+    """Number targets that would collide, also on case-insensitive file systems."""
     taken: set[str] = set()
-    last: dict[str, int] = {}  # of the numbers given to a name
+    last: dict[str, int] = {}  # number used for each name
     apart = []
     for target in targets:
         free, name = target, _identity(target).casefold()

@@ -1,8 +1,8 @@
 """Stylize many pictures on a Ray cluster. Ray Data distributes them to workers; each loads its network once.
 
 The cluster is that of RAY_ADDRESS, else the one this process is connected to, else a temporary one on this machine. The
-style travels with the work. Pictures are files that all machines can see, or URIs such as s3://bucket/photos. The
-pictures of a worker that dies are done again by another. Knows nothing about loading networks.
+style is sent with the work. Pictures are files that all machines can access, or URIs such as s3://bucket/photos. If a
+worker dies, another repeats its pictures. Knows nothing about loading networks.
 """
 
 import logging
@@ -32,19 +32,18 @@ from stylenet.stylizing.containers import ImageStylizer
 from stylenet.system.errors import UserError
 from stylenet.system.memory import keep_freed_memory
 
-TOGETHER = 8  # pictures that a worker is given at a time; few, as all of them are done again if it dies
-RETRIES = 1  # by Ray, of such a group; then once more one by one, so that a picture that kills takes no other along
-DIED = "the worker at it died each time: it ran out of memory, or this picture crashes it"
+PER_TASK = 8  # pictures per task of a worker; few, as all are repeated if it dies
+RETRIES = 1  # by Ray, of such a group; then once more one by one, to isolate a picture that crashes a worker
+DIED = "its worker died each time: it ran out of memory, or this picture crashes it"
 
 Start = Callable[[Sequence[Path], Sequence[Image.Image], Runtime], ImageStylizer]
-"""Checkpoints' files and masks to what stylizes, computed as the Runtime says."""
+"""Loads checkpoint files and masks as a stylizer, with the given Runtime."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """The work on all pictures. ``styles``: names or files of checkpoints. ``masks``: one for each style, or none.
-    ``workers``: their number; None for one for each GPU of the cluster, or for each core without GPUs or with
-    device=cpu.
+    """The work on all pictures. ``styles``: names or files of checkpoints. ``masks``: one per style, or none.
+    ``workers``: their number; None for one per GPU of the cluster, or per core without GPUs or with device=cpu.
     """
 
     start: Start
@@ -56,16 +55,16 @@ class Work:
 
 
 def stylize_files(work: Work, inputs: Sequence[str | Path], output: str | Path | None) -> Iterator[Place]:
-    """As :func:`stylenet.files.stylize_files.stylize_files`; results come as they are done.
+    """As :func:`stylenet.files.stylize_files.stylize_files`, but yields results in order of completion.
 
-    ``inputs``, ``output``: files and folders, or URIs of fsspec; results at URIs are given as strings. Raises UserError
-    where Ray is not installed or cannot be reached, and as the other does.
+    ``inputs``, ``output``: files and folders, or fsspec URIs; results at URIs are strings. Also raises UserError if Ray
+    is not installed or cannot be reached.
     """
     ray = _imported()
     inputs, output = [remote.here(value) for value in inputs], None if output is None else remote.here(output)
     if "-" in (*inputs, output):
         raise UserError("engine=ray works on files: give input= and output= files, folders or URIs, not -.")
-    planning.plan(inputs, output, "style", find=remote.find)  # what is not there is told before Ray is started
+    planning.plan(inputs, output, "style", find=remote.find)  # report missing files before starting Ray
     files = [checkpoint.resolve(style) for style in work.styles]
     plainly = replace(work.runtime, device="cpu", backend="torch", precision="fp32", tile="auto")
     name = work.start(files, work.masks, plainly).name
@@ -84,7 +83,7 @@ def stylize_files(work: Work, inputs: Sequence[str | Path], output: str | Path |
         for job in rest:
             if job.target in there:
                 refused = Outcome(job.source, job.target, FAILED, planning.exists(remote.place(job.target)))
-                yield _told(refused, on_outcome)
+                yield _report(refused, on_outcome)
         if rest := [job for job in rest if job.target not in there]:
             with _cluster(ray):
                 yield from _outcomes(ray, worker, rest, on_outcome, work.workers, str(work.runtime.device))
@@ -96,7 +95,7 @@ def _outcomes(
     ray: Any, work: Callable[[], Any], todo: Sequence[Job], on_outcome: OnOutcome, workers: int | None, device: str
 ) -> Iterator[Outcome]:
     left = dict(enumerate(todo))
-    for together in (TOGETHER, 1):
+    for together in (PER_TASK, 1):
         for number, outcome, data in _pass(ray, work, left, together, workers, device) if left else ():
             if number is None:
                 raise UserError(outcome.reason)
@@ -109,12 +108,12 @@ def _outcomes(
                 except UserError as error:
                     outcome = replace(outcome, status=FAILED, reason=str(error), width=None, height=None)
             reason = outcome.reason and outcome.reason.replace(str(_absolute(job).source), str(job.source))
-            yield _told(replace(outcome, input=job.source, output=job.target, reason=reason), on_outcome)
+            yield _report(replace(outcome, input=job.source, output=job.target, reason=reason), on_outcome)
     for job in left.values():
-        yield _told(Outcome(job.source, job.target, FAILED, DIED), on_outcome)
+        yield _report(Outcome(job.source, job.target, FAILED, DIED), on_outcome)
 
 
-def _told(outcome: Outcome, on_outcome: OnOutcome) -> Outcome:
+def _report(outcome: Outcome, on_outcome: OnOutcome) -> Outcome:
     outcome = replace(outcome, input=remote.place(Path(outcome.input)), output=remote.place(Path(outcome.output)))
     on_outcome(outcome)
     return outcome
@@ -123,7 +122,7 @@ def _told(outcome: Outcome, on_outcome: OnOutcome) -> Outcome:
 def _pass(
     ray: Any, work: Callable[[], Any], left: Mapping[int, Job], together: int, workers: int | None, device: str
 ) -> Iterator[tuple[int | None, Any, bytes | None]]:
-    """What the workers make of these pictures, as they are done; nothing comes of those whose workers died."""
+    """Yield the workers' results in order of completion; none for pictures whose workers died."""
     rows = [{"row": pickle.dumps((number, _absolute(job), _carried(job)))} for number, job in left.items()]
     blocks = -(-len(rows) // together)
     unit = "GPU" if device != "cpu" and ray.cluster_resources().get("GPU") else "CPU"
@@ -145,11 +144,11 @@ def _pass(
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = lines[-1] if lines else type(error).__name__
-        raise UserError(f"The Ray cluster failed: {why}. Have its machines the same stylenet and Ray?") from error
+        raise UserError(f"The Ray cluster failed: {why}. Do its machines have the same stylenet and Ray?") from error
 
 
 def _absolute(job: Job) -> Job:
-    """As workers need it, which are in another folder."""
+    """The job with absolute paths: workers run in another folder."""
 
     def absolute(path: Path) -> Path:
         return path if remote.is_uri(path) else Path(os.path.abspath(path))
@@ -158,13 +157,13 @@ def _absolute(job: Job) -> Job:
 
 
 def _carried(job: Job) -> bytes | None:
-    """The picture itself where only this process can reach it: memory://."""
+    """The picture's bytes if only this process can read it: memory://."""
     spot = str(remote.place(job.source))
     return remote.load(spot) if remote.held_here(spot) else None
 
 
 class _Called:
-    """What Ray Data calls: a table of pictures to a table of results."""
+    """Called by Ray Data: maps a table of pictures to a table of results."""
 
     def __init__(self, work: Callable[[], "_Worker"]):
         self.worker = work()
@@ -177,11 +176,11 @@ class _Called:
 
 
 class _Worker:
-    """A loaded network, and what it makes of pictures."""
+    """A loaded network that stylizes batches of pictures."""
 
     def __init__(self, work: Work, styles: Sequence[tuple[str, bytes]], most: int | None):
         keep_freed_memory()
-        Image.MAX_IMAGE_PIXELS = most  # as in the process that asks: see stylenet.images.safe_open
+        Image.MAX_IMAGE_PIXELS = most  # as in the driver: see stylenet.images.safe_open
         self.writing, self.refused = work.writing, None
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +189,7 @@ class _Worker:
                     file.parent.mkdir()
                     file.write_bytes(data)
                 self.stylizer = work.start(files, work.masks, work.runtime)
-        except UserError as error:  # such as a device that is not there: it ends the run, and is no death to be mended
+        except UserError as error:  # such as a missing device: ends the run, without retries
             self.refused = str(error)
 
     def __call__(self, rows: list[tuple[int, Job, bytes | None]]) -> Iterator[tuple[int | None, Outcome, bytes | None]]:
@@ -226,9 +225,9 @@ class _Worker:
 
 
 def _imported() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray sends usage statistics
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # what it tells of deaths would go to stdout, to the paths
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # its logs would mix with the paths on stdout
     try:
         with warnings.catch_warnings(action="ignore"):
             import ray
@@ -240,7 +239,7 @@ def _imported() -> Any:
 
 @contextmanager
 def _cluster(ray: Any) -> Iterator[None]:
-    """A connection for the block, unless there is one."""
+    """Connect for the block, unless connected already."""
     if ray.is_initialized():
         yield
         return
@@ -251,7 +250,7 @@ def _cluster(ray: Any) -> Iterator[None]:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())
-        raise UserError(f"No Ray cluster can be had (RAY_ADDRESS={address or ''}): {why}") from error
+        raise UserError(f"Cannot connect to a Ray cluster (RAY_ADDRESS={address or ''}): {why}") from error
     try:
         yield
     finally:
@@ -260,7 +259,7 @@ def _cluster(ray: Any) -> Iterator[None]:
 
 @contextmanager
 def _quiet(ray: Any) -> Iterator[None]:
-    """The settings for one pass: no bars and tales of Ray's own; what a death costs is ours to know."""
+    """Settings for one pass: no progress bars or logs of Ray; failed blocks are handled here."""
     with warnings.catch_warnings(action="ignore"):
         context = ray.data.DataContext.get_current()
         ours = {"enable_progress_bars": False, "max_errored_blocks": -1}

@@ -18,34 +18,34 @@ from stylenet.images.image_io import Picture
 from stylenet.images.left_out import Left
 from stylenet.system.errors import UserError
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://?(?=[^/]|$)")  # of two letters or more: C:/ is a disk
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://?(?=[^/]|$)")  # two letters or more: C:/ is a drive
 _HERE = re.compile(r"(?:file|local)://")
 
 
 def is_uri(value: str | Path) -> bool:
-    """Whether a path is a URI for fsspec, after :func:`here`. A file with such a name counts as a file."""
+    """Whether a path is an fsspec URI, after :func:`here`. An existing file with such a name is a file."""
     return bool(_SCHEME.match(str(value))) and ("://" in str(value) or not os.path.lexists(value))
 
 
 def here(value: str | Path) -> str:
-    """A file:// URI as a path; all else as it is."""
+    """A file:// URI as a path; other values unchanged."""
     return _HERE.sub("", str(value), count=1)
 
 
 def place(path: Path) -> Path | str:
-    """What was put into a Path: a URI again, or the path."""
+    """The URI that ``path`` was made from, or ``path`` itself."""
     return _SCHEME.sub(r"\1://", path.as_posix(), count=1) if is_uri(path) else path
 
 
 def held_here(value: str) -> bool:
-    """Whether only this process sees it."""
+    """Whether only this process can access it."""
     return value.startswith("memory:")
 
 
 def find(value: str, output: str | Path | None) -> list[Found]:
-    """As :func:`stylenet.files.planning.in_files`, at a URI too: a picture, a folder with all below, or a pattern.
+    """As :func:`stylenet.files.planning.in_files`, also for URIs: a picture, a folder with sub-folders, or a pattern.
 
-    Raises UserError for what is not there, cannot be reached, or needs a package that is not installed.
+    Raises UserError for inputs that do not exist, cannot be reached, or need a package that is not installed.
     """
     if not is_uri(value):
         return _without_films(in_files(value, output))
@@ -56,7 +56,7 @@ def find(value: str, output: str | Path | None) -> list[Found]:
             return [Found(Path(_uri(system, path, value)))]
         pattern = any(letter in path for letter in "*?[")
         names = system.glob(path) if pattern else system.find(path)
-    except Exception as error:  # each system has errors of its own
+    except Exception as error:  # each file system has its own exceptions
         raise UserError(f"input={value} cannot be read: {_line(error)}.") from error
     root, out = path.rstrip("/"), _below(system, output)
     found = []
@@ -66,13 +66,13 @@ def find(value: str, output: str | Path | None) -> list[Found]:
             left = None if which == left_out.PICTURE else left_out.CLUSTER if which == left_out.FILM else which
             found.append(Found(Path(_uri(system, name, value)), None if pattern else Path(value), left))
     if all(one.left is not None for one in found):
-        told = left_out.told([Left(one.path, str(one.left)) for one in found])
-        raise UserError(f"input={value}: there are no pictures here{f' ({told})' if told else ''}.")
+        kinds = left_out.summary([Left(one.path, str(one.left)) for one in found])
+        raise UserError(f"input={value}: there are no pictures here{f' ({kinds})' if kinds else ''}.")
     return found
 
 
 def _without_films(found: list[Found]) -> list[Found]:
-    """Films of folders and patterns left out, where there are pictures beside them: workers take no others."""
+    """Leave out films of folders and patterns if there are pictures too: workers accept only pictures."""
     films = {one for one in found if one.left is None and one.root is not None and planning.moves(one.path)}
     if len(films) == sum(one.left is None for one in found):
         return found
@@ -80,7 +80,7 @@ def _without_films(found: list[Found]) -> list[Found]:
 
 
 def existing(targets: Iterable[Path]) -> set[Path]:
-    """Those of the targets that are there; each folder is listed once, as asking for each file takes long."""
+    """The targets that exist. Each remote folder is listed once, as checking each file is slow."""
     there: set[Path] = set()
     folders: dict[Path, set[str]] = {}
     for target in targets:
@@ -96,12 +96,12 @@ def existing(targets: Iterable[Path]) -> set[Path]:
 
 
 def read(spot: str) -> Picture:
-    """The picture at a URI or in a file. Raises UserError where it cannot be read."""
+    """Read a picture from a URI or a file. Raises UserError if it cannot be read."""
     return image_io.read(spot) if not is_uri(spot) else decode(load(spot), spot)
 
 
 def load(spot: str) -> bytes:
-    """The bytes at a URI. Raises UserError where they cannot be had."""
+    """Read the bytes at a URI. Raises UserError if they cannot be read."""
     system, path = _system("input", spot)
     try:
         return system.cat_file(path)
@@ -110,7 +110,7 @@ def load(spot: str) -> bytes:
 
 
 def decode(data: bytes, spot: str) -> Picture:
-    """The picture in these bytes. Raises UserError with its name where there is none."""
+    """Decode a picture. Raises UserError with the name ``spot`` if it cannot be read."""
     try:
         return image_io.read(io.BytesIO(data))
     except UserError as error:
@@ -118,8 +118,8 @@ def decode(data: bytes, spot: str) -> Picture:
 
 
 def write(spot: str, picture: Picture, quality: int) -> None:
-    """To a URI or a file. Object stores hold a whole picture or none; other systems what a kill left, until it is
-    written again. Raises UserError where it cannot be written.
+    """Write a picture to a URI or a file. Object stores write atomically; on other remote systems a kill may leave a
+    partial file. Raises UserError if it cannot be written.
     """
     if is_uri(spot):
         store(spot, image_io.encode(picture, image_io.format_of(spot), quality))
@@ -128,7 +128,7 @@ def write(spot: str, picture: Picture, quality: int) -> None:
 
 
 def store(spot: str, data: bytes) -> None:
-    """These bytes at a URI. Raises UserError where they cannot be put there."""
+    """Write bytes to a URI. Raises UserError if they cannot be written."""
     system, path = _system("output", spot)
     try:
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -138,7 +138,7 @@ def store(spot: str, data: bytes) -> None:
 
 
 def _system(option: str, uri: str) -> tuple[Any, str]:
-    """The file system of a URI and the path in it."""
+    """The file system of a URI, and the path in it."""
     try:
         import fsspec
     except ImportError:
@@ -153,12 +153,12 @@ def _system(option: str, uri: str) -> tuple[Any, str]:
 
 
 def _uri(system: Any, path: str, like: str) -> str:
-    """The path of a file system as a URI with the scheme that ``like`` has."""
+    """A path of the file system as a URI with the scheme of ``like``."""
     return f"{like.partition('://')[0]}://{system._strip_protocol(path).lstrip('/')}"
 
 
 def _below(system: Any, output: str | Path | None) -> str | None:
-    """The path of an output folder in the same file system: results of earlier runs are not pictures to stylize."""
+    """The path of an output folder in the same file system, to exclude results of earlier runs."""
     if output is None or not is_uri(output) or str(output).partition(":")[0] not in _schemes(system):
         return None
     return system._strip_protocol(str(output)).rstrip("/")
@@ -169,9 +169,7 @@ def _schemes(system: Any) -> tuple[str, ...]:
 
 
 def _kind(name: str, root: str) -> str | None:
-    """As :func:`stylenet.images.left_out.kind`, of a name below ``root``; a folder with a hidden name hides all it
-    holds.
-    """
+    """As :func:`stylenet.images.left_out.kind`, for a name below ``root``; all files in a hidden folder are hidden."""
     parts = PurePosixPath(name[len(root) :]).parts
     if any(part.startswith(".") for part in parts[:-1]):
         return left_out.HIDDEN

@@ -11,16 +11,16 @@ from typing import Any
 
 from stylenet.system.errors import UserError, one_line, shown
 
-Place = Path | str  # a file here, or a URI
+Place = Path | str  # a local file, or a URI
 START = b'{"input": '  # of every line
 WRITTEN, SKIPPED, FAILED = "written", "skipped", "failed"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One picture's: ``status`` is written, skipped or failed, ``reason`` why. ``output``: "" for a file that is left
-    out. ``width``, ``height``: of the result, in pixels, None where there is none. ``seconds``: spent on this picture,
-    not counting what it waited. ``note``: what a user should know of a picture that is written, as it should be.
+    """The outcome of one picture. ``status``: written, skipped or failed; ``reason``: why. ``output``: "" for a file
+    that is left out. ``width``, ``height``: of the result, in pixels; None without a result. ``seconds``: processing
+    time without waiting. ``note``: a message for the user about a picture that was written successfully.
     """
 
     input: Place
@@ -47,7 +47,7 @@ class Outcome:
 
 
 class SomeFailed(UserError):
-    """Some pictures could not be stylized, or not all of a film; ``reasons`` by path. The rest is written."""
+    """Some pictures failed or films are incomplete; ``reasons`` by path. All other results are written."""
 
     def __init__(self, reasons: dict[Any, str], count: int):
         self.reasons = reasons
@@ -57,30 +57,29 @@ class SomeFailed(UserError):
 
 
 def reason(error: Exception) -> str:
-    """In a line. Only a UserError is written for people: of others it is said what they are."""
+    """The error in one line. For exceptions other than UserError, the type is added."""
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
 
 
 class Report:
-    """A file with a line of JSON for each outcome, written at once; None for no file. Any thread may add lines.
+    """A file with one line of JSON per outcome, written immediately; None for no file. Thread-safe.
 
-    An existing report continues: a last line that a kill has cut short is removed. Pictures that it lists as written or
-    left out get no further line when they are skipped. Raises UserError for a file with other contents, or one that
-    cannot be written.
+    An existing report is continued: an incomplete last line is removed. Skipped pictures that it lists as written or
+    left out are not added again. Raises UserError for a file with other contents, or one that cannot be written.
     """
 
     def __init__(self, path: str | Path | None):
         self.path = None if path is None else Path(path)
         self._lock = threading.Lock()
-        self._told: set[str] = set()  # results
+        self._written: set[str] = set()  # results
         self._left: set[str] = set()  # files that are left out
         self._file: int | None = None
         if self.path is not None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-                if stat.S_ISREG(os.fstat(self._file).st_mode):  # a pipe or a terminal has nothing to go on with
-                    self._go_on()
+                if stat.S_ISREG(os.fstat(self._file).st_mode):  # a pipe or a terminal has no earlier lines
+                    self._resume()
             except OSError as error:
                 self.close()
                 raise self._unwritable(error) from error
@@ -95,8 +94,8 @@ class Report:
         self.close()
 
     def add(self, outcome: Outcome) -> None:
-        """Put down one outcome. Raises UserError where there is no room."""
-        if self._file is None or (outcome.status == SKIPPED and self._knows(outcome)):
+        """Append one outcome. Raises UserError if it cannot be written."""
+        if self._file is None or (outcome.status == SKIPPED and self._lists(outcome)):
             return
         try:
             with self._lock:
@@ -106,27 +105,27 @@ class Report:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _knows(self, outcome: Outcome) -> bool:
-        return str(outcome.input) in self._left if outcome.output == "" else str(outcome.output) in self._told
+    def _lists(self, outcome: Outcome) -> bool:
+        return str(outcome.input) in self._left if outcome.output == "" else str(outcome.output) in self._written
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         assert self._file is not None and self.path is not None
-        whole = 0  # bytes of whole lines
+        whole = 0  # bytes of complete lines
         with open(self.path, "rb") as lines:
             for line in lines:
-                said, cut = _parsed(line), not line.endswith(b"\n")
-                if whole == 0 and said is None and not (cut and line[: len(START)] == START[: len(line)]):
-                    raise UserError(f"report={self.path} holds something else than a report: give another file.")
+                record, cut = _parsed(line), not line.endswith(b"\n")
+                if whole == 0 and record is None and not (cut and line[: len(START)] == START[: len(line)]):
+                    raise UserError(f"report={self.path} is not a report: give another file.")
                 whole += 0 if cut else len(line)
-                if said is not None and not cut and said["status"] == WRITTEN:
-                    self._told.add(said["output"])
-                if said is not None and not cut and said["output"] is None:
-                    self._left.add(said["input"])
+                if record is not None and not cut and record["status"] == WRITTEN:
+                    self._written.add(record["output"])
+                if record is not None and not cut and record["output"] is None:
+                    self._left.add(record["input"])
         os.ftruncate(self._file, whole)
         os.lseek(self._file, 0, os.SEEK_END)
 
@@ -136,14 +135,14 @@ class Report:
 
 
 def read(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The lines of a report; one that a kill has cut short is left out."""
+    """The records of a report, without an incomplete last line."""
     with open(path, "rb") as lines:
-        yield from (said for line in lines if (said := _parsed(line)) is not None)
+        yield from (record for line in lines if (record := _parsed(line)) is not None)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        said = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return None
-    return said if isinstance(said, dict) and {"input", "output", "status"} <= said.keys() else None
+    return record if isinstance(record, dict) and {"input", "output", "status"} <= record.keys() else None

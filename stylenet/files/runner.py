@@ -14,9 +14,9 @@ from stylenet.images import left_out
 from stylenet.images.image_io import Picture
 from stylenet.system import console
 from stylenet.system.errors import UserError
-from stylenet.system.memory import give_back
+from stylenet.system.memory import release_freed_memory
 
-TIDY = 8  # changes of size after which freed memory is given back: the holes of one size fit no other
+TRIM_AFTER = 8  # picture sizes after which freed memory is released: many sizes fragment it
 
 OnOutcome = Callable[[Outcome], None]
 Engine = Callable[[Sequence[Job], OnOutcome], Iterator[Outcome]]
@@ -24,7 +24,7 @@ Engine = Callable[[Sequence[Job], OnOutcome], Iterator[Outcome]]
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of each picture. All except ``stylize`` run in threads beside the main one.
+    """The steps of each picture. All except ``stylize`` run in worker threads.
 
     ``stylize`` gets pictures of one size and depth, at most ``batch_size(h, w)`` of them.
     """
@@ -46,14 +46,14 @@ def run(
 ) -> Iterator[Place]:
     """Yield the paths of the results, with a progress bar called ``name``. Files that are left out are reported first.
 
-    ``engine`` does the work: it yields the outcomes, and calls the function it is given with each, at once.
-    ``existing``: see :func:`stylenet.files.planning.existing`. ``there``: whether a result exists. ``place``: the place
-    that the path of a job stands for. Raises SomeFailed at the end if some failed or are incomplete, UserError if the
-    only one failed or ``report`` cannot be written.
+    ``engine`` does the work: it yields the outcomes, and passes each to its callback immediately. ``existing``: see
+    :func:`stylenet.files.planning.existing`. ``there``: whether a result exists. ``place``: the file or URI of a job's
+    path. Raises SomeFailed at the end if some failed or are incomplete, UserError if the only one failed or ``report``
+    cannot be written.
     """
     todo = plan.jobs
     with Report(report) as lines:
-        left_out.say(plan.left)
+        left_out.warn(plan.left)
         for one in plan.left:
             lines.add(Outcome(place(one.path), "", SKIPPED, one.reason))
         rest = [job for job in todo if existing != "skip" or job.target == STREAM or not there(job.target)]
@@ -64,11 +64,11 @@ def run(
         reasons: dict[Place, str] = {}
         failed = False
         shown: dict[str, Any] = {"desc": name, "unit": "picture", "mininterval": 0.5}
-        shown["disable"] = len(todo) == 1  # one film has a bar of its own
+        shown["disable"] = len(todo) == 1  # a single film has its own bar
         with console.bar(total=len(todo), initial=len(todo) - len(rest), **shown) as bar:
             for outcome in engine(rest, lines.add):
                 bar.update()
-                left_out.remark(outcome.input, outcome.note)
+                left_out.warn_note(outcome.input, outcome.note)
                 failed |= outcome.status == FAILED
                 if outcome.status == FAILED or (outcome.status == WRITTEN and outcome.reason is not None):
                     reasons[outcome.input] = outcome.reason or ""
@@ -93,15 +93,15 @@ class _Work:
 
 
 def run_local(steps: Steps, todo: Sequence[Job], on_outcome: OnOutcome) -> Iterator[Outcome]:
-    """Stylize in this process: while one picture is stylized, the next are read and the last ones written."""
+    """Stylize in this process: reading, stylizing and writing overlap."""
 
     def tried(some: Sequence[_Work], step: Callable[[], object]) -> bool:
-        """Whether all went well; else each knows why not. Each has spent its part of the time."""
+        """Run ``step``; return whether it succeeded. Each picture gets the failure and its share of the time."""
         begin = time.perf_counter()
         failure = None
         try:
             step()
-        except Exception as error:  # whatever one picture brings must not cost the others
+        except Exception as error:  # one picture's failure must not stop the others
             failure = reason(error)
         for work in some:
             work.reason, work.picture = failure, work.picture if failure is None else None
@@ -131,9 +131,9 @@ def run_local(steps: Steps, todo: Sequence[Job], on_outcome: OnOutcome) -> Itera
             return
         if pictures[0].rgb.shape not in sizes[-1:]:
             sizes.append(pictures[0].rgb.shape)
-        if len(sizes) > TIDY:
+        if len(sizes) > TRIM_AFTER:
             sizes[:-1] = []
-            give_back()
+            release_freed_memory()
 
         def step() -> None:
             made = steps.stylize([work.job for work in some], pictures)
@@ -141,7 +141,7 @@ def run_local(steps: Steps, todo: Sequence[Job], on_outcome: OnOutcome) -> Itera
                 work.picture = picture
 
         if not tried(some, step) and len(some) > 1:
-            for work, picture in zip(some, pictures, strict=True):  # one of them may be to blame
+            for work, picture in zip(some, pictures, strict=True):  # one of them may have caused it
                 work.picture = picture
                 stylize([work])
 

@@ -1,4 +1,4 @@
-"""Stylize files: names in, paths of the results out; one or many, pictures or films.
+"""Stylize one or many files, pictures or films, and yield the paths of the results.
 
 Knows nothing about networks except how to load one. :mod:`stylenet.files.runner` runs many pictures,
 :mod:`stylenet.files.film_engine` films, :mod:`stylenet.files.ray_engine` clusters.
@@ -46,15 +46,15 @@ def stylize_files(
     writing: Writing | None = None,
     engine: Engine | None = None,
 ) -> Iterator[Any]:
-    """Stylize files while the iterator is read, and yield the path of each result (nothing for "-"): pictures in order,
-    then films. Files of folders and patterns that are left out are reported on stderr, by kind.
+    """Stylize files lazily, and yield the path of each result (nothing for "-"): pictures in order, then films.
+    Files of folders and patterns that are left out are reported on stderr, by kind.
 
     ``input``: files, folders (with all sub-folders), patterns, or "-" for stdin. ``output``: None writes
-    ``<name>_<style>.<suffix>`` beside each input; else a file, a folder, or "-" for stdout. Options that are None have
-    their defaults. With the engine ray URIs are accepted and yielded as strings, in order of completion: see
+    ``<name>_<style>.<suffix>`` beside each input; else a file, a folder, or "-" for stdout. None means default
+    options. With the engine ray, URIs are accepted and yielded as strings, in order of completion: see
     :mod:`stylenet.files.ray_engine`.
 
-    Raises UserError if the only picture fails; of several, SomeFailed after the others are done.
+    Raises UserError if the only picture fails; with several, SomeFailed after the others are done.
     """
     options = _Options(
         controls or Controls(), runtime or Runtime(), film or FilmOptions(), writing or Writing(), engine or Engine()
@@ -109,7 +109,7 @@ def _here(
     options: _Options,
 ) -> Iterator[Any]:
     writing = options.writing
-    found = planning.plan(inputs, output, "style")  # what is not there is told before the network is loaded
+    found = planning.plan(inputs, output, "style")  # report missing files before loading the network
     _check_moving(found, options.film)
     stylizer = load_each(styles, masks, options.controls, options.runtime)
     plan = planning.planned(inputs, output, stylizer.name, checkpoint.known())
@@ -119,13 +119,13 @@ def _here(
         if job not in moving and job.target != planning.STREAM and not is_pipe(job.target):
             image_io.format_of(job.target)
     if len(todo) == 1 and not (moving or writing.skip_existing or writing.report):
-        left_out.say(plan.left)
+        left_out.warn(plan.left)
         picture = _read(todo[0], writing)
-        left_out.remark(todo[0].source, picture.note)
+        left_out.warn_note(todo[0].source, picture.note)
         (made,) = _stylized(stylizer, todo, [picture])
         yield from _write(todo[0], made, writing.quality)
         return
-    from stylenet.files import runner  # what one picture does not need
+    from stylenet.files import runner  # not needed for one picture
 
     engines = _engines(stylizer, moving, len(todo) == 1, options)
 
@@ -140,7 +140,7 @@ def _here(
 def _engines(
     stylizer: ImageStylizer, moving: Collection[planning.Job], alone: bool, options: _Options
 ) -> list["runner.Engine"]:
-    """What does pictures, and, where there are ``moving`` ones, what does films; ``alone``: a film is all there is."""
+    """The engine for pictures and, if any are ``moving``, the one for films. ``alone``: there is a single job."""
     from stylenet.files import runner
 
     writing = options.writing
@@ -162,8 +162,8 @@ def _engines(
 
 
 def _check_places(inputs: Sequence[Any], **places: Any) -> None:
-    """``inputs`` are files or folders; of the ``places``, each is one or None."""
-    # An empty name, such as an unset variable of the shell, is not the folder here.
+    """Raise UserError unless ``inputs`` are file or folder names, and each of ``places`` is one or None."""
+    # An empty name, such as an unset shell variable, must not mean the current folder.
     if not inputs or any(one is None or one == "" for one in inputs):
         raise UserError("input= is empty: give a picture, a folder, a pattern or -.")
     for name, place in [*(("input", one) for one in inputs), *places.items()]:
@@ -174,7 +174,7 @@ def _check_places(inputs: Sequence[Any], **places: Any) -> None:
 
 
 def _check_moving(todo: Sequence[planning.Job], film: FilmOptions) -> None:
-    """Raises UserError for options of films where there is none, and for fps= where all have times of their own."""
+    """Raise UserError for film options without films, and for fps= if all films have timestamps."""
     usual = FilmOptions()
     given = {name: value for name, value in asdict(film).items() if value != getattr(usual, name)}
     if not given:
@@ -182,17 +182,17 @@ def _check_moving(todo: Sequence[planning.Job], film: FilmOptions) -> None:
     moving = [job.source for job in todo if planning.moves(job.source)]
     if not moving:
         name, value = next(iter(given.items()))
-        raise UserError(f"{name}={value} is for films, and none is among the inputs: leave it out.")
+        raise UserError(f"{name}={value} is for films, but there is none among the inputs: leave it out.")
     if "fps" in given and all(map(planning.has_times, moving)):
-        raise UserError(f"fps={given['fps']} is for numbered pictures and cameras: films have times of their own.")
+        raise UserError(f"fps={given['fps']} is for numbered pictures and cameras: films have their own times.")
 
 
 def _read(job: planning.Job, writing: Writing) -> Picture:
     to_stream = job.target == planning.STREAM
     if not to_stream and planning.is_there(job.target) and not writing.overwrite:
         raise UserError(planning.exists(job.target))
-    if to_stream and console.of_bytes(sys.stdout) is None:
-        raise UserError("output=-: there is no stdout here that takes a picture: give the name of a file.")
+    if to_stream and console.byte_stream(sys.stdout) is None:
+        raise UserError("output=-: stdout cannot take a picture here: give the name of a file.")
     if to_stream and console.is_terminal(sys.stdout):
         raise UserError("The picture would go to the terminal: add output=picture.png, or > picture.png.")
     picture = image_io.read(_source(job))
@@ -220,7 +220,7 @@ def _write(job: planning.Job, picture: Picture, quality: int) -> Iterator[Path]:
 
 
 def _bar(name: str) -> tqdm:
-    """How far a pass in strips is: in a terminal only, and only where it takes long."""
+    """A progress bar for a pass in strips, shown only in a terminal and if it takes long."""
     shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
     return console.bar(total=1, desc=name, disable=None, delay=2, leave=False, bar_format=shape)
 
@@ -232,6 +232,6 @@ def _source(job: planning.Job) -> Source:
 
 
 def _stdin() -> io.BytesIO:
-    if console.of_bytes(sys.stdin) is None or console.is_terminal(sys.stdin):
+    if console.byte_stream(sys.stdin) is None or console.is_terminal(sys.stdin):
         raise UserError("input=- reads a picture from stdin, but nothing is piped in: add < photo.jpg.")
     return io.BytesIO(sys.stdin.buffer.read())

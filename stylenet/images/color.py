@@ -1,5 +1,6 @@
-"""Colours of pictures: lightness separate from colour (CIE Lab), and the colour distribution of one picture applied to
-another. Tensors are (b, 3, h, w) of sRGB in [0, 1].
+"""Colours of pictures: conversion to CIE Lab, and transfer of the colour distribution from one picture to another.
+
+Tensors are (b, 3, h, w) of sRGB in [0, 1].
 """
 
 from collections.abc import Iterable
@@ -7,18 +8,18 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-# Linear sRGB to CIE XYZ (IEC 61966-2-1), each divided by the white of D65.
+# Linear sRGB to CIE XYZ (IEC 61966-2-1); the D65 white point.
 _WHITE = torch.tensor([0.95047, 1.0, 1.08883])
 _XYZ = torch.tensor(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
 )
 _LAB = torch.tensor([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
-_KNEE = 6 / 29  # below, the cube root of Lab is a straight line
-_LEAST = 1e-5  # variance added to each colour: a grey picture has none in two directions
+_KNEE = 6 / 29  # below it, Lab is linear instead of a cube root
+_LEAST = 1e-5  # variance added to each channel: the covariance of a grey picture is singular
 
 
 def lab(rgb: Tensor) -> Tensor:
-    """CIE Lab: lightness 0 to 100, and two colours of about -100 to 100, 0 for grey."""
+    """CIE Lab: lightness 0 to 100, and two colour channels of about -100 to 100, 0 for grey."""
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4)
     xyz = _mixed(linear, _XYZ / _WHITE[:, None])
     root = torch.where(xyz > _KNEE**3, xyz.clamp(min=0) ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
@@ -28,7 +29,7 @@ def lab(rgb: Tensor) -> Tensor:
 
 
 def rgb(lab: Tensor) -> Tensor:
-    """The inverse of :func:`lab`, clamped to what sRGB can show."""
+    """The inverse of :func:`lab`, clamped to the sRGB gamut."""
     lifted = torch.cat([lab[:, :1] + 16, lab[:, 1:]], 1)
     root = _mixed(lifted, torch.linalg.inv(_LAB))
     xyz = torch.where(root > _KNEE, root**3, 3 * _KNEE**2 * (root - 4 / 29))
@@ -48,7 +49,7 @@ def luminance(photo: Tensor, stylized: Tensor) -> Tensor:
 
 
 class Colors:
-    """Mean (3) and covariance (3, 3) of the colours of a picture, gathered from parts of it."""
+    """Mean (3) and covariance (3, 3) of the colours of a picture, accumulated over parts of it."""
 
     def __init__(self, parts: Iterable[Tensor] = ()):
         self.count, self._sum, self._products = 0, torch.zeros(3).double(), torch.zeros(3, 3).double()
@@ -57,7 +58,7 @@ class Colors:
 
     def add(self, part: Tensor) -> None:
         pixels = part.movedim(1, -1).reshape(-1, 3).cpu()
-        around = pixels - 0.5  # in float32 the products of values around zero keep their digits
+        around = pixels - 0.5  # centred: float32 products keep their precision
         self.count += len(pixels)
         self._sum += around.sum(0, dtype=torch.float64)
         self._products += (around.T @ around).double()
@@ -73,12 +74,12 @@ class Colors:
 
 
 class Match:
-    """Colours of one distribution moved to another: of the straight maps that give mean and covariance of ``to``, the
-    one that moves colours least.
+    """The affine map from one colour distribution to another: of all that yield the mean and covariance of ``to``, the
+    one that changes colours least.
 
     A = S_f^-1/2 (S_f^1/2 S_t S_f^1/2)^1/2 S_f^-1/2, b = m_t - A m_f (Pitie and Kokaram 2007, "The linear
     Monge-Kantorovitch linear colour mapping for example-based colour transfer"; it aligns the covariances, as CORAL
-    does, Sun et al. 2016). ``most``: no direction of colours is stretched more than so many times; None for any.
+    does, Sun et al. 2016). ``most``: the maximum stretch along any colour direction; None for no limit.
     """
 
     def __init__(self, from_: Colors, to: Colors, most: float | None = None):
@@ -92,7 +93,7 @@ class Match:
         self.matrix, self.shift = matrix, to.mean - matrix @ from_.mean
 
     def __call__(self, image: Tensor) -> Tensor:
-        """The image with its colours moved, clamped to [0, 1]."""
+        """The image with its colours mapped, clamped to [0, 1]."""
         return (_mixed(image, self.matrix) + self.shift.to(image)[:, None, None]).clamp(0, 1)
 
 

@@ -1,6 +1,6 @@
 """Read image files into pixels, and write pixels into image files. Knows nothing about networks.
 
-Pixels are always upright (EXIF applied), in sRGB (ICC profile applied), and red, green and blue.
+Pixels are always upright (EXIF applied), RGB, in sRGB (ICC profile applied).
 """
 
 import io
@@ -22,21 +22,21 @@ from stylenet.images.suffixes import PICTURE_FORMATS
 from stylenet.system.atomic import replacing
 from stylenet.system.errors import UserError
 
-_KINDS = {"MPO": "JPEG", "DIB": "BMP"}  # Pillow's names of special kinds of a format
-_LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65536}  # sides the formats can hold
+_KINDS = {"MPO": "JPEG", "DIB": "BMP"}  # Pillow's names for variants of a format
+_LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "TGA": 65535, "AVIF": 65536}  # maximum sides, in pixels
 _ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "QOI"}
 _QUALITY = {"JPEG", "WEBP", "AVIF"}
-_TAGGED = {"JPEG", "PNG", "WEBP", "AVIF"}  # hold a profile and EXIF
-ROWS = 256  # of a strip
+_TAGGED = {"JPEG", "PNG", "WEBP", "AVIF"}  # can hold a profile and EXIF
+ROWS = 256  # per strip
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with all that is worth keeping of its file.
+    """A picture with the metadata to keep.
 
-    ``rgb``: (h, w, 3) and ``alpha``: (h, w) or None, both uint8, or both uint16 where the file has 16 bits a channel.
-    ``format``: Pillow's name of the file's format. ``exif``: what may be written again. ``dpi``: horizontal, vertical.
-    ``note``: what a user should know of the file, such as that it has more pages; "" for nothing.
+    ``rgb``: (h, w, 3) and ``alpha``: (h, w) or None, both uint8, or both uint16 if the file has 16 bits per channel.
+    ``format``: Pillow's name of the file's format. ``exif``: the EXIF to write again. ``dpi``: horizontal, vertical.
+    ``note``: a message for the user, such as that the file has more pages; "" for none.
     """
 
     rgb: np.ndarray
@@ -47,7 +47,7 @@ class Picture:
     note: str = ""
 
     def pil(self) -> Image.Image:
-        """The pixels as an 8-bit Pillow image of mode RGB, or RGBA where there is alpha."""
+        """The pixels as an 8-bit Pillow image of mode RGB, or RGBA with alpha."""
         image = Image.fromarray(srgb.eight_bit(self.rgb))
         if self.alpha is not None:
             image.putalpha(Image.fromarray(srgb.eight_bit(self.alpha)))
@@ -58,10 +58,10 @@ class Picture:
 
 
 def open_rgb(source: Source, at_least: int | None = None) -> Image.Image:
-    """A picture as 8-bit RGB: upright, sRGB, over white where it is transparent; the first frame of several.
+    """Read a picture as 8-bit RGB: upright, sRGB, transparency over white; the first frame of several.
 
-    ``at_least``: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size, much faster, as long as its shorter side keeps
-    this many pixels. Raises UserError with the file's name and the reason where it cannot be read.
+    ``at_least``: decode a JPEG at 1/2, 1/4 or 1/8 of its size, much faster, if its shorter side keeps this many pixels.
+    Raises UserError with the file's name and the reason if it cannot be read.
     """
     with opened(source) as image:
         if at_least and not isinstance(source, Image.Image):
@@ -74,10 +74,10 @@ def open_rgb(source: Source, at_least: int | None = None) -> Image.Image:
 
 
 def read(source: Source) -> Picture:
-    """A picture with its alpha, its 16 bits and the metadata worth keeping; the first frame of several.
+    """Read a picture with its alpha, its 16 bits and the metadata to keep; the first frame of several.
 
-    16 bits are kept of grey and RGB PNG and TIFF. Where such a file has a profile other than sRGB, its colours are
-    converted in 8 bits. Raises UserError with the file's name and the reason where it cannot be read.
+    Grey and RGB PNG and TIFF keep 16 bits; with a profile other than sRGB, their colours are converted in 8 bits.
+    Raises UserError with the file's name and the reason if it cannot be read.
     """
     if not isinstance(source, str | os.PathLike | Image.Image):
         source = io.BytesIO(source.read())  # a pipe cannot be read twice
@@ -99,13 +99,13 @@ def read(source: Source) -> Picture:
 
 def _halves(image: Image.Image, source: Source) -> tuple[Image.Image, Image.Image] | None:
     if isinstance(source, Image.Image):
-        return None  # Pillow has already dropped what there was
+        return None  # Pillow has dropped the low bytes already
     return sixteen_bit.halves(image, io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source)
 
 
 def _upright(image: Image.Image, copied: bool) -> Image.Image:
-    """The loaded pixels turned as the EXIF orientation asks; ``copied``: another image than the one given, always."""
-    image.load()  # before its orientation is asked for: a TIFF turns itself and forgets the tag
+    """The loaded pixels, rotated by the EXIF orientation; ``copied``: never return ``image`` itself."""
+    image.load()  # first: Pillow rotates a TIFF on loading and drops the tag
     upright = _turned(image, image)
     return upright.copy() if copied and upright is image else upright
 
@@ -116,7 +116,7 @@ def _turned(pixels: Image.Image, tagged: Image.Image) -> Image.Image:
 
 
 def _array(image: Image.Image) -> np.ndarray:
-    """The pixels (h, w, channels) of an RGB or RGBA image, band by band: Pillow would hold them three times over."""
+    """The pixels (h, w, channels) of an RGB or RGBA image, in bands: Pillow would hold three copies."""
     pixels = np.empty((image.height, image.width, len(image.mode)), np.uint8)
     for top in range(0, image.height, ROWS):
         bottom = min(top + ROWS, image.height)
@@ -129,7 +129,7 @@ def _array(image: Image.Image) -> np.ndarray:
 
 def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
     """An RGB image, or an array (h, w, 3) of uint8 or uint16, as a float tensor (1, 3, h, w) in [0, 1]."""
-    pixels = np.array(image)  # a copy: what Pillow lends cannot be written to, which torch warns of
+    pixels = np.array(image)  # a copy: torch warns of Pillow's read-only buffer
     scale = 65535 if pixels.dtype == np.uint16 else 255
     return torch.from_numpy(pixels.astype(np.float32) if scale > 255 else pixels).permute(2, 0, 1)[None].float() / scale
 
@@ -147,13 +147,13 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """The image with its longer side at most ``size`` pixels, in proportion; never enlarged."""
+    """The image with its longer side reduced to at most ``size`` pixels, aspect ratio kept."""
     shape = _fitted(image.size, size)
     return image if shape == image.size else image.resize(shape, Image.Resampling.LANCZOS)
 
 
 def fit_picture(picture: Picture, size: int) -> Picture:
-    """The same for a picture with all its bits, alpha included."""
+    """As :func:`fit`, for a Picture; bit depth and alpha are kept."""
     shape = _fitted(picture.rgb.shape[1::-1], size)
     if shape == picture.rgb.shape[1::-1]:
         return picture
@@ -162,24 +162,24 @@ def fit_picture(picture: Picture, size: int) -> Picture:
 
 
 def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An array (h, w, c) of uint8 or uint16 at another size: (width, height)."""
+    """Resize an array (h, w, c) of uint8 or uint16 to ``shape``, (width, height)."""
     return np.stack([_resized(channel, shape) for channel in np.moveaxis(pixels, -1, 0)], axis=-1)
 
 
 def resampled(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """An array (h, w) as float32 (height, width) of another size, (width, height): what all resizing here rests on."""
+    """Resize an array (h, w) to ``shape``, (width, height), as float32, by Lanczos. All other resizing uses it."""
     image = Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(shape, Image.Resampling.LANCZOS)
     return np.array(image)
 
 
 def strips(*arrays: np.ndarray) -> Iterator[tuple[Tensor, ...]]:
-    """Arrays (h, w, c) of uint8 or uint16 as tensors (1, c, rows, w) in [0, 1], a few rows at a time."""
+    """Yield arrays (h, w, c) of uint8 or uint16 in strips, as tensors (1, c, rows, w) in [0, 1]."""
     for top in range(0, len(arrays[0]), ROWS):
         yield tuple(to_tensor(array[top : top + ROWS]) for array in arrays)
 
 
 def over(result: np.ndarray, arrays: Sequence[np.ndarray], made: Callable[..., Tensor]) -> None:
-    """Put what ``made`` makes of strips of the arrays into ``result``, which may be one of them."""
+    """Apply ``made`` to strips of the arrays and write into ``result``, which may be one of them."""
     for number, rows in enumerate(strips(*arrays)):
         result[number * ROWS : (number + 1) * ROWS] = to_array(made(*rows), result.dtype.type)
 
@@ -197,11 +197,11 @@ def _resized(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def write(file: str | Path | BinaryIO, picture: Picture, quality: int = 95, format: str | None = None) -> None:
-    """Write a picture, as sRGB, in the format of the file's suffix, or in ``format`` (as PICTURE_FORMATS names them).
+    """Write a picture, as sRGB, in the format of the file's suffix, or in ``format``, a value of PICTURE_FORMATS.
 
     ``quality``: 1 to 100, for JPEG, WebP and AVIF. PNG and TIFF keep 16 bits; JPEG, BMP, PPM and GIF get white
-    for what is transparent. Raises UserError where the format is unknown, or cannot hold so large a picture,
-    or the place cannot be written.
+    for transparency. Raises UserError if the format is unknown or too small for the picture, or the file cannot be
+    written.
     """
     if not isinstance(file, str | os.PathLike):
         file.write(encode(picture, format or "PNG", quality))
@@ -213,7 +213,7 @@ def write(file: str | Path | BinaryIO, picture: Picture, quality: int = 95, form
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """The format that a suffix asks for. Raises UserError where none that can be written does."""
+    """The format of a file suffix. Raises UserError for suffixes that cannot be written."""
     try:
         return PICTURE_FORMATS[Path(path).suffix.lower()]
     except KeyError:
@@ -223,15 +223,15 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 
 def format_like(picture: Picture) -> str:
-    """The format that a result has whose photo came without a name: the photo's, or PNG where that is not written or
-    has but 256 colours.
+    """The format of a result without a file name: the photo's, or PNG if that cannot be written or has only 256
+    colours.
     """
     format = _KINDS.get(picture.format, picture.format)
     return format if format in PICTURE_FORMATS.values() and format != "GIF" else "PNG"
 
 
 def encode(picture: Picture, format: str, quality: int = 95) -> bytes:
-    """The bytes of a file; see :func:`write`."""
+    """The picture as the bytes of a file; see :func:`write`."""
     _require_sides(picture, format)
     file = io.BytesIO()
     _encode(file, picture, format, quality)
@@ -241,14 +241,14 @@ def encode(picture: Picture, format: str, quality: int = 95) -> bytes:
 def _require_sides(picture: Picture, format: str) -> None:
     longest = max(picture.rgb.shape[:2])
     if longest > _LONGEST.get(format, longest):
-        raise UserError(f"{format} holds sides up to {_LONGEST[format]} pixels, not {longest}: take .png or size=.")
+        raise UserError(f"{format} holds sides up to {_LONGEST[format]} pixels, not {longest}: use .png or size=.")
 
 
 def _encode(file: BinaryIO, picture: Picture, format: str, quality: int) -> None:
     icc = srgb.profile()
     if format == "TIFF" or (format == "PNG" and picture.rgb.dtype == np.uint16):
         pixels = picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
-        writer = sixteen_bit.write_png if format == "PNG" else sixteen_bit.write_tiff  # Pillow's fails on EXIF blocks
+        writer = sixteen_bit.write_png if format == "PNG" else sixteen_bit.write_tiff  # Pillow's fails on EXIF
         writer(file, pixels, icc, picture.exif, picture.dpi)
         return
     image = picture.pil()

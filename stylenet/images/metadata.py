@@ -1,7 +1,7 @@
-"""The metadata of a picture, and the part of it that a stylized copy keeps.
+"""The metadata of a picture, and the part that a stylized copy keeps.
 
 Kept: the camera, exposure, date, place, author and copyright of EXIF; the resolution. Dropped: orientation and profile
-(both are applied), thumbnail, maker's notes, XMP and comments (they describe the old pixels, or cannot be moved
+(both are applied), thumbnail, maker's notes, XMP and comments (they describe the old pixels, or cannot be copied
 safely).
 """
 
@@ -17,14 +17,14 @@ _KEPT = [
     ExifTags.Base.Artist,
     ExifTags.Base.Copyright,
 ]
-_DROPPED = {  # of the EXIF block
+_DROPPED = {  # from the EXIF block
     ExifTags.Base.MakerNote,
     ExifTags.Base.ColorSpace,
     ExifTags.Base.ExifImageWidth,
     ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
 }
-_MOST = 65000  # a JPEG file has room for 65,533 bytes of it
+_MOST = 65000  # bytes; a JPEG file holds at most 65,533
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,15 +37,15 @@ _TURNS = {
 
 
 def turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the picture upright, by its EXIF orientation; None where nothing does or the EXIF is broken."""
+    """The transpose that makes the picture upright, by its EXIF; None if none is needed or the EXIF is broken."""
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # made-up EXIF raises nearly anything; the pixels are fine without it
+    except Exception:  # broken EXIF raises nearly anything; the pixels are fine without it
         return None
 
 
 def exif(image: Image.Image) -> bytes:
-    """The EXIF worth keeping, as bytes to write again; empty where there is none or it is broken."""
+    """The EXIF to keep, as bytes; empty if there is none or it is broken."""
     try:
         old, new = image.getexif(), Image.Exif()
         for tag in _KEPT:
@@ -61,7 +61,7 @@ def exif(image: Image.Image) -> bytes:
 
 
 def dpi(image: Image.Image) -> tuple[float, float] | None:
-    """Pixels per inch, horizontal and vertical; None where the file does not say or says nonsense."""
+    """Pixels per inch, horizontal and vertical; None if absent or implausible."""
     try:
         x, y = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):

@@ -9,14 +9,14 @@ from importlib import import_module
 from importlib.util import find_spec
 
 EXTRA = "pip install 'stylenet[heif]'"
-HEAD = 64  # bytes of a file that tell its kind
+HEAD = 64  # bytes of a file that identify its kind
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}
 _JXL = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """``module``: the plug-in; ``start``: its function that registers it with Pillow, "" if the import does so."""
+    """``module``: the plug-in; ``start``: its function that registers it with Pillow, "" if importing does."""
 
     module: str
     start: str
@@ -28,28 +28,28 @@ PLUGINS = {
     "JPEG XL": Plugin("pillow_jxl", "", frozenset({".jxl"})),
 }
 SUFFIXES = frozenset().union(*(one.suffixes for one in PLUGINS.values() if find_spec(one.module)))
-"""Those of the kinds whose plug-in is installed."""
+"""Suffixes of the kinds whose plug-in is installed."""
 
 
 @lru_cache(maxsize=1)
 def register() -> None:
-    """Make Pillow know the plug-ins that are installed. One that cannot be loaded is as good as none."""
+    """Register the installed plug-ins with Pillow. One that fails to load is ignored."""
     for plugin in PLUGINS.values():
         try:
             module = import_module(plugin.module)
             if plugin.start:
                 getattr(module, plugin.start)()
-        except Exception:  # absent, or built for another machine: the file is then named for what it is
+        except Exception:  # absent or broken: the file is later reported by its kind
             continue
 
 
 def installed(name: str) -> bool:
-    """Whether the plug-in of one of PLUGINS is there, so that a file that it does not read is damaged."""
+    """Whether the plug-in of this kind is installed. If so, a file that it cannot read is damaged."""
     return bool(PLUGINS[name].suffixes & SUFFIXES)
 
 
 def kind(head: bytes) -> str | None:
-    """Which of PLUGINS a file with these first HEAD bytes is; None for others."""
+    """The kind in PLUGINS of a file with these first HEAD bytes; None for others."""
     if head.startswith(_JXL):
         return "JPEG XL"
     brands = {head[8:12], *(head[place : place + 4] for place in range(16, len(head) - 3, 4))}
@@ -59,5 +59,5 @@ def kind(head: bytes) -> str | None:
 
 
 def kind_named(suffix: str) -> str | None:
-    """Which of PLUGINS has this suffix, in small letters; None for others."""
+    """The kind in PLUGINS with this lower-case suffix; None for others."""
     return next((name for name, plugin in PLUGINS.items() if suffix in plugin.suffixes), None)

@@ -1,4 +1,4 @@
-"""Recognise camera raw files by their bytes. They hold sensor data and a small preview, which is not the photo.
+"""Recognise camera raw files by their bytes. They hold sensor data and a small preview, not the photo.
 
 Most are TIFF files whose first page is the preview. Knows TIFF directories; nothing about pixels.
 """
@@ -12,7 +12,7 @@ SUFFIXES = frozenset(
     ".3fr .ari .arw .bay .cap .cr2 .cr3 .crw .dcr .dcs .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw"
     " .nef .nrw .orf .pef .ptx .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
-_HEADS = {  # of those that are no TIFF files, or not quite
+_HEADS = {  # first bytes of raw files that are not standard TIFF
     **{
         b"IIRO": "Olympus",
         b"IIRS": "Olympus",
@@ -23,9 +23,9 @@ _HEADS = {  # of those that are no TIFF files, or not quite
     **{b"FOVb": "Sigma", b"\0MRM": "Minolta", b"II\x1a\0\0\0HEAPCCDR": "Canon"},
 }
 _SENSOR = {32803, 34892}  # PhotometricInterpretation: a colour filter array, linear raw
-_MOST = 256  # directories of a file that are looked at
-_ENTRIES = 2000  # of a directory
-_SIZES = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # of the values that are needed, by type
+_MOST = 256  # maximum directories read per file
+_ENTRIES = 2000  # maximum per directory
+_SIZES = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # bytes per value, by type
 _LETTERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _PHOTOMETRIC, _SUBS = 254, 255, 256, 257, 262, 330
 _CFA, _DNG = (33421, 33422), 50706
@@ -34,8 +34,8 @@ _WANTED = {_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _PHOTOMETRIC, _SUBS, *_CFA, 
 
 @dataclass(frozen=True)
 class Directory:
-    """A picture of a TIFF file: its ``sides`` (width, height), and whether the file itself calls it ``reduced``, or a
-    mask. ``sensor``: its values are those of a sensor. ``dng``: the file is Adobe's raw format.
+    """A picture in a TIFF file. ``sides``: width, height. ``reduced``: marked as a reduced copy or a mask. ``sensor``:
+    it holds sensor values. ``dng``: the file is in Adobe's raw format.
     """
 
     sides: tuple[int, int]
@@ -46,7 +46,7 @@ class Directory:
 
 
 def kind(head: bytes) -> str | None:
-    """The maker of a camera raw file, if the first bytes name one; else None."""
+    """The camera maker, if these are the first bytes of a raw file; else None."""
     if head[4:11] == b"ftypcrx" or (head[:2] in (b"II", b"MM") and head[8:10] == b"CR"):
         return "Canon"
     return next((maker for start, maker in _HEADS.items() if head.startswith(start)), None)
@@ -57,9 +57,9 @@ def is_tiff(head: bytes) -> bool:
 
 
 def directories(file: BinaryIO) -> tuple[list[Directory], list[Directory]]:
-    """The pages of a TIFF file in their order, and what lies below them (SubIFDs). Broken ones end the list.
+    """The pages of a TIFF file in order, and their SubIFDs. A broken directory ends the list.
 
-    The file's place is put back.
+    The file position is restored.
     """
     place = file.tell()
     try:
@@ -77,17 +77,17 @@ def directories(file: BinaryIO) -> tuple[list[Directory], list[Directory]]:
 
 
 def shows_sensor(pages: list[Directory], below: list[Directory]) -> bool:
-    """Whether a TIFF file with these directories is camera raw."""
+    """Whether a TIFF file with these directories is a camera raw file."""
     return any(one.sensor or one.dng for one in [*pages, *below])
 
 
 def further_pages(pages: list[Directory]) -> int:
-    """How many pages beside the first are pictures of their own: not smaller copies of it, nor masks."""
+    """Number of pages after the first, excluding smaller copies of it and masks."""
     return sum(not (page.reduced or _is_copy(pages[0].sides, page.sides)) for page in pages[1:])
 
 
 def _is_copy(large: tuple[int, int], small: tuple[int, int]) -> bool:
-    """Whether this may be a smaller copy that does not call itself one: at most half as large, of the same shape."""
+    """Whether this may be an unmarked smaller copy: at most half as large, same aspect ratio."""
     (width, height), (across, down) = large, small
     return 2 * max(across, down) <= max(width, height) and abs(across * height - down * width) <= max(width, height)
 
@@ -104,7 +104,7 @@ def _chain(file: BinaryIO, order: str, big: bool, place: int, most: int = _MOST)
 
 
 def _directory(file: BinaryIO, order: str, big: bool, place: int) -> tuple[Directory, int]:
-    """The directory at a place in the file, and the place of the next one."""
+    """The directory at an offset in the file, and the offset of the next one."""
     file.seek(place)
     wide, length, number = (8, 20, "Q") if big else (2, 12, "I")
     count = struct.unpack(f"{order}{'Q' if big else 'H'}", file.read(wide))[0]
@@ -125,7 +125,7 @@ def _directory(file: BinaryIO, order: str, big: bool, place: int) -> tuple[Direc
 
 
 def _values(file: BinaryIO, order: str, big: bool, entry: bytes) -> tuple[int, ...]:
-    """The whole numbers of an entry, or () where they are none."""
+    """The integers of an entry; () for other types."""
     letter, room = ("Q", 8) if big else ("I", 4)
     kind, count = struct.unpack_from(f"{order}H{letter}", entry, 2)
     size = _SIZES.get(kind)

@@ -27,13 +27,13 @@ from stylenet.system.memory import free_memory
 
 Source = str | os.PathLike[str] | BinaryIO | Image.Image
 
-_RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow hands these to Ghostscript or the operating system: drawings, not photos
-_ONE_PICTURE = {"MPO", "PSD", "ICNS", "ICO"}  # whose other pictures belong to the first
-_LONGEST = 200  # letters of a reason: some decoders quote what they found in the file
-_BYTES, _BYTES_DEEP = 13, 28  # of memory for each pixel of 8 bits or more, reading and resizing: measured
+_RUNS_PROGRAMS = {"EPS", "WMF"}  # Pillow passes these to Ghostscript or the operating system
+_ONE_PICTURE = {"MPO", "PSD", "ICNS", "ICO"}  # their other pictures belong to the first
+_LONGEST = 200  # characters of a reason: some decoders quote file contents
+_BYTES, _BYTES_DEEP = 13, 28  # peak bytes per pixel of 8 bits, or more, when reading and resizing: measured
 
 
-PATIENCE = 5.0  # seconds until somebody writes into a pipe
+PATIENCE = 5.0  # seconds to wait for a writer of a pipe
 
 _quiet_lock, _quiet_blocks = threading.Lock(), [0]
 _quiet_stack = ExitStack()
@@ -41,7 +41,7 @@ _quiet_stack = ExitStack()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings, also where several threads read: the first in silences them, the last out undoes that."""
+    """Suppress warnings, thread-safely: the first thread to enter disables them, the last to leave restores them."""
     with _quiet_lock:
         _quiet_blocks[0] += 1
         if _quiet_blocks[0] == 1:
@@ -56,22 +56,22 @@ def _quiet() -> Iterator[None]:
 
 
 class _Refused(Exception):
-    """The file may be whole, but it is not taken; why."""
+    """The file may be intact, but is not accepted; the message says why."""
 
 
 @contextmanager
 def opened(source: Source) -> Iterator[Image.Image]:
-    """An open Pillow image. Any exception of its decoder inside the block becomes a UserError with the file's name."""
+    """Open a Pillow image. Any exception of its decoder inside the block becomes a UserError with the file's name."""
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "filename", "") or "the picture"
     try:
-        # No warnings: a large or slightly broken picture can either be read, or an error says why not.
+        # No warnings: a large or slightly broken picture is either read or raises an error.
         with _quiet():
             if isinstance(source, Image.Image):
                 yield source
             else:
                 _silence_libtiff()
                 plugins.register()
-                # Not by its name: Pillow would map it into memory, which scrambles a deep grey TIFF that is turned.
+                # A file object, not a path: Pillow's memory mapping scrambles a rotated 16-bit grey TIFF.
                 handle = _file(source) if isinstance(source, str | os.PathLike) else nullcontext(source)
                 with handle as file:
                     _require_no_raw(file, str(name))
@@ -87,7 +87,7 @@ def opened(source: Source) -> Iterator[Image.Image]:
 
 
 def _identified(file: BinaryIO) -> Image.Image:
-    """What Pillow makes of an opened file. A kind that a plug-in would read is named."""
+    """Open a file with Pillow. Raises _Refused if its kind needs a plug-in that is not installed."""
     try:
         return Image.open(file)
     except Image.UnidentifiedImageError:
@@ -98,7 +98,7 @@ def _identified(file: BinaryIO) -> Image.Image:
 
 
 def _require_no_raw(file: BinaryIO, name: str) -> None:
-    """Refuse camera raw files, of which Pillow shows only the preview, and TIFF files that begin with a preview."""
+    """Refuse camera raw files, where Pillow reads only the preview, and TIFF files that begin with a preview."""
     head, suffix = _head(file), os.path.splitext(name)[1].lower()
     maker, tiff = raw.kind(head), raw.is_tiff(head)
     pages, below = raw.directories(file) if tiff and maker is None else ([], [])
@@ -110,9 +110,9 @@ def _require_no_raw(file: BinaryIO, name: str) -> None:
 
 
 def pages_left(image: Image.Image) -> str:
-    """What is said where a file holds more pictures than the one that Pillow shows first; "" where it does not.
+    """The note about a file with more than one picture; "" for a single picture.
 
-    Smaller copies, masks, a phone's depth maps and an editor's layers are not counted.
+    Smaller copies, masks, a phone's depth maps and an editor's layers do not count.
     """
     count = getattr(image, "n_frames", 1)
     if image.format == "TIFF" and count > 1 and isinstance(file := getattr(image, "fp", None), io.IOBase):
@@ -121,7 +121,7 @@ def pages_left(image: Image.Image) -> str:
     if count == 1 or image.format in _ONE_PICTURE:
         return ""
     what = {"TIFF": "pages", "HEIF": "pictures"}.get(str(image.format), "frames")
-    return f"it has {count} {what}, and only the first is done"
+    return f"it has {count} {what}, only the first is used"
 
 
 def _head(file: BinaryIO) -> bytes:
@@ -133,15 +133,15 @@ def _head(file: BinaryIO) -> bytes:
 
 
 def once(source: Source) -> Source:
-    """What a user named as one picture: itself, or all that comes out of a pipe. Raises UserError where nobody writes
-    into the pipe.
+    """``source`` itself, or the whole contents of a pipe as BytesIO. Raises UserError if nothing writes to the pipe
+    within PATIENCE seconds.
     """
     if not (isinstance(source, str | os.PathLike) and Path(source).is_fifo()):
         return source
     parts: list[bytes] = []
     end = time.monotonic() + PATIENCE
     with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
-        while (part := pipe.read(2**20)) != b"" or not parts:  # None: a writer is at work; empty: there is none (more)
+        while (part := pipe.read(2**20)) != b"" or not parts:  # None: a writer is connected; b"": none (left)
             if part:
                 parts.append(part)
             elif part is None:
@@ -149,12 +149,12 @@ def once(source: Source) -> Source:
             elif time.monotonic() < end:
                 time.sleep(0.01)
             else:
-                raise UserError(f"Cannot read {shown(source)}: it is a pipe, and nothing came out of it.")
+                raise UserError(f"Cannot read {shown(source)}: it is a pipe, and nothing was written to it.")
     return io.BytesIO(b"".join(parts))
 
 
 def _file(path: str | os.PathLike[str]) -> BinaryIO:
-    """The opened file; what is none, such as a pipe, could keep the reader waiting forever."""
+    """Open a regular file. Raises _Refused for others: reading a pipe could block forever."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise _Refused("it is a folder" if os.path.isdir(path) else "it is a pipe or a device, not a file")
     return open(path, "rb")
@@ -162,13 +162,13 @@ def _file(path: str | os.PathLike[str]) -> BinaryIO:
 
 @lru_cache(maxsize=1)
 def _silence_libtiff() -> None:
-    """Keep libtiff from writing its own lines to stderr about each broken file: Pillow raises an error as well."""
-    with suppress(OSError, AttributeError, TypeError):  # where Pillow hides its libtiff, they stay
+    """Stop libtiff from writing to stderr about broken files: Pillow raises an error anyway."""
+    with suppress(OSError, AttributeError, TypeError):  # some Pillow builds hide libtiff
         ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)  # type: ignore[attr-defined]
 
 
 def _require_memory(image: Image.Image) -> None:
-    """Refuse a picture whose pixels do not fit into the free memory."""
+    """Refuse a picture that does not fit into the free memory."""
     free, pixels = free_memory(), image.width * image.height
     needed = pixels * (_BYTES_DEEP if sixteen_bit.claims(image) else _BYTES)
     if free is not None and needed > free:
@@ -178,22 +178,22 @@ def _require_memory(image: Image.Image) -> None:
 
 
 _limit_lock = threading.Lock()
-_limits: list[int] = []  # of those at work, and the process's own before them
+_limits: list[int] = []  # the process's own, then those of active blocks
 
 
 @contextmanager
 def allowed(megapixels: float | None) -> Iterator[None]:
-    """Inside the block pictures of more million pixels than this are refused, instead of 179 (Pillow's own limit).
+    """Inside the block, refuse pictures above this many million pixels, instead of 179 (Pillow's own limit).
 
-    None changes nothing. Small files may claim any size ("decompression bombs"). What the free memory cannot hold is
-    refused all the same. Pillow knows one limit for a process: of several blocks at work the largest counts. Raises
-    UserError for what is no such number.
+    None changes nothing. Small files may claim any size ("decompression bombs"). Pictures too large for the free memory
+    are always refused. Pillow has one limit per process: the largest of all active blocks applies. Raises UserError for
+    an invalid number.
     """
     if megapixels is None:
         yield
         return
     check(megapixels)
-    limit = math.ceil(megapixels * 1e6 / 2)  # Pillow warns from here on, and refuses twice as many
+    limit = math.ceil(megapixels * 1e6 / 2)  # Pillow warns above it, and refuses above twice as many
     with _limit_lock:
         if not _limits:
             _limits.append(Image.MAX_IMAGE_PIXELS or 0)
@@ -203,15 +203,15 @@ def allowed(megapixels: float | None) -> Iterator[None]:
         yield
     finally:
         with _limit_lock:
-            _limits.pop(_limits.index(limit, 1))  # the first is the process's own
+            _limits.pop(_limits.index(limit, 1))  # skip the process's own, at 0
             Image.MAX_IMAGE_PIXELS = max(_limits[1:]) if len(_limits) > 1 else (_limits.pop() or None)
 
 
 def check(megapixels: float) -> None:
-    """Raise UserError for what is no number of million pixels above 0."""
+    """Raise UserError unless ``megapixels`` is a finite number above 0."""
     number = isinstance(megapixels, int | float) and not isinstance(megapixels, bool)
     if not (number and 0 < megapixels < math.inf):
-        raise UserError(f"megapixels={megapixels}: give the million pixels allowed at most, such as megapixels=1000.")
+        raise UserError(f"megapixels={megapixels}: give the limit in million pixels, such as megapixels=1000.")
 
 
 def _reason(error: Exception, source: Source) -> str:
@@ -227,5 +227,5 @@ def _reason(error: Exception, source: Source) -> str:
         return "there is not enough memory for it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
-    said = shown(" ".join(str(error).split())).rstrip(".")[:_LONGEST] or type(error).__name__
-    return said if isinstance(error, _Refused) else f"it is damaged ({said})"
+    message = shown(" ".join(str(error).split())).rstrip(".")[:_LONGEST] or type(error).__name__
+    return message if isinstance(error, _Refused) else f"it is damaged ({message})"

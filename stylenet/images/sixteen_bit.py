@@ -1,4 +1,4 @@
-"""PNG and TIFF files with 16 bits a channel, which Pillow reads with 8 bits and cannot write."""
+"""PNG and TIFF files with 16 bits per channel. Pillow reads them in 8 bits and cannot write them."""
 
 import os
 import struct
@@ -9,18 +9,18 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, TiffTags
 
-_BAND = 256  # rows compressed at a time, so that no second copy of a huge picture is made
+_BAND = 256  # rows compressed at a time: no second copy of a huge picture
 
 
 def claims(image: Image.Image) -> bool:
-    """Whether a Pillow image, not yet loaded, stands for more than 8 bits a channel."""
+    """Whether a Pillow image, not yet loaded, has more than 8 bits per channel."""
     return image.mode.startswith(("I", "F")) or any(";16" in raw for raw in _raw_modes(image))
 
 
 def halves(image: Image.Image, source: str | os.PathLike[str] | BinaryIO) -> tuple[Image.Image, Image.Image] | None:
     """The high and the low bytes of a 16-bit RGB or RGBA file, as two 8-bit images; None for other files.
 
-    Pillow keeps one byte of the two. Which one depends on the byte order it is told, so naming both orders gives both.
+    Pillow keeps one of the two bytes. The byte order it is given selects which, so reading with both orders gives both.
     ``image``: the file as opened, not yet loaded; ``source``: the same file again.
     """
     modes = _raw_modes(image)
@@ -46,7 +46,7 @@ def join(high: Image.Image, low: Image.Image) -> np.ndarray:
 
 
 def _raw_modes(image: Image.Image) -> set[str]:
-    """How the pixels lie in the file, in Pillow's words: RGB;16B and the like."""
+    """The raw modes of the file, in Pillow's notation, such as RGB;16B."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     return {str(tile.args if isinstance(tile.args, str) else tile.args[0]) for tile in tiles if tile.args}
 
@@ -55,8 +55,8 @@ def _read_as(image: Image.Image, order: str) -> None:
     assert isinstance(image, ImageFile.ImageFile)
     for index, tile in enumerate(image.tile):
         raw, *rest = [tile.args] if isinstance(tile.args, str) else tile.args or [""]
-        told = raw[:-1] + order
-        image.tile[index] = tile._replace(args=told if isinstance(tile.args, str) else (told, *rest))
+        mode = raw[:-1] + order
+        image.tile[index] = tile._replace(args=mode if isinstance(tile.args, str) else (mode, *rest))
 
 
 def write_png(file: BinaryIO, pixels: np.ndarray, icc: bytes, exif: bytes, dpi: tuple[float, float] | None) -> None:
@@ -74,7 +74,7 @@ def write_png(file: BinaryIO, pixels: np.ndarray, icc: bytes, exif: bytes, dpi: 
         rows = pixels[top : top + _BAND].astype(">u2").reshape(-1, width * channels).view(np.uint8)
         step = 2 * channels
         filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
-        filtered[:, 0] = 1  # Sub: each byte less the same byte of the pixel to its left
+        filtered[:, 0] = 1  # filter Sub: each byte minus the same byte of the pixel to its left
         filtered[:, 1 : 1 + step] = rows[:, :step]
         np.subtract(rows[:, step:], rows[:, :-step], out=filtered[:, 1 + step :])
         if data := packer.compress(filtered.tobytes()):
@@ -114,11 +114,9 @@ def write_tiff(file: BinaryIO, pixels: np.ndarray, icc: bytes, exif: bytes, dpi:
             317: 2,
         }
     )
-    tags.update(
-        {273: 0, 279: sum(map(len, strip)), 34675: icc}
-    )  # the first is made right when the tags' length is known
+    tags.update({273: 0, 279: sum(map(len, strip)), 34675: icc})  # Pillow corrects 273 when the tags' length is known
     if channels == 4:
-        tags[338] = 2  # the fourth is alpha, not multiplied in
+        tags[338] = 2  # the fourth channel is unassociated alpha
     if dpi:
         tags.update({282: dpi[0], 283: dpi[1], 296: 2})
     tags.save(file)

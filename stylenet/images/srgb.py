@@ -7,13 +7,13 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-# The values that may stand for white, by the modes that hold more than 8 bits.
+# Possible white values of each mode with more than 8 bits.
 TOPS = {**dict.fromkeys(["I;16", "I;16L", "I;16B", "I;16N", "I"], (65535,)), "F": (1, 255, 65535)}
 _GREY = {"1", "L", "LA", "La"}
 
 
 def levels(image: Image.Image) -> np.ndarray:
-    """Deep grey as uint16 (h, w): white is the first of TOPS that holds all values; if none, they are stretched."""
+    """Grey of more than 8 bits as uint16 (h, w): white is the first of TOPS above all values; if none, stretch them."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
     tops = [top for top in TOPS[image.mode] if 0 <= low and high <= top]
@@ -23,9 +23,9 @@ def levels(image: Image.Image) -> np.ndarray:
 
 
 def convert(image: Image.Image) -> Image.Image:
-    """Any mode to 8-bit RGB in sRGB, or RGBA where there is transparency. A broken profile is as good as none.
+    """Convert any mode to 8-bit RGB in sRGB, or RGBA with transparency. A broken profile is ignored.
 
-    The image given is used up: it may become the result.
+    ``image`` may be modified and returned.
     """
     profile, alpha = image.info.get("icc_profile"), None
     if image.mode in TOPS:
@@ -39,7 +39,7 @@ def convert(image: Image.Image) -> Image.Image:
         image = image.convert("L" if image.mode in _GREY else "RGB")
     if change := transform(profile, image.mode):
         image = ImageCms.applyTransform(image, change) or image
-    image = image if image.mode == "RGB" else image.convert("RGB")  # a copy of a huge picture costs
+    image = image if image.mode == "RGB" else image.convert("RGB")  # avoid copying a huge picture
     image.info.clear()  # the old profile and orientation no longer hold
     if alpha is not None:
         image.putalpha(alpha)
@@ -48,7 +48,7 @@ def convert(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What takes ``mode`` in this ICC profile to sRGB; None where the profile is absent, broken or changes nothing."""
+    """The transform from ``mode`` in this ICC profile to sRGB; None if absent, broken or without effect."""
     srgb = ImageCms.createProfile("sRGB")
     try:
         if mode == "LAB":
@@ -68,14 +68,14 @@ def transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | 
 
 @lru_cache(maxsize=1)
 def profile() -> bytes:
-    """The ICC profile of sRGB, as put into written files."""
+    """The sRGB ICC profile that is embedded in written files."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # else the moment: the same picture gives the same file
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # a fixed date: equal pictures give equal files
     return bytes(profile)
 
 
 def _probe(mode: str) -> Image.Image:
-    """A picture of all greys, or of a grid over all colours."""
+    """A test picture of all greys, or of a grid over all colours."""
     steps = np.arange(256, dtype=np.uint8) if mode == "L" else np.arange(0, 256, 15, dtype=np.uint8)
     if mode == "L":
         return Image.fromarray(steps[None])
@@ -83,5 +83,5 @@ def _probe(mode: str) -> Image.Image:
 
 
 def eight_bit(pixels: np.ndarray) -> np.ndarray:
-    """uint16 rounded to uint8; uint8 as it is."""
+    """uint16 rounded to uint8; uint8 unchanged."""
     return np.rint(pixels / 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels

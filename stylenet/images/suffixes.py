@@ -1,4 +1,4 @@
-"""File suffixes: the one registry of pictures, animations and films that can be read and written.
+"""File suffixes: the registry of pictures, animations and films that can be read and written.
 
 Knows names; nothing about contents.
 """
@@ -9,7 +9,7 @@ PICTURES = plugins.SUFFIXES.union(
     ".apng .avif .avifs .bmp .dib .gif .icb .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm"
     " .pcx .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .vda .vst .webp".split()
 )
-"""Pictures that are read."""
+"""Pictures that can be read."""
 PICTURE_FORMATS = {
     **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif"], "JPEG"),
     **dict.fromkeys([".tif", ".tiff"], "TIFF"),
@@ -20,17 +20,17 @@ PICTURE_FORMATS = {
     **dict.fromkeys([".tga", ".icb", ".vda", ".vst"], "TGA"),
     **{".webp": "WEBP", ".avif": "AVIF", ".gif": "GIF", ".qoi": "QOI"},
 }
-"""Pictures that are written: Pillow's name of the format."""
+"""Pictures that can be written: Pillow's name of the format."""
 NEAREST = {".mpo": ".jpg", ".pgm": ".ppm", ".pbm": ".ppm", ".j2c": ".jp2", ".jpc": ".jp2"}
-"""The suffix of a result whose photo has one for a special kind of a format."""
+"""The suffix of a result, for photos with the suffix of a format variant."""
 
 ANIMATIONS = frozenset({".gif", ".webp", ".png", ".apng", ".avif", ".avifs"})
 """Pictures that may have several frames."""
 ANIMATION_FORMATS = {suffix: PICTURE_FORMATS[suffix] for suffix in (".gif", ".webp", ".apng", ".png")}
-"""Animations that are written: Pillow's name of the format."""
+"""Animations that can be written: Pillow's name of the format."""
 
 FILMS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv .y4m".split())
-"""Films that are read."""
+"""Films that can be read."""
 FILM_FORMATS = {
     ".mp4": ("mp4", "libx264"),
     ".m4v": ("mp4", "libx264"),
@@ -38,4 +38,4 @@ FILM_FORMATS = {
     ".mkv": ("matroska", "libx264"),
     ".webm": ("webm", "libvpx-vp9"),
 }
-"""Films that are written: FFmpeg's names of the container and the encoder."""
+"""Films that can be written: FFmpeg's names of the container and the encoder."""

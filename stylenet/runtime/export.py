@@ -222,7 +222,7 @@ def _tell_operators(file: Path, net: StyleNet, kind: Kind) -> None:
     """
     model = graph.require("onnx", "onnx").load(file)
     counted = Counter(node.op_type for node in model.graph.node)
-    console.tell(f"operators: {', '.join(f'{name} {count}' for name, count in sorted(counted.items()))}")
+    console.warn_line(f"operators: {', '.join(f'{name} {count}' for name, count in sorted(counted.items()))}")
     if kind.pixels != "float" or kind.half or importlib.util.find_spec("cv2") is None:
         return  # OpenCV has no other pixels, and no half precision on a CPU
     import cv2
@@ -230,7 +230,7 @@ def _tell_operators(file: Path, net: StyleNet, kind: Kind) -> None:
     try:
         check(_opencv(cv2, file), net, kind)
     except (UserError, cv2.error) as error:
-        console.tell(f"OpenCV {cv2.__version__} does not give this picture: {one_line(error):.200}")
+        console.warn_line(f"OpenCV {cv2.__version__} does not give this picture: {one_line(error):.200}")
 
 
 def _opencv(cv2: Any, file: Path) -> Runner:

@@ -1,10 +1,9 @@
-"""The scale of the brush: a smaller picture gives broader strokes, and the photo's edges are restored afterwards.
+"""The scale of the brush: a smaller input gives broader strokes; the photo's edges are restored afterwards.
 
-The detail that the small picture lost is added to the enlarged result. Its strength at each place is the guided
-filter's a_k (He, Sun and Tang 2013, "Guided image filtering", eq. 5) times the squared correlation of photo and result,
-both computed in the small pictures. So an edge that the network painted is sharp again, whatever its contrast, and
-strokes of the style get no embossed photo detail. Without the correlation, leaves and windows speckle the borders of
-strokes.
+The detail lost by downscaling is added to the upscaled result. Its gain at each position is the guided filter's a_k
+(He, Sun and Tang 2013, "Guided image filtering", eq. 5) times the squared correlation of photo and result, both
+computed at the small size. So painted edges become sharp again at any contrast, and strokes get no embossed photo
+detail. Without the correlation, leaves and windows leave speckles at the borders of strokes.
 """
 
 from collections.abc import Sequence
@@ -17,20 +16,20 @@ from torch import Tensor
 from stylenet.images import image_io
 from stylenet.images.image_io import ROWS, over
 
-REACH = 2  # places to each side of one: how strongly the result follows the photo is told from a square of 5x5
-FAINT = 2e-3  # variance of the photo's light, below which there is nothing to be followed
-LEAST, MOST = -1.0, 1.5  # how strongly at most: with more, noise would be enlarged
+REACH = 2  # window radius in pixels: gains are computed in 5x5 windows
+FAINT = 2e-3  # regulariser: luma variance below which the photo has no detail
+LEAST, MOST = -1.0, 1.5  # limits of the gain: beyond them, noise is amplified
 _LIGHT = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # of R'G'B' (ITU-R BT.601)
 
 
 def smaller(photo: np.ndarray, stroke: float) -> np.ndarray:
-    """``photo``, (h, w, 3) of uint8 or uint16, ``stroke`` times smaller; itself where that is 1."""
+    """Downscale ``photo``, (h, w, 3) of uint8 or uint16, by ``stroke``; unchanged if that is 1."""
     height, width = photo.shape[:2]
     return photo if stroke == 1 else image_io.resized(photo, (part(width, stroke), part(height, stroke)))
 
 
 def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float) -> np.ndarray:
-    """``made`` of what :func:`smaller` gave, as large as ``photo`` again."""
+    """Upscale ``made``, the result for :func:`smaller`'s output ``small``, to the size of ``photo``."""
     if stroke == 1:
         return made
     shape = photo.shape[1::-1]
@@ -43,12 +42,12 @@ def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float
 
 
 def smaller_tensor(photo: Tensor, stroke: float) -> Tensor:
-    """As :func:`smaller`, of (b, 3, h, w) in [0, 1]."""
+    """As :func:`smaller`, for (b, 3, h, w) in [0, 1]."""
     return photo if stroke == 1 else _sized(photo, [part(side, stroke) for side in photo.shape[2:]])
 
 
 def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float) -> Tensor:
-    """As :func:`larger`, of (b, 3, h, w) in [0, 1]."""
+    """As :func:`larger`, for (b, 3, h, w) in [0, 1]."""
     if stroke == 1:
         return made
     sides, small = photo.shape[2:], small.to(made)
@@ -60,12 +59,12 @@ def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float) -> 
 
 
 def part(side: int, stroke: float) -> int:
-    """A side of what :func:`smaller` gives, in pixels."""
+    """The length of a side after :func:`smaller`, in pixels."""
     return max(1, round(side / stroke))
 
 
 def _sized(image: Tensor, sides: Sequence[int]) -> Tensor:
-    """(b, c, h, w) in [0, 1] at another height and width, by the resampling that pictures of levels get."""
+    """Resize (b, c, h, w) in [0, 1] to another height and width, with the same resampling as for arrays."""
     height, width = sides
     channels = image.detach().float().cpu().flatten(0, 1).numpy()
     made = torch.stack([torch.from_numpy(image_io.resampled(channel, (width, height))) for channel in channels])
@@ -77,12 +76,12 @@ def _light(image: Tensor) -> Tensor:
 
 
 def _detailed(photo: Tensor, small: Tensor, gains: Tensor, made: Tensor) -> Tensor:
-    """All enlarged to the photo's size; ``gains`` as of :func:`_to_unit`."""
+    """Add the photo's detail. All are at the photo's size; ``gains`` are scaled by :func:`_to_unit`."""
     return made + (gains * (MOST - LEAST) + LEAST) * (_light(photo) - _light(small))
 
 
 def _follows(small: Tensor, made: Tensor) -> Tensor:
-    """How strongly the light of ``made`` follows that of ``small``, (b, 1, h, w). Each colour alone would fringe."""
+    """The gain of photo detail, (b, 1, h, w), from the luma of both. Separate colour channels would cause fringes."""
     light, painted = _light(small), _light(made)
     mean = _mean(light)
     variance, covariance = _mean(light * light) - mean * mean, _mean(light * painted) - mean * _mean(painted)
@@ -99,7 +98,7 @@ def _to_unit(gains: Tensor) -> Tensor:
 
 
 def _levels(small: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """:func:`_follows` as levels (h, w, 1) of uint8."""
+    """:func:`_follows` for arrays, as uint8 (h, w, 1)."""
     result, height = np.empty((*small.shape[:2], 1), np.uint8), len(small)
     for top in range(0, height, ROWS):
         first, bottom = max(0, top - 2 * REACH), min(height, top + ROWS)

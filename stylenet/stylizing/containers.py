@@ -1,4 +1,4 @@
-"""Any image container in, the same kind out: Pillow images, paths, arrays, tensors. Knows nothing about networks."""
+"""Stylize any image container: Pillow images, paths, arrays, tensors. Knows nothing about networks."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ class ImageStylizer:
     """Stylizes any image container; the result has the same kind and size.
 
     ``it(image)`` takes a Pillow image or a path (result: Pillow, upright, sRGB, alpha kept), a numpy array (h, w, 3) of
-    uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: of a network
+    uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: for a network
     with several styles, the name of one, or weights (n_styles) or (b, n_styles); None for the default.
 
-    ``stylize_arrays`` and ``stylize_tensor`` do the work, on ``device``. ``name``: the name of results. ``megapixels``:
-    larger files are refused; None for Pillow's limit of 179 million pixels.
+    ``stylize_arrays`` and ``stylize_tensor`` do the work, on ``device``. ``name``: used in the names of results.
+    ``megapixels``: refuse larger files; None for Pillow's limit of 179 million pixels.
     """
 
     name: str
@@ -34,15 +34,15 @@ class ImageStylizer:
     megapixels: float | None = None
 
     def stylize_arrays(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
-        """Photos (h, w, 3) of one shape, all uint8 or all uint16, to the same."""
+        """Stylize photos (h, w, 3) of one shape, all uint8 or all uint16; the results have the same type."""
         raise NotImplementedError
 
     def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
-        """Photos (b, 3, h, w) of floats in [0, 1] to the same."""
+        """Stylize photos (b, 3, h, w) of floats in [0, 1]; the result has the same shape."""
         raise NotImplementedError
 
     def batch_size(self, height: int, width: int) -> int:
-        """How many pictures of this size are best given to :meth:`pictures` at once."""
+        """The best number of pictures of this size for one call of :meth:`pictures`."""
         return 1
 
     @overload
@@ -64,14 +64,14 @@ class ImageStylizer:
             _check(image.is_floating_point(), image, "float, in [0, 1]")
             _check_range(image)
             made = self.stylize_tensor(image.detach(), style)
-            return made.to(image, copy=True)  # a copy may take part in training, unlike this
+            return made.to(image, copy=True)  # a copy can be used in training, unlike an inference tensor
         allowed = "a Pillow image, a path, a numpy array or a tensor"
         raise UserError(f"Cannot stylize a {type(image).__name__}: give {allowed}.")
 
     def picture(self, picture: Picture, style: Style = None, progress: Progress | None = None) -> Picture:
         """Stylize a picture as ``image_io.read`` returns it. Alpha, 16 bits and metadata are kept.
 
-        ``progress`` is called with the finished share, 0 to 1, if the picture is processed in strips.
+        ``progress`` is called with the finished fraction, 0 to 1, if the picture is processed in strips.
         """
         (made,) = self.pictures([picture], style, progress)
         return made
@@ -79,7 +79,7 @@ class ImageStylizer:
     def pictures(
         self, pictures: Sequence[Picture], style: Style = None, progress: Progress | None = None
     ) -> list[Picture]:
-        """Pictures of one size, and of one depth, stylized together: quicker where they are small."""
+        """Stylize pictures of one size and bit depth as a batch, which is faster for small pictures."""
         made = self.stylize_arrays([picture.rgb for picture in pictures], style, progress)
         return [replace(picture, rgb=rgb) for picture, rgb in zip(pictures, made, strict=True)]
 
@@ -95,12 +95,11 @@ class ImageStylizer:
 
 def _check(right: bool, image: np.ndarray | Tensor, allowed: str) -> None:
     if not right:
-        seen = f"{type(image).__name__} of shape {tuple(image.shape)} and type {image.dtype}"
-        raise UserError(f"Cannot stylize a {seen}: allowed is {allowed}.")
+        given = f"{type(image).__name__} of shape {tuple(image.shape)} and type {image.dtype}"
+        raise UserError(f"Cannot stylize a {given}: give {allowed}.")
 
 
 def _check_range(image: Tensor) -> None:
     low, high = image.min().item(), image.max().item()
     if not (low >= -1e-4 and high <= 1 + 1e-4):  # written so that NaN fails it
-        seen = f"{low:g} to {high:g}"
-        raise UserError(f"The image holds values from {seen}; give floats in [0, 1], or uint8 in an array.")
+        raise UserError(f"The image holds values from {low:g} to {high:g}; give floats in [0, 1], or a uint8 array.")

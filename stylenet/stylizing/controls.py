@@ -1,6 +1,6 @@
 """Controls of a stylized picture: strength, colours, masks; :mod:`stylenet.stylizing.brush` scales the strokes.
 
-Whole pictures are processed in strips of rows, as integers, so huge pictures need no copy in floats.
+Pictures are processed in strips of integer rows, so huge pictures need no float copy.
 """
 
 from collections.abc import Sequence
@@ -25,19 +25,19 @@ from stylenet.system.errors import UserError
 
 COLORS = ("style", "luminance", "histogram")
 Mask = str | Path | Image.Image
-STRETCH = 2.0  # of colours, to those of the photo, at most: with more, every stroke of a pale style stands out
+STRETCH = 2.0  # maximum stretch towards the photo's colours: above it, every stroke of a pale style stands out
 
 
 @dataclass(frozen=True)
 class Controls:
-    """How much of the style, in which colours, how broad, where, and which of several. A control is a field here.
+    """Strength, colours, stroke width, mask and mix of the style. Each control is a field.
 
     ``strength``: 0 (the photo) to 1 (the style), a blend of the pictures. ``color``: "style"; "luminance" keeps the
-    photo's colours and takes only the style's light and dark; "histogram" gives the result the mean and covariance of
-    the photo's colours, as far as they need not be stretched more than twice. ``stroke``: the scale of the brush, 0.25
-    to 8: 2 makes strokes twice as broad. ``mask``: a grey picture, a file or a Pillow image, white where the style goes
-    (``mask_invert``: black), stretched to each photo; of several styles each needs one. ``mix``: of a network with
-    several styles the name of one, or weights. Raises UserError for values that are not allowed.
+    photo's colours and uses only the style's lightness; "histogram" gives the result the mean and covariance of the
+    photo's colours, with a stretch of at most 2. ``stroke``: the scale of the brush, 0.25 to 8: 2 makes strokes twice
+    as broad. ``mask``: a grey picture, a file or a Pillow image, white where the style is applied (``mask_invert``:
+    black), stretched to each photo; several styles need one each. ``mix``: for a network with several styles, the name
+    of one, or weights. Raises UserError for invalid values.
     """
 
     strength: float = 1.0
@@ -56,30 +56,30 @@ class Controls:
             raise UserError(f"stroke={self.stroke}: give the scale of the brush, 0.25 to 8, such as stroke=2.")
 
     def before(self, photo: np.ndarray) -> np.ndarray:
-        """What the network is to see of a photo (h, w, 3) of uint8 or uint16: the photo itself, but for ``stroke``."""
+        """The network's input for a photo (h, w, 3) of uint8 or uint16: the photo, scaled by ``stroke``."""
         return brush.smaller(photo, self.stroke)
 
     def sides(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what the network sees of a photo."""
+        """Height and width of the network's input for a photo."""
         return brush.part(height, self.stroke), brush.part(width, self.stroke)
 
     def before_tensor(self, photo: Tensor) -> Tensor:
-        """The same for (b, 3, h, w) in [0, 1]."""
+        """As :meth:`before`, for (b, 3, h, w) in [0, 1]."""
         return brush.smaller_tensor(photo, self.stroke)
 
-    def after(self, photo: np.ndarray, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
-        """Apply the controls to ``made``, the network's result for ``seen``, and return it in the size of ``photo``.
-        ``made`` may be overwritten.
+    def after(self, photo: np.ndarray, net_input: np.ndarray, made: np.ndarray) -> np.ndarray:
+        """Apply the controls to ``made``, the network's result for ``net_input``, and return it in the size of
+        ``photo``. ``made`` may be overwritten.
         """
-        made = brush.larger(photo, seen, made, self.stroke)
+        made = brush.larger(photo, net_input, made, self.stroke)
         if self._blends:
             moved = self._moved(strips(photo, made))
             over(made, [photo, made], lambda before, after: self._blend(before, after, moved))
         return made
 
-    def after_tensor(self, photo: Tensor, seen: Tensor, made: Tensor) -> Tensor:
-        """The same for (b, 3, h, w) in [0, 1]. Each image has its own distribution of colours."""
-        made = brush.larger_tensor(photo, seen, made, self.stroke)
+    def after_tensor(self, photo: Tensor, net_input: Tensor, made: Tensor) -> Tensor:
+        """As :meth:`after`, for (b, 3, h, w) in [0, 1]. Colours are matched per image."""
+        made = brush.larger_tensor(photo, net_input, made, self.stroke)
         if not self._blends:
             return made
         pairs = zip(photo.to(made).split(1), made.split(1), strict=True)
@@ -114,16 +114,16 @@ def _number(value: Any) -> bool:
 
 
 def open_mask(source: Source, inverted: bool = False) -> Image.Image:
-    """A mask: a picture's light and dark as mode L, 255 where the style goes. Raises UserError if it cannot be read."""
+    """Read a mask as a grey picture of mode L, 255 where the style is applied. Raises UserError if unreadable."""
     mask = image_io.open_rgb(once(source)).convert("L")
     return mask.point(lambda level: 255 - level) if inverted else mask
 
 
 class MaskedStylizer(ImageStylizer):
-    """Several that stylize, each in its mask, see :func:`open_mask`; masks are stretched to the picture.
+    """Several stylizers, each applied in its mask, see :func:`open_mask`; masks are stretched to the picture.
 
-    A soft mask blends. Where the masks of several add up to more than white they share the place in proportion; where
-    they do not, the rest is the photo's. ``style``: what each is given.
+    Grey values blend. Where the sum of the masks exceeds white, it is normalised; where it is less, the rest is the
+    photo. ``style`` is passed to each stylizer.
     """
 
     def __init__(self, each: Sequence[Any], masks: Sequence[Image.Image], megapixels: float | None = None):
@@ -140,11 +140,11 @@ class MaskedStylizer(ImageStylizer):
         layers = []
         for number, stylizer in enumerate(self.each):
 
-            def told(part: float, number: int = number) -> None:
+            def on_progress(part: float, number: int = number) -> None:
                 if progress:
                     progress((number + part) / len(self.each))
 
-            layers.append(stylizer.stylize_arrays(photos, style, told))
+            layers.append(stylizer.stylize_arrays(photos, style, on_progress))
         masks = [weight[..., None] for weight in self._stretched(*photos[0].shape[:2])]
         return [self._shared(photo, [layer[place] for layer in layers], masks) for place, photo in enumerate(photos)]
 
@@ -163,34 +163,34 @@ class MaskedStylizer(ImageStylizer):
 
 
 def _mixed(photo: Tensor, *layers: Tensor) -> Tensor:
-    """``layers``: the stylized pictures, followed by as many masks."""
+    """Blend by masks. ``layers``: the stylized pictures, followed by as many masks."""
     made, shares = layers[: len(layers) // 2], layers[len(layers) // 2 :]
     total = sum(shares).clamp(min=1)  # type: ignore[union-attr]
     return photo + sum((one - photo) * share / total for one, share in zip(made, shares, strict=True))
 
 
 def several(value: Any) -> list[Any]:
-    """What an option was given, one or several or None, as a list."""
+    """The value of an option, one or several or None, as a list."""
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def styles_and_masks(ckpt: Any, mask: Any = None, inverted: Any = False) -> tuple[list[Any], list[Image.Image]]:
-    """``ckpt`` and ``mask``, each one or a list, as lists of the same length; no mask, for a single style, as none.
+    """``ckpt`` and ``mask``, each one or a list, as lists of the same length; a single style may have no mask.
 
-    A mask is a file or a Pillow image, white where the style goes; black, if ``inverted``.
+    A mask is a file or a Pillow image, white where the style is applied; black, if ``inverted``.
 
-    Raises UserError where they do not go together, or a mask cannot be read.
+    Raises UserError if their numbers do not match, or a mask cannot be read.
     """
     styles, masks = several(ckpt), several(mask)
     if not all(isinstance(style, str | Path) for style in styles):
         raise UserError(f"ckpt={ckpt!r:.80}: give the name or the file of a style, or a list of them.")
     if not all(isinstance(one, str | Path | Image.Image) and one != "" for one in masks):
-        seen = repr(mask)[:80] if isinstance(mask, str | list | tuple) else f"a {type(mask).__name__}"
-        raise UserError(f"mask={seen}: give a picture: its file, or a Pillow image; or a list of them.")
+        given = repr(mask)[:80] if isinstance(mask, str | list | tuple) else f"a {type(mask).__name__}"
+        raise UserError(f"mask={given}: give a picture: its file, or a Pillow image; or a list of them.")
     if not isinstance(inverted, bool):
         raise UserError(f"mask_invert={inverted}: give true or false.")
     if inverted and not masks:
-        raise UserError("mask_invert=true turns a mask around: give mask=, too.")
+        raise UserError("mask_invert=true inverts a mask: give mask=, too.")
     if not styles or "" in styles:
         raise UserError("ckpt= is empty: give the name or the file of a style.")
     if len(styles) != len(masks) and (len(styles) > 1 or masks):

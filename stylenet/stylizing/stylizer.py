@@ -29,22 +29,22 @@ from stylenet.system import forked
 from stylenet.system.errors import UserError
 from stylenet.system.memory import free_memory
 
-# Of the free memory, the part that a pass over a whole picture may take, and that a pass in strips keeps features in.
+# Fractions of the free memory: for a pass over a whole picture, and for the features of a pass in strips.
 WHOLE, KEPT = 1 / 2, 1 / 8
-MOST_KEPT = 2**30  # bytes: more goes to files, so that a picture of any size needs no more than this
+MOST_KEPT = 2**30  # bytes: further features go to files, so memory is bounded for any picture size
 
-# Pixels of pictures that are quicker together than one by one: what starting each step of a pass costs is shared.
-TOGETHER = {"cpu": 2**16, "cuda": 2**21}
-MOST_TOGETHER = 16
+# Pixels per batch: small pictures are faster in a batch, as they share the overhead of each operation.
+BATCH_PIXELS = {"cpu": 2**16, "cuda": 2**21}
+MAX_BATCH = 16
 
 
 def load(
     ckpt: str | Path | Sequence[str | Path], controls: Controls | None = None, runtime: Runtime | None = None
 ) -> "Stylizer | MaskedStylizer":
-    """A style by its name or its file, ready to use; or several, with a mask each.
+    """Load a style by its name or file; or several, with a mask each.
 
-    ``controls``, ``runtime``: None for the usual ones. Raises UserError where there is no such style, a file cannot be
-    used, masks do not fit the styles, or there is no such device or backend.
+    ``controls``, ``runtime``: None for the defaults. Raises UserError if a style does not exist, a file cannot be used,
+    masks do not match the styles, or the device or backend is not available.
     """
     controls, runtime = controls or Controls(), runtime or Runtime()
     with allowed(runtime.megapixels):
@@ -55,14 +55,14 @@ def load(
 def load_each(
     styles: Sequence[str | Path], masks: Sequence[Image.Image], controls: Controls, runtime: Runtime
 ) -> "Stylizer | MaskedStylizer":
-    """The same, of styles and masks as :func:`stylenet.stylizing.controls.styles_and_masks` gives them."""
+    """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`."""
     each = [_load_one(style, controls, runtime) for style in styles]
     return MaskedStylizer(each, masks, runtime.megapixels) if masks else each[0]
 
 
 def _load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylizer":
     device = choose_device(runtime.device)
-    backends.choose(device, runtime.backend, runtime.precision)  # what there is not is told before anything is read
+    backends.choose(device, runtime.backend, runtime.precision)  # report what is missing before reading
     net, info = checkpoint.load(ckpt, device)
     run = backends.start(net, device, runtime.backend, runtime.precision)
     stylizer = Stylizer(net, info, device, Path(ckpt).stem, controls, runtime, run)
@@ -71,20 +71,20 @@ def _load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Styliz
 
 
 class Stylizer(ImageStylizer):
-    """A network that stylizes whatever holds an image, see :class:`stylenet.stylizing.containers.ImageStylizer`.
+    """A network that stylizes any image container, see :class:`stylenet.stylizing.containers.ImageStylizer`.
 
     ``net``: a :class:`stylenet.nets.base.StyleNet`, or any module ``net(content, style)`` with one style.
-    ``run``: what computes the pass of whole pictures, see :mod:`stylenet.runtime.backends`; None for ``net`` itself.
-    ``controls``: what is done to the results, and which of several styles is painted where nothing else is asked for;
-    None for nothing, and the first. ``runtime``: how pictures go in strips; None for the usual way.
+    ``run``: the backend for whole pictures, see :mod:`stylenet.runtime.backends`; None for ``net`` itself.
+    ``controls``: applied to the results; its ``mix`` is the default style. None for no changes, and the first style.
+    ``runtime``: how to process pictures in strips; None for the defaults.
 
-    It can be copied and pickled, and starts anew what computes wherever it gets to: on the device and backend that
-    :func:`load` was asked for, "auto" included. Raises UserError there for what there is not. In a process that was
-    forked from its own it goes on in one thread; see docs/processes.md.
+    It can be copied and pickled. The copy starts its backend anew, with the device and backend given to :func:`load`,
+    "auto" included, and raises UserError if they are not available. In a forked process it continues in one thread;
+    see docs/processes.md.
     """
 
     asked: tuple[str, str, str] | None = None
-    """The device, backend and precision that :func:`load` was asked for."""
+    """The device, backend and precision given to :func:`load`."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Stylizer(ImageStylizer):
         run: backends.Run | None = None,
     ):
         controls, runtime = controls or Controls(), runtime or Runtime()
-        self.controls = replace(controls, mask=None, mask_invert=False)  # masks are MaskedStylizer's
+        self.controls = replace(controls, mask=None, mask_invert=False)  # MaskedStylizer handles masks
         self.tile, self.scratch, self.megapixels = runtime.tile, runtime.scratch, runtime.megapixels
         mix = controls.mix
         self.device = torch.device(device)
@@ -109,12 +109,12 @@ class Stylizer(ImageStylizer):
         self.name = _plain(chosen or name)
         self.mix: Style = None
         self.mix = self._weights(mix, 1, "mix")
-        self._begin()
+        self._start_backend()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         on_cpu = self.net if self.device.type == "cpu" else copy.deepcopy(self.net).cpu()
-        # Bytes: multiprocessing would put tensors into shared memory, which may be small, and ends with this process.
+        # Bytes, as multiprocessing puts tensors into shared memory, which may be small and ends with this process.
         state["net"] = pickle.dumps(on_cpu)
         state["mix"] = self.mix.tolist() if isinstance(self.mix, Tensor) else self.mix
         if self.asked or self.run is self.net:
@@ -128,43 +128,43 @@ class Stylizer(ImageStylizer):
         self.net = pickle.loads(state["net"]).to(self.device)
         mix, self.mix = self.mix, None
         self.mix = self._weights(mix, 1, "mix")
-        self._begin()
+        self._start_backend()
 
-    def _begin(self) -> None:
-        """Start what computes, where it is not there yet, or is that of the process which this one was forked from."""
+    def _start_backend(self) -> None:
+        """Start the backend, unless it runs, and record the current process."""
         forked.use()
         self._copies = forked.copies()
         if self.asked and "run" not in self.__dict__:
             self.run = backends.start(self.net, self.device, *self.asked[1:])
         self.__dict__.setdefault("run", self.net)
 
-    def _go_on(self) -> None:
-        """In a forked process, first what computes there."""
+    def _restart_after_fork(self) -> None:
+        """In a forked process, replace the backend."""
         if self._copies == forked.copies():
             return
         if self.asked:
             self.asked = self.asked[0], "torch", self.asked[2]
             self.run = backends.start(self.net, self.device, *self.asked[1:])
-        self._begin()
+        self._start_backend()
 
     def stylize_arrays(
         self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None
     ) -> list[np.ndarray]:
-        seen = [self.controls.before(photo) for photo in photos]
-        made = self._levels(seen, style, progress)
-        return [self.controls.after(*three) for three in zip(photos, seen, made, strict=True)]
+        inputs = [self.controls.before(photo) for photo in photos]
+        made = self._levels(inputs, style, progress)
+        return [self.controls.after(*three) for three in zip(photos, inputs, made, strict=True)]
 
     def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
-        seen = self.controls.before_tensor(photos)
-        return self.controls.after_tensor(photos, seen, self._tensor(seen, style))
+        inputs = self.controls.before_tensor(photos)
+        return self.controls.after_tensor(photos, inputs, self._tensor(inputs, style))
 
     def batch_size(self, height: int, width: int) -> int:
-        most = TOGETHER.get(self.device.type, 0) if self.tile in ("auto", "off") else 0
+        most = BATCH_PIXELS.get(self.device.type, 0) if self.tile in ("auto", "off") else 0
         height, width = self.controls.sides(height, width)
-        return max(1, min(MOST_TOGETHER, most // (height * width)))
+        return max(1, min(MAX_BATCH, most // (height * width)))
 
     def _levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
-        """(h, w, 3) of uint8 or uint16 to the same, without a copy in floats where it goes in strips."""
+        """Stylize (h, w, 3) of uint8 or uint16 to the same type; in strips, without a float copy."""
         weights, size, levels = self._weights(style, len(photos)), photos[0].shape[:2], photos[0].dtype.type
 
         def whole() -> list[np.ndarray]:
@@ -184,10 +184,10 @@ class Stylizer(ImageStylizer):
                 self._strips(size, read, write, _row(weights, index), progress)
             return stylized
 
-        return self._either(size, len(photos), whole, strips)
+        return self._whole_or_in_strips(size, len(photos), whole, strips)
 
     def _tensor(self, image: Tensor, style: Style) -> Tensor:
-        """(b, 3, h, w) to the same, float32; on the network's device, or in memory where it goes in strips."""
+        """Stylize (b, 3, h, w) to float32, on the network's device, or on the CPU if processed in strips."""
         weights, size = self._weights(style, len(image)), image.shape[2:]
 
         def strips() -> Tensor:
@@ -203,25 +203,28 @@ class Stylizer(ImageStylizer):
                 self._strips(size, read, write, _row(weights, index))
             return stylized
 
-        return self._either(size, len(image), lambda: self._whole(image, weights), strips)
+        return self._whole_or_in_strips(size, len(image), lambda: self._whole(image, weights), strips)
 
-    def _either(self, size: Sequence[int], count: int, whole: Callable[[], Any], strips: Callable[[], Any]) -> Any:
+    def _whole_or_in_strips(
+        self, size: Sequence[int], count: int, whole: Callable[[], Any], strips: Callable[[], Any]
+    ) -> Any:
         """Call ``whole`` or ``strips`` for ``count`` pictures (h, w), as ``tile`` and the free memory require."""
-        self._go_on()
+        self._restart_after_fork()
         height, width = size
-        ways = [strips] if self._tiled(height, width, count) else [whole, strips] if self.tile == "auto" else [whole]
-        for way in ways:
+        tiled = self._tiled(height, width, count)
+        attempts = [strips] if tiled else [whole, strips] if self.tile == "auto" else [whole]
+        for attempt in attempts:
             try:
-                return way()
+                return attempt()
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     raise
-        # Outside the handler, so that the traceback no longer holds what filled the memory.
+        # Outside the handler, so that the traceback no longer references the large tensors.
         raise UserError(f"Not enough memory on {self.device} for {width}x{height} pixels: give a smaller size=.")
 
     def _tiled(self, height: int, width: int, count: int) -> bool:
-        """Whether to go in strips: on a CPU that is known beforehand, and Linux would not fail a pass that the memory
-        cannot hold but kill the process. Raises UserError where it cannot and ``tile`` is off.
+        """Whether to use strips. On a CPU this is decided beforehand, as Linux kills a process out of memory. Raises
+        UserError if memory is insufficient and ``tile`` is off.
         """
         if self.tile not in ("auto", "off"):
             return True
@@ -232,7 +235,7 @@ class Stylizer(ImageStylizer):
         if self.tile == "off" and needed > free:
             fitting = int(max(height, width) * (free / needed) ** 0.5)
             raise UserError(
-                f"Not enough memory for {width}x{height} pixels in one piece: it takes {needed / 1e9:.1f} GB, "
+                f"Not enough memory for {width}x{height} pixels without strips: it takes {needed / 1e9:.1f} GB, "
                 f"{free / 1e9:.1f} GB are free. Give tile=auto, or size={fitting} or less."
             )
         return self.tile == "auto" and needed > free * WHOLE
@@ -260,7 +263,7 @@ class Stylizer(ImageStylizer):
             return None
         n_styles = self.net.n_styles
         names = self.styles[:n_styles]
-        seen = str(style) if isinstance(style, str) else repr(style)[:80]
+        given = str(style) if isinstance(style, str) else repr(style)[:80]
         allowed = f"give {n_styles} weights" + (f", or a name: {', '.join(map(str, names))}" if any(names) else "")
         if isinstance(style, str) and style in names:
             style = [float(name == style) for name in names]
@@ -270,9 +273,9 @@ class Stylizer(ImageStylizer):
         except (TypeError, ValueError, RuntimeError):
             right = False
         if not right:
-            raise UserError(f"{option}={seen}: there is no such style in this checkpoint; {allowed}.")
+            raise UserError(f"{option}={given}: there is no such style in this checkpoint; {allowed}.")
         if tuple(weights.shape) not in [(n_styles,), (1, n_styles), (count, n_styles)]:
-            raise UserError(f"{option}={seen} has shape {tuple(weights.shape)}; {allowed}, or weights for each image.")
+            raise UserError(f"{option}={given} has shape {tuple(weights.shape)}; {allowed}, or weights for each image.")
         return weights.expand(count, n_styles)
 
 
@@ -285,5 +288,5 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _plain(name: str) -> str:
-    """A style's name as part of a file name: what a checkpoint says must not lead to another folder."""
+    """A style's name made safe for file names: a checkpoint must not choose another folder."""
     return re.sub(r"[^\w.+-]+", "_", str(name)).strip("._") or "stylized"

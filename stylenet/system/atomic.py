@@ -1,4 +1,4 @@
-"""Atomic file writing: a file is written under a temporary name and then renamed, so it is whole or absent. Knows
+"""Atomic file writing: a file is written under a temporary name, then renamed, so it is complete or absent. Knows
 nothing about contents.
 """
 
@@ -16,22 +16,22 @@ from pathlib import Path
 
 from stylenet.system.errors import UserError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the errors of a disk without room for more, or for files so large
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota exceeded, file too large
 
 
 class Taken(Exception):
-    """There is a file of that name already."""
+    """A file of that name exists already."""
 
 
 def numbered(path: Path) -> Iterator[Path]:
-    """``path`` itself, then with _2, _3 ... after its stem, without end."""
+    """``path``, then ``path`` with _2, _3 ... after its stem, endlessly."""
     yield path
     yield from (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
 
 
 def is_pipe(path: str | Path) -> bool:
-    """Whether ``path`` is a pipe or a device, such as what a shell makes of >(...) or /dev/null: it can be written to,
-    and holds nothing that could be replaced.
+    """Whether ``path`` is a pipe or a device, such as /dev/null or a shell's >(...): writable, with no contents to
+    replace.
     """
     try:
         mode = os.stat(path).st_mode
@@ -42,19 +42,19 @@ def is_pipe(path: str | Path) -> bool:
 
 @contextmanager
 def replacing(path: str | Path, new: bool = False) -> Iterator[Path]:
-    """Yield an empty temporary file beside ``path`` that takes its place when the block ends well.
+    """Yield an empty temporary file next to ``path``, and rename it to ``path`` if the block succeeds.
 
-    The temporary file has the same suffix. A missing parent folder is made. If the block raises, the temporary file is
-    removed and what was at ``path`` stays. ``new``: nothing is replaced; where there is a file by the end of the block
-    it stays, and :class:`Taken` is raised. A pipe gets the whole file when the block has ended well. Raises UserError
-    where the place cannot be written.
+    The temporary file has the same suffix. Missing parent folders are created. If the block raises, the temporary file
+    is removed and ``path`` stays unchanged. ``new``: never replace a file; if one exists when the block ends, it stays
+    and :class:`Taken` is raised. A pipe receives the whole file after the block. Raises UserError if ``path`` cannot be
+    written.
     """
     if is_pipe(path):
-        with _piped(path) as temp:
+        with _to_pipe(path) as temp:
             yield temp
         return
-    target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
-    # Not made from the target's name, which may already be as long as the file system allows.
+    target = Path(os.path.realpath(path))  # replace a link's target, not the link
+    # Not derived from the target's name, which may have the maximum length already.
     temp = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
     try:
         if target.is_dir():
@@ -65,12 +65,12 @@ def replacing(path: str | Path, new: bool = False) -> Iterator[Path]:
         os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # 0o666: the user's umask decides
         yield temp
         _sync(temp)
-        (_place if new else os.replace)(temp, target)
+        (_link_new if new else os.replace)(temp, target)
         _sync(target.parent)
     except OSError as error:
         here = error.filename is None or Path(error.filename) in (temp, *temp.parents)
         if not here:
-            raise  # the block could not read some other file: not about writing this one
+            raise  # the block failed on another file
         reason = error.strerror or error
         raise UserError(f"Cannot write {path}: {reason}. Choose another place or make room.") from error
     finally:
@@ -79,7 +79,7 @@ def replacing(path: str | Path, new: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def _piped(path: str | Path) -> Iterator[Path]:
+def _to_pipe(path: str | Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         temp = Path(folder) / f"file{Path(path).suffix}"
         temp.touch()
@@ -91,8 +91,8 @@ def _piped(path: str | Path) -> Iterator[Path]:
             raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
 
 
-def _place(temp: Path, target: Path) -> None:
-    """Give the file ``temp`` the name ``target`` as well, if that is free at this very moment."""
+def _link_new(temp: Path, target: Path) -> None:
+    """Link ``temp`` as ``target``. Raises Taken if that name is in use."""
     try:
         os.link(temp, target)
     except FileExistsError:
@@ -105,25 +105,25 @@ def _place(temp: Path, target: Path) -> None:
         os.replace(temp, target)
 
 
-class _Enough(Exception):
+class _Discard(Exception):
     pass
 
 
 def writable(path: str | Path) -> None:
-    """Raise UserError now, rather than hours later, where :func:`replacing` could not write ``path``."""
-    with suppress(_Enough), replacing(path):
-        raise _Enough
+    """Raise UserError now, not hours later, if :func:`replacing` cannot write ``path``."""
+    with suppress(_Discard), replacing(path):
+        raise _Discard
 
 
 def leftovers(path: str | Path) -> list[Path]:
-    """Temporary files that a killed process left beside ``path``. Only for files that a single process writes."""
+    """Temporary files left next to ``path`` by a killed process. Only for files written by a single process."""
     target = Path(os.path.realpath(path))
     return [other for other in target.parent.glob(f".*{target.suffix}") if re.fullmatch(r"\.[0-9a-f]{16}", other.stem)]
 
 
 def _sync(path: Path) -> None:
-    """Have the operating system put ``path`` on disk, so that a power cut leaves the old file or the new one."""
-    with suppress(PermissionError):  # some systems let nobody open a folder
+    """Flush ``path`` to disk, so a power failure leaves either the old or the new file."""
+    with suppress(PermissionError):  # some systems do not open folders
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

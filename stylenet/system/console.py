@@ -1,6 +1,6 @@
-"""stdout, stderr and stdin that may be closed, absent, full, or objects with nothing but write().
+"""stdout, stderr and stdin that may be closed, absent, full, or objects with only a write() method.
 
-Cron jobs, pythonw, notebooks and host programs have such streams. A program loses its output there, and nothing else.
+Cron jobs, pythonw, notebooks and host programs have such streams. A program loses its output there, nothing else.
 """
 
 import io
@@ -11,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 
-class Nowhere(io.TextIOBase):
-    """A stream that takes any text and keeps none. It has no ``buffer``: pictures do not go there."""
+class NullStream(io.TextIOBase):
+    """A text stream that discards its input. It has no ``buffer``, so it does not accept pictures."""
 
     def writable(self) -> bool:
         return True
@@ -21,16 +21,16 @@ class Nowhere(io.TextIOBase):
         return len(text)
 
 
-class Lenient:
-    """A stream whose errors cost nobody more than what was to be shown."""
+class LenientStream:
+    """Wraps a stream and ignores write errors: only the output is lost."""
 
     def __init__(self, stream: Any):
-        self._wrapped = stream  # tqdm's name for it: so it knows two bars on one stream
+        self._wrapped = stream  # tqdm's attribute name: it detects two bars on one stream
 
     def write(self, text: str) -> int:
         try:
             return self._wrapped.write(text)
-        except (OSError, ValueError):  # full, closed, or an encoding that has not these letters
+        except (OSError, ValueError):  # full, closed, or not encodable
             return len(text)
 
     def flush(self) -> None:
@@ -49,28 +49,28 @@ class Lenient:
         return hash(self._wrapped)
 
 
-def plug() -> None:
-    """For the start of a program: what is closed of stdin, stdout and stderr leads nowhere from now on.
+def open_missing_streams() -> None:
+    """Connect closed stdin, stdout and stderr to the null device. Call this at the start of a program.
 
-    Otherwise the next file that is opened takes the place, and gets what libraries have to say to stderr.
+    Otherwise the next opened file gets the free number, and with it what libraries write to stderr.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdout = sys.stdout if shows(sys.stdout) else Nowhere()
-    sys.stderr = sys.stderr if shows(sys.stderr) else Nowhere()
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    sys.stdout = sys.stdout if is_writable(sys.stdout) else NullStream()
+    sys.stderr = sys.stderr if is_writable(sys.stderr) else NullStream()
 
 
-def shows(stream: Any) -> bool:
-    """Whether what is written to a stream goes anywhere."""
-    there = stream is not None and not isinstance(stream, Nowhere) and callable(getattr(stream, "write", None))
-    return there and not getattr(stream, "closed", False)
+def is_writable(stream: Any) -> bool:
+    """Whether ``stream`` is open and not a :class:`NullStream`."""
+    exists = stream is not None and not isinstance(stream, NullStream) and callable(getattr(stream, "write", None))
+    return exists and not getattr(stream, "closed", False)
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether ``stream`` is a terminal. It may be any object, or None."""
+    """Whether ``stream``, any object or None, is a terminal."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
@@ -78,31 +78,31 @@ def is_terminal(stream: Any) -> bool:
 
 
 def stderr() -> Any:
-    """stderr as it is now, lenient."""
-    return Lenient(sys.stderr if shows(sys.stderr) else Nowhere())
+    """The current stderr, with write errors ignored."""
+    return LenientStream(sys.stderr if is_writable(sys.stderr) else NullStream())
 
 
 def bar(**options: Any) -> tqdm:
-    """A progress bar on stderr with tqdm's ``options``; none where that shows nothing."""
+    """A progress bar on stderr with tqdm's ``options``; disabled if stderr is not writable."""
     disable = options.pop("disable", False)
-    return tqdm(file=stderr(), disable=disable if shows(sys.stderr) else True, **options)
+    return tqdm(file=stderr(), disable=disable if is_writable(sys.stderr) else True, **options)
 
 
-def tell(text: object) -> None:
-    """A line for whoever sits there, to stderr, above a progress bar."""
-    if shows(sys.stderr):
+def warn_line(text: object) -> None:
+    """Write a message to stderr, above any progress bar."""
+    if is_writable(sys.stderr):
         tqdm.write(str(text), stderr())
 
 
-def give(text: object) -> None:
-    """A line of the result, to stdout, at once and not through a progress bar. Raises OSError where it does not arrive
-    there though it could: a full disk, or a reader that has gone.
+def write_line(text: object) -> None:
+    """Write a line of the result to stdout, flushed, above any progress bar. Raises OSError if the write fails: disk
+    full, or pipe closed by its reader.
     """
-    if shows(sys.stdout):
+    if is_writable(sys.stdout):
         tqdm.write(str(text), sys.stdout)
         getattr(sys.stdout, "flush", int)()
 
 
-def of_bytes(stream: Any) -> Any:
-    """The part of stdin or stdout that takes bytes; None where it has none."""
+def byte_stream(stream: Any) -> Any:
+    """The binary buffer of stdin or stdout; None if it has none."""
     return getattr(stream, "buffer", None) if stream is not None and not getattr(stream, "closed", False) else None

@@ -1,6 +1,6 @@
-"""Whether this process is a forked copy of one that has computed: the threads of its parent do not exist in it.
+"""Whether this process was forked after computing began: it does not have its parent's threads.
 
-PyTorch, OpenVINO, ONNX Runtime and OpenCV would wait for these threads for ever. PyTorch in one thread works.
+PyTorch, OpenVINO, ONNX Runtime and OpenCV would wait for these threads forever. Single-threaded PyTorch works.
 """
 
 import ctypes
@@ -11,13 +11,13 @@ import weakref
 
 log = logging.getLogger(__name__)
 
-_used = False  # something was loaded here, or in what this process was forked from
+_used = False  # a style was loaded in this process or an ancestor
 _running: weakref.WeakSet[object] = weakref.WeakSet()
-_copies = 0  # how many forks after that lie between the first process and this one
+_copies = 0  # forks since then, between the first process and this one
 
 
 def use() -> None:
-    """To be called before anything computes: from now on a fork of this process counts."""
+    """Call this before any computation: forks are counted from now on."""
     global _used
     if _copies:
         _settle()
@@ -25,23 +25,23 @@ def use() -> None:
 
 
 def copies() -> int:
-    """How many forks made this process after something was loaded: 0 in the process that a program began as."""
+    """Number of forks between the process that first loaded a style and this one; 0 without a fork."""
     return _copies
 
 
 def keep(running: object) -> None:
-    """Never end ``running`` in a fork of this process: it would wait there for its threads. The process is its end."""
+    """Never destroy ``running`` in a fork of this process: its destructor would wait for missing threads."""
     _running.add(running)
 
 
 def _settle() -> None:
-    """What computes here from now on: PyTorch, in one thread."""
-    import torch  # here: it costs seconds, and the scripts ask for this module before
+    """Limit this process to single-threaded PyTorch."""
+    import torch  # imported late: it takes seconds
 
     if torch.get_num_threads() > 1:
         log.warning(
-            "This process was forked from one that had loaded a style: it computes in one thread. "
-            "Load the style after the fork only, or start processes by spawn, and each has all threads."
+            "This process was forked after a style was loaded: it computes in one thread. "
+            "To use all threads, load the style after the fork only, or start processes with spawn."
         )
         torch.set_num_threads(1)
     if "cv2" in sys.modules:

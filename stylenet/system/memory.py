@@ -1,7 +1,7 @@
-"""Free memory, and how the C library treats freed memory. Knows nothing about pictures or networks.
+"""Free memory, and how the C library handles freed memory. Knows nothing about pictures or networks.
 
-A training step allocates and frees the same few hundred megabytes again and again. By default glibc returns each large
-block to the system, which clears every page of the next one: a sixth of a step's time.
+Each training step allocates and frees the same few hundred megabytes. By default glibc returns each large block to the
+system, which then clears every page of the next one: a sixth of a step's time.
 """
 
 import ctypes
@@ -15,20 +15,20 @@ MEGABYTE = 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed blocks for the next use, in this process, from now on. True where this is possible: glibc on Linux."""
+    """Keep freed blocks in this process for reuse. Returns True where possible: glibc on Linux."""
     return _set({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * MEGABYTE})
 
 
 def restore_defaults() -> bool:
-    """As a process without :func:`keep_freed_memory` behaves once its blocks have grown: larger ones than 32 MB are
-    given back at once.
+    """Undo :func:`keep_freed_memory`: freed blocks above 32 MB return to the system at once, as by default in a process
+    with large blocks.
     """
     return _set({M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 * MEGABYTE, M_TRIM_THRESHOLD: 64 * MEGABYTE, M_TOP_PAD: 2**17})
 
 
-def give_back() -> bool:
-    """Give the system what is freed and not in use, once: pictures of ever new sizes leave holes that nothing fits in.
-    True where this is possible: glibc on Linux.
+def release_freed_memory() -> bool:
+    """Return unused memory to the system, once: pictures of many different sizes fragment it. Returns True where
+    possible: glibc on Linux.
     """
     return _mallopt() is not None and ctypes.CDLL(None).malloc_trim(0) >= 0
 
@@ -40,16 +40,16 @@ def _set(options: dict[int, int]) -> bool:
 
 def _mallopt() -> Callable[[int, int], int] | None:
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
-        return None  # musl's mallopt, where there is one, takes no orders
+        return None  # musl's mallopt, if present, has no effect
     return ctypes.CDLL(None).mallopt
 
 
-# --- what is free
+# --- free memory
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that a process may still take without pushing out others, swap included, within the limits of its
-    container; None where Linux does not say. ``root``: where proc and sys are.
+    """Bytes available to this process, swap included, within the limits of its container; None where Linux does not
+    report them. ``root``: the folder that contains proc and sys.
     """
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
@@ -61,7 +61,7 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:
-    """Bytes left in each control group with a limit that this process is in: what containers and SLURM limit by."""
+    """Bytes left in each limited control group of this process. Containers and SLURM set such limits."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -77,7 +77,7 @@ def _left_in_groups(root: Path) -> Iterator[int]:
         )
         group = top / path.strip("/")
         for folder in [group, *group.parents]:
-            try:  # "max" is no limit; the files' cache is given up where memory is wanted
+            try:  # "max": no limit; the file cache is reclaimable
                 words = (folder / "memory.stat").read_text().split()
                 caches = int(words[words.index(cache) + 1])
                 left = int((folder / limit).read_text()) - int((folder / used).read_text()) + caches

@@ -1,4 +1,4 @@
-"""Options as frozen dataclasses: keywords are sorted into the dataclasses that hold and check them."""
+"""Options as frozen dataclasses: each keyword goes to the dataclass that validates it."""
 
 import difflib
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def grouped(options: Mapping[str, Any], *kinds: type) -> list[Any]:
-    """One instance of each dataclass of ``kinds``, made from its fields among ``options``.
+    """One instance of each dataclass of ``kinds``, built from its fields in ``options``.
 
-    Raises TypeError for an option that no dataclass has, and the dataclass's own error for a value that is not allowed.
+    Raises TypeError for an unknown option, and the dataclass's own error for an invalid value.
     """
     names = [{field.name for field in fields(kind)} for kind in kinds]
     every = sorted(set().union(*names))

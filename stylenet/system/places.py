@@ -7,7 +7,7 @@ import platformdirs
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CLONE = PACKAGE.parent if (PACKAGE.parent / "configs" / "train.yaml").is_file() else None
-"""The clone that this package is used from; None where it is installed apart from one."""
+"""The clone that contains this package; None if it is installed without one."""
 CONFIGS = CLONE / "configs" if CLONE else PACKAGE / "configs"
 ASSETS = PACKAGE / "assets"
 """Photographs, paintings and trained styles that come with the package."""

@@ -1,4 +1,4 @@
-"""Timing of work on a device, with the machine, versions and commit behind the figures. Knows no networks."""
+"""Timing of work on a device, with the hardware, versions and commit. Knows nothing about networks."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ from stylenet.system.places import PACKAGE
 
 
 class Clock:
-    """Seconds of work on ``device``, which is waited for before the time is read."""
+    """Measures seconds of work on ``device``, synchronising before each reading."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -29,15 +29,15 @@ class Clock:
         return time.perf_counter()
 
     def time(self, work: Callable[[], Any], count: int = 1) -> float:
-        """Mean seconds of ``count`` times ``work``."""
+        """Mean seconds per call of ``work``, over ``count`` calls."""
         start = self.now()
         for _ in range(count):
             work()
         return (self.now() - start) / count
 
     def repeated(self, work: Callable[[], Any], least: int = 3, most: int = 9, budget: float = 15.0) -> dict[str, Any]:
-        """Median, least and greatest seconds of ``work``, warm: ``least`` to ``most`` times, as ``budget`` seconds
-        allow.
+        """Median, minimum and maximum seconds of ``work`` after one warm-up call: ``least`` to ``most`` calls, within
+        about ``budget`` seconds.
         """
         work()
         seconds: list[float] = []
@@ -48,13 +48,13 @@ class Clock:
 
 
 def duration(seconds: float) -> str:
-    """For people: 1 h 20 min."""
+    """Human-readable: 1 h 20 min."""
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{max(1, minutes)} min"
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """The machine in plain data."""
+    """Device, CPU, cores and threads; the GPU, if one is used."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found: dict[str, Any] = {"device": device.type, "cpu": _cpu(), "cores": cores, "threads": torch.get_num_threads()}
     if device.type == "cuda":
@@ -71,21 +71,21 @@ def _cpu() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that the figures depend on."""
+    """Versions of Python and of the packages that affect timings."""
     packages = ("stylenet", "torch", "torchvision", "pytorch-lightning", "pillow")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def commit() -> str | None:
-    """The commit of this checkout, "-changed" behind it where files differ from it; None outside a checkout."""
+    """The commit of this checkout, with "-changed" appended if files differ; None outside a checkout."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return None
     try:
-        said = [_git(root, "rev-parse", "--short=12", "HEAD"), _git(root, "status", "--porcelain", "-uno")]
+        output = [_git(root, "rev-parse", "--short=12", "HEAD"), _git(root, "status", "--porcelain", "-uno")]
     except (OSError, subprocess.SubprocessError):
         return None
-    return said[0] + ("-changed" if said[1] else "")
+    return output[0] + ("-changed" if output[1] else "")
 
 
 def _git(root: Path, *words: str) -> str:

@@ -1,7 +1,7 @@
-"""Read float arrays from a pickle without executing it. Knows how numpy pickles an array and nothing else.
+"""Read float arrays from a pickle without executing it. Knows only how numpy pickles an array.
 
 A pickle is a program: every name in it is imported and called. Here stand-ins replace the three names that numpy writes
-for an array. Every other name is refused.
+for an array. Every other name is rejected.
 """
 
 import io
@@ -14,17 +14,17 @@ _FLOATS = {"f2", "f4", "f8"}
 
 
 def _ndarray(*args: object) -> None:
-    raise pickle.UnpicklingError("the pickle calls numpy.ndarray itself, which could ask for any amount of memory")
+    raise pickle.UnpicklingError("the pickle calls numpy.ndarray itself, which could allocate any amount of memory")
 
 
 def _reconstruct(kind: object, shape: object, code: object) -> np.ndarray:
-    """An empty array, whatever the pickle says it should be; the pickle's state fills it afterwards."""
+    """An empty array, whatever shape the pickle requests; the pickle's state fills it later."""
     return np.empty(0, "f4")
 
 
 def _dtype(code: object, *flags: object) -> np.dtype:
     if code not in _FLOATS:
-        raise pickle.UnpicklingError(f"the pickle holds an array of {code!r}; only float arrays are read")
+        raise pickle.UnpicklingError(f"the pickle holds an array of {code!r}; only float arrays are allowed")
     return np.dtype(str(code), copy=True)  # a copy: the state that follows sets its byte order
 
 
@@ -41,7 +41,7 @@ class _ArraysOnly(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"the pickle wants {module}.{name}; only float arrays are read") from None
+            raise pickle.UnpicklingError(f"the pickle imports {module}.{name}; only float arrays are allowed") from None
 
 
 def float_arrays(data: bytes) -> Any:

@@ -144,7 +144,7 @@ class Bar(TQDMProgressBar):
         return Tqdm(
             desc="training",
             file=console.stderr(),
-            disable=self.is_disabled or not console.shows(sys.stderr),
+            disable=self.is_disabled or not console.is_writable(sys.stderr),
             dynamic_ncols=True,
             smoothing=0,
             bar_format=self.BAR_FORMAT,

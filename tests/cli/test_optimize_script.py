@@ -111,7 +111,7 @@ def test_ctrl_c_keeps_the_last_whole_picture(photo: Path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (130, "a.png\n"), err
-    assert re.fullmatch(r"stopped after step \d+; the picture as it was then is in a.png", err.splitlines()[-1])
+    assert re.fullmatch(r"stopped after step \d+; the picture so far is in a.png", err.splitlines()[-1])
     assert "Traceback" not in err
     assert read(photo.parent / "a.png").rgb.shape == (32, 48, 3)
 
@@ -190,7 +190,7 @@ def test_mistakes_are_told_and_nothing_is_written(
     ("words", "message"),
     [
         ([], "Please give style=..."),
-        (["style=great_wave", "alpha=1", "content_weight=2"], "alpha=1 and content_weight=2 are the same thing"),
+        (["style=great_wave", "alpha=1", "content_weight=2"], "alpha=1 and content_weight=2 are the same option"),
         (["style=great_wave", "stile=a"], "There is no option 'stile'. Did you mean style=?"),
         (["style=great_wave", "device=tpu"], "device=tpu: there is no such device here."),
     ],

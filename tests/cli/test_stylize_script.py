@@ -132,7 +132,10 @@ def test_a_named_pipe_stays_one_and_gets_the_picture_though_it_exists(place):
         ("stylize input=<(cat a.jpg) input=a.jpg", b"is one picture: it cannot be combined with other inputs"),
         ("stylize input=a.jpg input=b.jpg output=/dev/null", b"output=/dev/null holds one picture, but there are 2"),
         ("stylize input=<(echo nothing) output=c.jpg", b"it is not a picture"),
-        ("mkfifo pipe; stylize input=pipe output=c.jpg", b"Cannot read pipe: it is a pipe, and nothing came out"),
+        (
+            "mkfifo pipe; stylize input=pipe output=c.jpg",
+            b"Cannot read pipe: it is a pipe, and nothing was written to it",
+        ),
     ],
 )
 def test_mistakes_with_pipes_get_one_line(place, words, message):

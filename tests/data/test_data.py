@@ -344,7 +344,7 @@ def test_a_folder_of_validation_photos_is_not_held_in_memory_whole(tmp_path, mon
     (tmp_path / "val" / f"{int(chosen[7][0, 0, 0]):02}.png").unlink()  # during the training
     for _ in range(2):
         assert (chosen[7] == chosen[0]).all()
-    assert caplog.text.count("a photo for validation is gone, another takes its place: Cannot read") == 1
+    assert caplog.text.count("a validation photo is gone, another replaces it: Cannot read") == 1
 
 
 def test_a_validation_photo_is_not_trained_on_through_a_link(tmp_path):
@@ -489,7 +489,7 @@ def test_coco_unpacking_survives_a_kill(tmp_path, server, monkeypatch, moment):
     archive, ranges, content = server
     root = tmp_path / "coco"
     monkeypatch.setattr(coco, "BATCH", 2)
-    give_back = coco._give_back
+    give_back = coco._truncate
 
     def killed(path, end, start, tail):
         give_back(path, end, start, tail)
@@ -498,7 +498,7 @@ def test_coco_unpacking_survives_a_kill(tmp_path, server, monkeypatch, moment):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(coco, "_give_back", killed)
+        patch.setattr(coco, "_truncate", killed)
         with pytest.raises(KeyboardInterrupt):
             fetch_coco(root, archive)
     assert not (root / "train2017").exists(), "a part of the photos must not pass for all"

@@ -74,7 +74,7 @@ def test_every_script_that_opens_pictures_has_the_option(run_script: RunScript, 
     given = {"optimize.py": ["content=x.png", "style=y.png"], "train.py": ["style=starry_night", "hydra.run.dir=run"]}
     done = run_script(script, *given.get(script, ["ckpt=a"] + ["input=x"] * (script == "stylize.py")), "megapixels=0")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "megapixels=0: give the million pixels allowed at most" in done.stderr
+    assert "megapixels=0: give the limit in million pixels" in done.stderr
 
 
 def test_the_advice_is_enough_for_the_picture(tmp_path: Path):

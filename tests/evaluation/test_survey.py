@@ -106,7 +106,7 @@ def test_of_a_file_with_several_styles_one_is_named_and_judged(tmp_path: Path):
 def test_everything_is_measured_at_each_size(evaluated):
     folder, done = evaluated
     assert done.returncode == 0, done.stderr
-    assert "at most; stopped, it goes on" in done.stderr
+    assert "at most; an interrupted evaluation can resume" in done.stderr
     found = results(folder)
     assert [*found["nets"]] == ["one", "two"]
     assert found["about"]["seed"] == 0 and found["about"]["versions"]["torch"].startswith(torch.__version__[:3])

@@ -141,7 +141,7 @@ def test_a_picture_that_kills_its_worker_takes_no_other_along(cluster, tiny, tmp
         stylizer.pictures = lambda some: os._exit(1) if some[0].rgb.shape == deadly else usual(some)
         return stylizer
 
-    with pytest.raises(SomeFailed, match="1 of 5 .*\n.*in/deadly.png: the worker at it died"):
+    with pytest.raises(SomeFailed, match="1 of 5 .*\n.*in/deadly.png: its worker died each time"):
         list(stylized(start, tiny, "in", workers=1))
     assert len([*Path("out").glob("[!.]*")]) == 4
 

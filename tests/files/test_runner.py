@@ -343,11 +343,11 @@ def test_one_picture_can_be_reported_and_skipped_too(tiny, folder):
     [
         ({"overwrite": True, "skip_existing": True}, "overwrite=true and skip_existing=true contradict each other"),
         ({"skip_existing": "maybe"}, "skip_existing=maybe: give true or false"),
-        ({"report": "in/0.jpg"}, "report=in/0.jpg holds something else than a report: give another file"),
+        ({"report": "in/0.jpg"}, "report=in/0.jpg is not a report: give another file"),
         ({"report": "in"}, "Cannot write report=in: Is a directory"),
         ({"engine": "cluster"}, "engine=cluster: give local or ray"),
         ({"workers": 2}, "workers=2 is for engine=ray"),
-        ({"engine": "ray", "workers": 0}, "workers=0: give how many"),
+        ({"engine": "ray", "workers": 0}, "workers=0: give the number of workers"),
     ],
 )
 def test_options_that_make_no_sense(tiny, folder, options, message):
@@ -389,7 +389,7 @@ def test_a_line_that_a_kill_cut_short_is_dropped(tmp_path, kept):
 def test_files_that_are_no_report_stay_as_they_are(tmp_path, text):
     path = tmp_path / "notes.txt"
     path.write_text(text)
-    with pytest.raises(UserError, match="notes.txt holds something else than a report"):
+    with pytest.raises(UserError, match="notes.txt is not a report"):
         Report(path)
     assert path.read_text() == text
 

@@ -76,7 +76,7 @@ def test_larger_pictures_are_read_where_it_is_asked_for(tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, True, "many", None])
 def test_megapixels_that_are_none(value, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
-    with pytest.raises(UserError, match=f"megapixels={value}: give the million pixels"):
+    with pytest.raises(UserError, match=f"megapixels={value}: give the limit in million pixels"):
         safe_open.check(value)
     assert Image.MAX_IMAGE_PIXELS == 5000
 

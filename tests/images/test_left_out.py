@@ -60,7 +60,7 @@ def test_what_a_folder_holds_beside_pictures_is_counted_by_kind_and_stands_in_th
     for part in (
         "2 HEIC pictures (needs pip install 'stylenet[heif]')",
         "1 JPEG XL picture (needs pip install 'stylenet[heif]'",
-        "2 camera raw files (to be developed to JPEG or TIFF first)",
+        "2 camera raw files (develop to JPEG or TIFF first)",
         "1 film (needs pip install 'stylenet[video]'",
         "5 files that are not pictures",
         "1 hidden file",
@@ -77,7 +77,7 @@ def test_what_a_folder_holds_beside_pictures_is_counted_by_kind_and_stands_in_th
 def test_a_pattern_and_one_photo_alone_tell_too(place):
     done = without("input=in/*", "output=out")
     assert done.returncode == 0 and done.stderr.count("\n") == 1
-    assert "1 HEIC picture (" in done.stderr and "1 folder (to be named as input=" in done.stderr
+    assert "1 HEIC picture (" in done.stderr and "1 folder (name it as input=" in done.stderr
     every = without("input=in/**", "output=all")
     assert every.returncode == 0 and "2 HEIC pictures (" in every.stderr and "folder (" not in every.stderr
 
@@ -160,4 +160,4 @@ def test_a_cluster_leaves_out_what_moves_and_says_so(place):
 
 def test_few_words_for_many_suffixes():
     files = [Left(Path(f"{number}.{suffix}"), left_out.OTHER) for number, suffix in enumerate("aabbccddeef")]
-    assert left_out.told(files) == "11 files that are not pictures (2 .a, 2 .b, 2 .c, 2 .d, 3 more)"
+    assert left_out.summary(files) == "11 files that are not pictures (2 .a, 2 .b, 2 .c, 2 .d, 3 more)"

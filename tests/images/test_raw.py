@@ -106,7 +106,7 @@ def test_inputs_paintings_and_training_photos_alike(tmp_path, monkeypatch, caplo
     with caplog.at_level("INFO", "stylenet"):
         found = photos.find_images("in")
     assert [path.name for path in found] == ["photo.png", "x.tif"]
-    assert "(ignored: 1 .dng (camera raw file: to be developed to JPEG or TIFF first))" in caplog.text
+    assert "(ignored: 1 .dng (camera raw file: develop to JPEG or TIFF first))" in caplog.text
     with pytest.raises(UserError, match="camera raw"):
         photos.open_photo(Path("in/x.tif"))
     with pytest.raises(UserError, match="camera raw"):

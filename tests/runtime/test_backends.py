@@ -17,7 +17,7 @@ from stylenet.nets.fuse import fast
 from stylenet.runtime import backends, graph
 from stylenet.runtime.backends import choose, start
 from stylenet.system.errors import UserError
-from stylenet.system.memory import give_back
+from stylenet.system.memory import release_freed_memory
 from stylenet.training.trainer import has_bf16
 
 CPU = torch.device("cpu")
@@ -261,7 +261,7 @@ def test_ever_new_sizes_take_no_ever_more_memory():
     def held_after(sizes):
         for size in sizes:
             run(torch.rand(1, 3, 40 + size, 64 + size % 7), None)
-        give_back()
+        release_freed_memory()
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     before = held_after(range(120))

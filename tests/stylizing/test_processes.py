@@ -126,7 +126,7 @@ def test_a_forked_child_paints_the_same(file: Path, backend: str, use: str) -> N
     assert done.returncode == 0, done.stderr
     most, threads = map(int, done.stdout.split())
     assert most <= 1 and threads == 1
-    assert "Load the style after the fork" in done.stderr and done.stderr.count("\n") == 1
+    assert "load the style after the fork" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(not CAN_FORK, reason="no fork here")

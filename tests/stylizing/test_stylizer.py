@@ -89,7 +89,7 @@ def test_tensors(negative):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 5), np.uint8), r"shape \(4, 5\) .*allowed is \(h, w, 3\)"),
+        (np.zeros((4, 5), np.uint8), r"shape \(4, 5\) .*give \(h, w, 3\)"),
         (np.zeros((4, 5, 4), np.uint8), r"shape \(4, 5, 4\)"),
         (np.zeros((0, 5, 3), np.uint8), r"shape \(0, 5, 3\)"),
         (np.zeros((4, 5, 3), np.int32), "int32.*uint8, or float"),
@@ -268,7 +268,7 @@ def test_a_picture_keeps_its_place_when_others_come(folder):
 
 
 def test_many_of_one_name_are_numbered(tmp_path):
-    made = planning._apart([tmp_path / "x.png"] * 20_000)
+    made = planning._distinct([tmp_path / "x.png"] * 20_000)
     assert [path.name for path in made[:3]] == ["x.png", "x_2.png", "x_3.png"] and len(set(made)) == 20_000
 
 

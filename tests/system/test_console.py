@@ -91,7 +91,7 @@ def test_a_training_with_streams_closed(place: Path) -> None:
 def test_mistakes_and_pictures_without_their_stream(place: Path) -> None:
     assert shell(f"{STYLIZE} input=nowhere.jpg 2>&-").returncode == 2
     done = shell(f"{STYLIZE} input=in/a.jpg output=- >&-")
-    assert done.returncode == 2 and "there is no stdout here that takes a picture" in done.stderr
+    assert done.returncode == 2 and "stdout cannot take a picture here" in done.stderr
     done = shell(f"{STYLIZE} input=- output=x.png <&-")
     assert done.returncode == 2 and "nothing is piped in" in done.stderr
 
@@ -130,7 +130,7 @@ def test_every_bar_and_line(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     with console.bar(total=3, mininterval=0) as bar:
         for _ in range(3):
             bar.update()
-        console.tell("something")
+        console.warn_line("something")
     if kind == "write only":
         assert "3/3" in sys.stderr.text and "something\n" in sys.stderr.text  # type: ignore[attr-defined]
 
@@ -139,7 +139,7 @@ def test_a_bar_steps_aside_for_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with console.bar(total=3, mininterval=0) as bar:
         bar.update()
-        console.tell("something")
+        console.warn_line("something")
     assert isinstance(sys.stderr, io.StringIO)
     line = next(line for line in sys.stderr.getvalue().split("\n") if "something" in line)
     assert line.split("\r")[-1] == "something"

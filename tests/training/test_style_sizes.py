@@ -48,7 +48,7 @@ BOTH, UDNIE = "style=[starry_night,udnie]", "style.udnie.image=great_wave.jpg"
     ],
 )
 def test_what_is_typed_has_the_last_word(words: list[str], sizes: dict[str, int]):
-    assert {style["name"]: style["size"] for style in train_script.named(started(*words))} == sizes
+    assert {style["name"]: style["size"] for style in train_script.style_list(started(*words))} == sizes
 
 
 @pytest.mark.parametrize(("launcher", "number"), [("joblib", 3), ("submitit_local", 3), ("basic", None)])

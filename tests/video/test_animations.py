@@ -137,7 +137,7 @@ def test_the_pages_that_are_not_done_are_told_of(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pages(Path("scan.tif"), 5)
     list(stylize_files("the_scream_lite", "scan.tif", device="cpu"))
-    assert capsys.readouterr().err == "scan.tif: it has 5 pages, and only the first is done.\n"
+    assert capsys.readouterr().err == "scan.tif: it has 5 pages, only the first is used.\n"
     Path("in").mkdir()
     pages(Path("in/scan.tif"), 3)
     pages(Path("in/wrong name.jpg"), 4, format="GIF")
@@ -148,8 +148,8 @@ def test_the_pages_that_are_not_done_are_told_of(tmp_path, monkeypatch, capsys):
     lines = [json.loads(line) for line in Path("report.jsonl").read_text().splitlines()]
     assert {line["status"] for line in lines} == {"written"}
     assert {line["input"]: line["reason"] for line in lines} == {
-        "in/scan.tif": "it has 3 pages, and only the first is done",
-        "in/wrong name.jpg": "it has 4 frames, and only the first is done",
+        "in/scan.tif": "it has 3 pages, only the first is used",
+        "in/wrong name.jpg": "it has 4 frames, only the first is used",
         "in/x.png": None,
     }
 

@@ -468,9 +468,9 @@ def test_a_percent_sign_in_a_films_name_is_one(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"input": "photo.png", "temporal": 0.5}, "temporal=0.5 is for films, and none is among the inputs"),
-        ({"input": "photo.png", "fps": 25}, "fps=25 is for films, and none is among the inputs"),
-        ({"input": "in.mp4", "fps": 25}, "fps=25 is for numbered pictures and cameras: films have times of their own"),
+        ({"input": "photo.png", "temporal": 0.5}, "temporal=0.5 is for films, but there is none among the inputs"),
+        ({"input": "photo.png", "fps": 25}, "fps=25 is for films, but there is none among the inputs"),
+        ({"input": "in.mp4", "fps": 25}, "fps=25 is for numbered pictures and cameras: films have their own times"),
         ({"input": "in.mp4", "temporal": 2}, "temporal=2: give a number from 0"),
         ({"input": ["in.mp4", "b.mp4"], "output": "all.mp4"}, "output=all.mp4 names one file, but there are 2"),
     ],
