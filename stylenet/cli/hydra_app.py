@@ -93,9 +93,10 @@ def run(
             return launch.follow(job, str(places.CONFIGS), config_name)
         launch.prepare_many()
         main(version_base="1.3", config_path=str(places.CONFIGS), config_name=config_name)(job)()
-    except BrokenPipeError:  # the reader of the output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
+    except BrokenPipeError:
+        if started:  # it may be another pipe than stdout
+            raise
+        console.end_quietly()
     except Exception as error:  # Hydra raises ValueError and others for invalid options
         if tracebacks or (started and not isinstance(error, UserError)):
             raise
@@ -286,6 +287,9 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         there = f" There are: {', '.join(error.options)}." if error.options else ""
+        picture = str(error.missing_cfg_file).removeprefix("style/")
+        if picture != error.missing_cfg_file and Path(picture).suffix:
+            return f"style={picture} is a file. To train on it: style=custom style.custom.image={picture}"
         plugin = " It comes with pip install 'stylenet[sweep]'." if choice in launch.PLUGINS else ""
         return f"There is no {group or 'config'} {choice!r}.{plugin or there}"
     if isinstance(error, OSError):

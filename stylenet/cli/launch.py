@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
 
-from stylenet.cli import doors
+from stylenet.cli import doors, own_configs
 from stylenet.system import console
 from stylenet.system.errors import UserError
 from stylenet.training import distributed
@@ -37,7 +37,7 @@ def as_first_process(function: Job) -> Job:
 
     def job(config: DictConfig) -> Any:
         hydra: Any = HydraConfig.get()
-        sys.argv[1:] = [*doors.command(), *hydra.overrides.hydra, *hydra.overrides.task]
+        sys.argv[1:] = [*doors.command(), *own_configs.option(), *hydra.overrides.hydra, *hydra.overrides.task]
         with read_write(hydra), open_dict(hydra):
             hydra.run.dir = hydra.runtime.output_dir
         return function(config)

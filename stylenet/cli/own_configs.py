@@ -13,6 +13,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from stylenet.system import places
 from stylenet.system.console import warn_line
 from stylenet.system.errors import UserError
+from stylenet.training import distributed
 
 OPTIONS = ("--config-dir", "-cd")
 _found: list[Path] = []
@@ -44,12 +45,18 @@ def find(argv: list[str]) -> list[str]:
         programs = sorted(file.name for file in places.CONFIGS.glob("*.yaml") if (here / file.name).exists())
         if programs:
             reason = f"configs/{programs[0]} here is another program's"
-            warn_line(f"{reason}: the folder is ignored. To use it: --config-dir=configs.")
+            if distributed.number() == 0:
+                warn_line(f"{reason}: the folder is ignored. To use it: --config-dir=configs.")
         else:
             _found.append(here.resolve())
     if OwnConfigs not in Plugins.instance().discover(SearchPathPlugin):
         Plugins.instance().register(OwnConfigs)
     return rest
+
+
+def option() -> list[str]:
+    """The option with which other processes of this run find the same folder; none if there is no such folder."""
+    return [f"--config-dir={folder}" for folder in _found]
 
 
 def of_group(group: str) -> Iterator[Path]:

@@ -1,6 +1,5 @@
 """Stylize pictures with a trained style, and print the paths of the files. ``--help`` lists the options."""
 
-import os
 import signal
 import sys
 from typing import Any
@@ -25,9 +24,8 @@ def job(config: DictConfig) -> None:
     except SomeFailed as error:
         console.warn_line(error)
         sys.exit(1)
-    except BrokenPipeError:  # the reader of the output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
+    except BrokenPipeError:
+        console.end_quietly()
 
 
 def main() -> None:

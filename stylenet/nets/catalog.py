@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stylenet.system.errors import UserError
-from stylenet.system.places import ASSETS, PACKAGE
+from stylenet.system.places import ASSETS, project
 
 KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
 LONGEST = 10**8  # bytes of a header: what safetensors itself takes
@@ -15,13 +15,13 @@ LONGEST = 10**8  # bytes of a header: what safetensors itself takes
 
 def known() -> dict[str, Path]:
     """The styles at hand by name: in ./checkpoints, else in the clone's checkpoints, else shipped."""
-    return {name: files[0] for name, files in every().items()}
+    return {name: files[0] for name, files in all_files().items()}
 
 
-def every() -> dict[str, list[Path]]:
+def all_files() -> dict[str, list[Path]]:
     """All style files at hand by name, the nearest first: the others of a name are hidden by it."""
     styles: dict[str, list[Path]] = {}
-    for folder in (Path("checkpoints"), PACKAGE.parent / "checkpoints", ASSETS / "checkpoints"):
+    for folder in (Path("checkpoints"), project("checkpoints"), ASSETS / "checkpoints"):
         for file in folder.glob("[!.]*.safetensors"):
             files = styles.setdefault(file.stem, [])
             if not any(file.samefile(other) for other in files):  # ./checkpoints may be the clone's
@@ -29,7 +29,7 @@ def every() -> dict[str, list[Path]]:
     return dict(sorted(styles.items()))
 
 
-def said(path: Path) -> dict[str, Any]:
+def read_info(path: Path) -> dict[str, Any]:
     """What a style file says of itself: its network, its styles, its training; {} for weights alone.
 
     Raises UserError for a file that cannot be read, and for one that is no safetensors file.
@@ -55,14 +55,14 @@ def list_styles() -> list[dict[str, Any]]:
     """
     return [
         style | {"hides": [str(other) for other in hidden]}
-        for name, (file, *hidden) in every().items()
+        for name, (file, *hidden) in all_files().items()
         for style in _described(name, file)
     ]
 
 
 def _described(name: str, file: Path) -> list[dict[str, Any]]:
     try:
-        info = said(file)
+        info = read_info(file)
         size = file.stat().st_size
     except (UserError, OSError) as error:
         return [{"ckpt": name, "file": str(file), "error": str(error)}]

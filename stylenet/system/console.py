@@ -6,7 +6,7 @@ Cron jobs, pythonw, notebooks and host programs have such streams. A program los
 import io
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -101,6 +101,12 @@ def write_line(text: object) -> None:
     if is_writable(sys.stdout):
         tqdm.write(str(text), sys.stdout)
         getattr(sys.stdout, "flush", int)()
+
+
+def end_quietly() -> NoReturn:
+    """Exit with 1 after the reader of stdout has closed the pipe, without Python's own complaint about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(1)
 
 
 def byte_stream(stream: Any) -> Any:

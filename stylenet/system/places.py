@@ -6,9 +6,9 @@ from pathlib import Path
 import platformdirs
 
 PACKAGE = Path(__file__).resolve().parents[1]
-CLONE = PACKAGE.parent if (PACKAGE.parent / "configs" / "train.yaml").is_file() else None
-"""The clone that contains this package; None if it is installed without one."""
-CONFIGS = CLONE / "configs" if CLONE else PACKAGE / "configs"
+CLONE = None if (PACKAGE / "configs").is_dir() else PACKAGE.parent
+"""The clone that this package is used from; None for an installed package, which holds its configs."""
+CONFIGS = (CLONE or PACKAGE) / "configs"
 ASSETS = PACKAGE / "assets"
 """Photographs, paintings and trained styles that come with the package."""
 

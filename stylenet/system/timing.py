@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from stylenet.system.places import PACKAGE
+from stylenet.system.places import CLONE
 
 
 class Clock:
@@ -78,11 +78,10 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """The commit of this checkout, with "-changed" appended if files differ; None outside a checkout."""
-    root = PACKAGE.parent
-    if not (root / ".git").exists():
+    if CLONE is None or not (CLONE / ".git").exists():
         return None
     try:
-        output = [_git(root, "rev-parse", "--short=12", "HEAD"), _git(root, "status", "--porcelain", "-uno")]
+        output = [_git(CLONE, "rev-parse", "--short=12", "HEAD"), _git(CLONE, "status", "--porcelain", "-uno")]
     except (OSError, subprocess.SubprocessError):
         return None
     return output[0] + ("-changed" if output[1] else "")

@@ -481,6 +481,7 @@ MISTAKES: list[tuple[list[str], list[str]]] = [
     ([], ["style", "starry_night", "great_wave", "custom"]),
     (["style=nosuch"], ["'nosuch'", "starry_night", "great_wave"]),
     (["style=custom"], ["style.custom.image"]),
+    (["style=mine/photo.jpg"], ["style=mine/photo.jpg is a file.", "style=custom style.custom.image=mine/photo.jpg"]),
     (["style=custom", "style.custom.image=nosuch.jpg"], ["nosuch.jpg", "starry_night"]),
     (["steps=-1"], ["steps=-1", "1 or more"]),
     (["optimizer.lr=abc"], ["optimizer.lr=abc", "number"]),

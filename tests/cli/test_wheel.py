@@ -100,6 +100,14 @@ def test_configs_of_ones_own_come_first(stylenet: Stylenet, tmp_path: Path):
     assert (done.returncode, done.stderr) == (2, "--config-dir=nowhere: there is no such folder.\n")
 
 
+def test_all_processes_of_a_training_have_the_configs_of_ones_own(stylenet: Stylenet, tmp_path: Path):
+    (tmp_path / "theirs/style").mkdir(parents=True)
+    (tmp_path / "theirs/style/mine.yaml").write_text("# @package style\nmine:\n  image: photo.jpg\n  title: null\n")
+    both = ["trainer=ddp", "trainer.devices=2", "data.val=2"]
+    done = stylenet("train", "style=mine", "--config-dir=theirs", *TINY, *both)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/checkpoints/mine.safetensors\n"), done.stderr
+
+
 def test_answers_fit_on_a_screen(stylenet: Stylenet):
     for words, code in (([], 0), (["-h"], 0), (["styl"], 2), (["ckpt=a"], 2), (["styles", "--jsn"], 2)):
         done = stylenet(*words)

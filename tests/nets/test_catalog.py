@@ -18,7 +18,7 @@ from stylenet.system.errors import UserError
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, and a package with styles of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(catalog, "PACKAGE", tmp_path / "clone" / "stylenet")
+    monkeypatch.setattr("stylenet.system.places.CLONE", tmp_path / "clone")
     monkeypatch.setattr(catalog, "ASSETS", tmp_path / "assets")
     torch.manual_seed(0)
     return tmp_path
@@ -57,7 +57,7 @@ def test_a_damaged_file_is_listed_as_one(folder: Path, damage: bytes):
     bad, sea = stylenet.list_styles()
     assert bad["ckpt"] == "bad" and "damaged or cut short" in bad["error"] and sea["title"] == "Sea"
     with pytest.raises(UserError, match="bad.safetensors is damaged or cut short. Get it again."):
-        catalog.said(folder / "checkpoints" / "bad.safetensors")
+        catalog.read_info(folder / "checkpoints" / "bad.safetensors")
 
 
 def test_listing_styles_takes_no_torch():

@@ -134,7 +134,7 @@ def test_a_network_stays_usable_when_its_file_is_overwritten(net: StyleNet, tmp_
 
 
 def test_names_are_looked_for_nearest_first(net: StyleNet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "PACKAGE", folder / "project" / "stylenet")
+    monkeypatch.setattr("stylenet.system.places.CLONE", folder / "project")
     monkeypatch.setattr(catalog, "ASSETS", folder / "project" / "stylenet" / "assets")
     places = [folder / "checkpoints", folder / "project/checkpoints", folder / "project/stylenet/assets/checkpoints"]
     for steps, place in enumerate(places):
