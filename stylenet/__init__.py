@@ -1,4 +1,4 @@
-"""stylenet: train feed-forward fast style transfer networks and put them to use.
+"""stylenet: train and use feed-forward style transfer networks.
 
 ``stylenet.load("starry_night")("photo.jpg")`` is all that most users need. Everything here loads what it needs when it
 is used: ``import stylenet`` costs nothing.
@@ -80,8 +80,7 @@ def load(
     from stylenet.system.options import grouped
 
     given = options if device is None else options | {"device": device}
-    own_controls, own_runtime = grouped(given, Controls, Runtime)
-    return stylizer.load(ckpt, controls or own_controls, runtime or own_runtime)
+    return stylizer.load(ckpt, *grouped(given, {Controls: controls, Runtime: runtime}))
 
 
 def stylize_files(
@@ -93,28 +92,25 @@ def stylize_files(
     runtime: "Runtime | None" = None,
     film: "FilmOptions | None" = None,
     writing: "Writing | None" = None,
+    engine: "Engine | str" = "local",
     **options: Any,
 ) -> Iterator[Any]:
     """Stylize files; see :func:`stylenet.files.stylize_files.stylize_files`.
 
-    The fields of :class:`Controls`, :class:`Runtime`, :class:`FilmOptions`, :class:`Writing` and :class:`Engine` may be
-    given as keywords: ``stylize_files("udnie", "photos", "painted", size=1024, skip_existing=True)``.
+    Instead of the objects, the fields of :class:`Controls`, :class:`Runtime`, :class:`FilmOptions`, :class:`Writing`
+    and :class:`Engine` may be keywords: ``stylize_files("udnie", "photos", "painted", size=1024, skip_existing=True)``.
+    Raises TypeError for a keyword that there is not, and for one beside the object that has it as a field.
     """
+    from stylenet.files import options as files_options
     from stylenet.files import stylize_files as files
-    from stylenet.files.options import Engine, Writing
     from stylenet.runtime.options import Runtime
     from stylenet.stylizing.controls import Controls
     from stylenet.system.options import grouped
     from stylenet.video.options import FilmOptions
 
-    own = grouped(options, Controls, Runtime, FilmOptions, Writing, Engine)
-    return files.stylize_files(
-        ckpt,
-        input,
-        output,
-        controls=controls or own[0],
-        runtime=runtime or own[1],
-        film=film or own[2],
-        writing=writing or own[3],
-        engine=own[4],
-    )
+    by_name = isinstance(engine, str)
+    kinds = {Controls: controls, Runtime: runtime, FilmOptions: film, files_options.Writing: writing}
+    kinds[files_options.Engine] = None if by_name else engine
+    made = grouped(options | {"engine": engine} if by_name else options, kinds)
+    names = ("controls", "runtime", "film", "writing", "engine")
+    return files.stylize_files(ckpt, input, output, **dict(zip(names, made, strict=True)))

@@ -10,5 +10,5 @@ from stylenet.video.options import FilmOptions
 
 def settings(**options: Any) -> FilmSettings:
     """A run's settings from plain keywords: those of FilmOptions and Writing."""
-    film, writing = grouped(options, FilmOptions, Writing)
+    film, writing = grouped(options, {FilmOptions: None, Writing: None})
     return FilmSettings(film, writing)

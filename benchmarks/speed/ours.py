@@ -142,4 +142,4 @@ def stylizer(net: dict[str, Any], folder: Path, device: torch.device) -> Stylize
     """A style of the network ``net`` with random weights, written and loaded as a user loads one."""
     arguments = {key: value for key, value in net.items() if key != "name"}
     path = checkpoint.save(folder / "random.safetensors", build(net["name"], **arguments), {})
-    return load_each([path], [], Controls(), Runtime(device=device))  # type: ignore[return-value]
+    return load_each([path], [], Runtime(device=device), Controls())  # type: ignore[return-value]

@@ -21,13 +21,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.experiments.trainings import answering, options, write_json
+from benchmarks.speed.gains import STYLE_LAYERS
 from stylenet.losses.perceptual import PerceptualLoss
 from stylenet.nets.base import StyleNet
 from stylenet.nets.registry import build
 from stylenet.runtime.backends import TorchBackend
 
 OPTIONS: dict[str, Any] = {"size": 1024, "crop": 288, "batch": 16, "output": ""}
-STYLE_LAYERS = dict.fromkeys(["relu1_2", "relu2_2", "relu3_3", "relu4_3"], 1.0)
 GPU = torch.device("cuda", 0)
 
 

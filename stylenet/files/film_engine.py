@@ -19,7 +19,7 @@ from stylenet.files.options import Writing
 from stylenet.files.pipeline import in_order
 from stylenet.files.planning import Job
 from stylenet.files.report import FAILED, SKIPPED, WRITTEN, Outcome, reason
-from stylenet.files.runner import Engine, OnOutcome
+from stylenet.files.runner import OnOutcome, RunJobs
 from stylenet.images import image_io, left_out
 from stylenet.images.image_io import Picture
 from stylenet.images.suffixes import ANIMATIONS
@@ -60,7 +60,7 @@ def check_target(job: Job) -> None:
         raise holds_no_film(path)
 
 
-def engine(stylize: Stylize, settings: FilmSettings) -> Engine:
+def engine(stylize: Stylize, settings: FilmSettings) -> RunJobs:
     """An engine for :func:`stylenet.files.runner.run` that stylizes films one after another."""
 
     def films_of(todo: Sequence[Job], on_outcome: OnOutcome) -> Iterator[Outcome]:

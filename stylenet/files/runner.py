@@ -19,7 +19,7 @@ from stylenet.system.memory import release_freed_memory
 TRIM_AFTER = 8  # picture sizes after which freed memory is released: many sizes fragment it
 
 OnOutcome = Callable[[Outcome], None]
-Engine = Callable[[Sequence[Job], OnOutcome], Iterator[Outcome]]
+RunJobs = Callable[[Sequence[Job], OnOutcome], Iterator[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Steps:
 
 def run(
     plan: Plan,
-    engine: Engine,
+    engine: RunJobs,
     existing: str,
     report: str | Path | None,
     name: str,

@@ -56,63 +56,45 @@ def stylize_files(
 
     Raises UserError if the only picture fails; with several, SomeFailed after the others are done.
     """
-    options = _Options(
-        controls or Controls(), runtime or Runtime(), film or FilmOptions(), writing or Writing(), engine or Engine()
-    )
+    controls, runtime, writing = controls or Controls(), runtime or Runtime(), writing or Writing()
+    engine = engine or Engine()
     inputs = several(input)
-    _check_places(inputs, output=output, report=options.writing.report)
-    with allowed(options.runtime.megapixels):
-        styles, masks = styles_and_masks(ckpt, options.controls.mask, options.controls.mask_invert)
-        if options.engine.engine == "ray":
-            yield from _on_ray(styles, masks, inputs, output, options)
-        else:
-            yield from _here(styles, masks, inputs, output, options)
+    _check_places(inputs, output=output, report=writing.report)
+    with allowed(runtime.megapixels):
+        styles, masks = styles_and_masks(ckpt, controls)
+        call = _Call(styles, masks, inputs, output, controls, runtime, film or FilmOptions(), writing)
+        yield from _on_ray(call, engine.workers) if engine.engine == "ray" else _here(call)
 
 
 @dataclass(frozen=True)
-class _Options:
-    """All options of one call."""
+class _Call:
+    """What is stylized, where to and how."""
 
+    styles: Sequence[str | Path]
+    masks: Sequence[Image.Image]
+    inputs: Sequence[str | Path]
+    output: str | Path | None
     controls: Controls
     runtime: Runtime
     film: FilmOptions
     writing: Writing
-    engine: Engine
 
 
-def _on_ray(
-    styles: Sequence[str | Path],
-    masks: Sequence[Image.Image],
-    inputs: Sequence[str | Path],
-    output: str | Path | None,
-    options: _Options,
-) -> Iterator[Any]:
+def _on_ray(call: _Call, workers: int | None) -> Iterator[Any]:
     from stylenet.files import ray_engine
 
-    _check_moving([], options.film)
-    start = partial(_loaded, controls=options.controls)
-    work = ray_engine.Work(start, styles, masks, options.runtime, options.writing, options.engine.workers)
-    yield from ray_engine.stylize_files(work, inputs, output)
+    _check_moving([], call.film)
+    start = partial(load_each, controls=call.controls)
+    work = ray_engine.Work(start, call.styles, call.masks, call.runtime, call.writing, workers)
+    yield from ray_engine.stylize_files(work, call.inputs, call.output)
 
 
-def _loaded(
-    styles: Sequence[Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
-) -> ImageStylizer:
-    return load_each(styles, masks, controls, runtime)
-
-
-def _here(
-    styles: Sequence[str | Path],
-    masks: Sequence[Image.Image],
-    inputs: Sequence[str | Path],
-    output: str | Path | None,
-    options: _Options,
-) -> Iterator[Any]:
-    writing = options.writing
-    found = planning.plan(inputs, output, "style")  # report missing files before loading the network
-    _check_moving(found, options.film)
-    stylizer = load_each(styles, masks, options.controls, options.runtime)
-    plan = planning.planned(inputs, output, stylizer.name, checkpoint.known())
+def _here(call: _Call) -> Iterator[Any]:
+    writing = call.writing
+    found = planning.plan(call.inputs, call.output, "style")  # report missing files before loading the network
+    _check_moving(found, call.film)
+    stylizer = load_each(call.styles, call.masks, call.runtime, call.controls)
+    plan = planning.planned(call.inputs, call.output, stylizer.name, checkpoint.known())
     todo = plan.jobs
     moving = {job for job in todo if planning.moves(job.source)}
     for job in todo:
@@ -127,7 +109,7 @@ def _here(
         return
     from stylenet.files import runner  # not needed for one picture
 
-    engines = _engines(stylizer, moving, len(todo) == 1, options)
+    engines = _engines(stylizer, moving, len(todo) == 1, call)
 
     def both(rest: Sequence[planning.Job], on_outcome: runner.OnOutcome) -> Iterator[Any]:
         parts = [job for job in rest if job not in moving], [job for job in rest if job in moving]
@@ -138,25 +120,25 @@ def _here(
 
 
 def _engines(
-    stylizer: ImageStylizer, moving: Collection[planning.Job], alone: bool, options: _Options
-) -> list["runner.Engine"]:
+    stylizer: ImageStylizer, moving: Collection[planning.Job], alone: bool, call: _Call
+) -> list["runner.RunJobs"]:
     """The engine for pictures and, if any are ``moving``, the one for films. ``alone``: there is a single job."""
     from stylenet.files import runner
 
-    writing = options.writing
+    writing = call.writing
     steps = runner.Steps(
         read=lambda job: _read(job, writing),
         stylize=partial(_stylized, stylizer),
         write=lambda job, picture: [*_write(job, picture, writing.quality)],
         batch_size=stylizer.batch_size,
     )
-    engines: list[runner.Engine] = [partial(runner.run_local, steps)]
+    engines: list[runner.RunJobs] = [partial(runner.run_local, steps)]
     if moving:
         from stylenet.files import film_engine
 
         for job in moving:
             film_engine.check_target(job)
-        settings = film_engine.FilmSettings(options.film, writing, stylizer.device.type, alone)
+        settings = film_engine.FilmSettings(call.film, writing, stylizer.device.type, alone)
         engines.append(film_engine.engine(stylizer.picture, settings))
     return engines
 

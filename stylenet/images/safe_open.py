@@ -178,7 +178,8 @@ def _require_memory(image: Image.Image) -> None:
 
 
 _limit_lock = threading.Lock()
-_limits: list[int] = []  # the process's own, then those of active blocks
+_limits: list[int] = []  # of active blocks
+_own_limit: int | None = None  # the process's own, while blocks are active
 
 
 @contextmanager
@@ -194,17 +195,18 @@ def allowed(megapixels: float | None) -> Iterator[None]:
         return
     check(megapixels)
     limit = math.ceil(megapixels * 1e6 / 2)  # Pillow warns above it, and refuses above twice as many
+    global _own_limit
     with _limit_lock:
         if not _limits:
-            _limits.append(Image.MAX_IMAGE_PIXELS or 0)
+            _own_limit = Image.MAX_IMAGE_PIXELS
         _limits.append(limit)
-        Image.MAX_IMAGE_PIXELS = max(_limits[1:])
+        Image.MAX_IMAGE_PIXELS = max(_limits)
     try:
         yield
     finally:
         with _limit_lock:
-            _limits.pop(_limits.index(limit, 1))  # skip the process's own, at 0
-            Image.MAX_IMAGE_PIXELS = max(_limits[1:]) if len(_limits) > 1 else (_limits.pop() or None)
+            _limits.remove(limit)
+            Image.MAX_IMAGE_PIXELS = max(_limits, default=_own_limit)
 
 
 def check(megapixels: float) -> None:

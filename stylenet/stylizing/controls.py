@@ -54,6 +54,16 @@ class Controls:
             raise UserError(f"color={self.color}: give {', '.join(COLORS[:-1])} or {COLORS[-1]}.")
         if not (_number(self.stroke) and 0.25 <= self.stroke <= 8):
             raise UserError(f"stroke={self.stroke}: give the scale of the brush, 0.25 to 8, such as stroke=2.")
+        masks = several(self.mask)
+        if not all(isinstance(one, str | Path | Image.Image) and one != "" for one in masks):
+            given = (
+                repr(self.mask)[:80] if isinstance(self.mask, str | list | tuple) else f"a {type(self.mask).__name__}"
+            )
+            raise UserError(f"mask={given}: give a picture: its file, or a Pillow image; or a list of them.")
+        if not isinstance(self.mask_invert, bool):
+            raise UserError(f"mask_invert={self.mask_invert}: give true or false.")
+        if self.mask_invert and not masks:
+            raise UserError("mask_invert=true inverts a mask: give mask=, too.")
 
     def before(self, photo: np.ndarray) -> np.ndarray:
         """The network's input for a photo (h, w, 3) of uint8 or uint16: the photo, scaled by ``stroke``."""
@@ -174,25 +184,17 @@ def several(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
-def styles_and_masks(ckpt: Any, mask: Any = None, inverted: Any = False) -> tuple[list[Any], list[Image.Image]]:
-    """``ckpt`` and ``mask``, each one or a list, as lists of the same length; a single style may have no mask.
-
-    A mask is a file or a Pillow image, white where the style is applied; black, if ``inverted``.
+def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[Image.Image]]:
+    """The styles of ``ckpt``, one or a list, and the opened masks of ``controls``: one for each style, or none for a
+    single style. A mask is white where the style is applied.
 
     Raises UserError if their numbers do not match, or a mask cannot be read.
     """
-    styles, masks = several(ckpt), several(mask)
+    styles, masks = several(ckpt), several(controls.mask)
     if not all(isinstance(style, str | Path) for style in styles):
         raise UserError(f"ckpt={ckpt!r:.80}: give the name or the file of a style, or a list of them.")
-    if not all(isinstance(one, str | Path | Image.Image) and one != "" for one in masks):
-        given = repr(mask)[:80] if isinstance(mask, str | list | tuple) else f"a {type(mask).__name__}"
-        raise UserError(f"mask={given}: give a picture: its file, or a Pillow image; or a list of them.")
-    if not isinstance(inverted, bool):
-        raise UserError(f"mask_invert={inverted}: give true or false.")
-    if inverted and not masks:
-        raise UserError("mask_invert=true inverts a mask: give mask=, too.")
     if not styles or "" in styles:
         raise UserError("ckpt= is empty: give the name or the file of a style.")
     if len(styles) != len(masks) and (len(styles) > 1 or masks):
         raise UserError(f"ckpt= has {len(styles)} and mask= {len(masks)}: give a mask for each style, as mask=[a,b].")
-    return styles, [open_mask(file, inverted) for file in masks]
+    return styles, [open_mask(file, controls.mask_invert) for file in masks]

@@ -48,12 +48,12 @@ def load(
     """
     controls, runtime = controls or Controls(), runtime or Runtime()
     with allowed(runtime.megapixels):
-        styles, masks = styles_and_masks(ckpt, controls.mask, controls.mask_invert)
-    return load_each(styles, masks, controls, runtime)
+        styles, masks = styles_and_masks(ckpt, controls)
+    return load_each(styles, masks, runtime, controls)
 
 
 def load_each(
-    styles: Sequence[str | Path], masks: Sequence[Image.Image], controls: Controls, runtime: Runtime
+    styles: Sequence[str | Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
 ) -> "Stylizer | MaskedStylizer":
     """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`."""
     each = [_load_one(style, controls, runtime) for style in styles]
@@ -97,7 +97,7 @@ class Stylizer(ImageStylizer):
         run: backends.Run | None = None,
     ):
         controls, runtime = controls or Controls(), runtime or Runtime()
-        self.controls = replace(controls, mask=None, mask_invert=False)  # MaskedStylizer handles masks
+        self.controls = replace(controls, mask=None, mask_invert=False, mix=None)  # MaskedStylizer handles masks
         self.tile, self.scratch, self.megapixels = runtime.tile, runtime.scratch, runtime.megapixels
         mix = controls.mix
         self.device = torch.device(device)
