@@ -1,6 +1,6 @@
 """The losses of a stylized picture: content, Gram style, total variation and range; and the calibration of these terms.
 
-Features come from ``vgg.py``; nothing here knows networks, Lightning or files.
+vgg.py computes the features. Knows nothing about networks, Lightning or files.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -123,7 +123,7 @@ class PerceptualLoss(nn.Module):
       and picture differ in size, each G is taken over its own M. ``content_weight`` is alpha, ``style_weight`` beta.
 
     The Grams are buffers outside of ``state_dict``. The measured references are inside, so that a resumed training
-    goes on in the same units.
+    continues in the same units.
     """
 
     def __init__(

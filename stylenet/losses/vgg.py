@@ -1,4 +1,4 @@
-"""Frozen VGG features by layer name; where the weights come from is ``weights.py``'s business.
+"""Frozen VGG features by layer name; vgg_weights.py finds the weights.
 
 The weights are non-persistent buffers: they follow ``.to()``, and are absent from ``parameters()``, ``state_dict()``
 and so from every checkpoint and weight average.

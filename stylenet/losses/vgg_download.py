@@ -1,7 +1,6 @@
-"""The public places that hold a pretrained VGG, and how each one's file becomes ``conv1_1.weight`` ...; keeps nothing.
+"""Public sources of a pretrained VGG, and the conversion of their files to ``conv1_1.weight`` ...; stores nothing.
 
-Every source raises what comes (no connection, another hash, a format that is not what it was): ``weights.py`` goes on
-to the next.
+A source raises any failure (no connection, another hash, an unexpected format), and vgg_weights.py tries the next.
 """
 
 import hashlib

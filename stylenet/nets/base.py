@@ -1,4 +1,4 @@
-"""What every network says about itself. The rest of the program knows networks by :class:`StyleNet` alone.
+"""StyleNet, the interface of every network. The rest of the program knows networks only by it.
 
 Knows nothing about VGG, losses, training or files.
 """

@@ -1,4 +1,4 @@
-"""Which styles are at hand, and what their files say of themselves. Reads no weights, and does without torch."""
+"""The available styles, and the metadata of their files. Reads no weights, and does not import torch."""
 
 import json
 import re

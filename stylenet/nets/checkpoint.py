@@ -1,8 +1,8 @@
-"""One self-describing safetensors file per style: a network's weights, and as metadata the plain data to rebuild it.
+"""One self-describing safetensors file per style: a network's weights, with the plain data to rebuild it as metadata.
 
-It reads our files, the checkpoints of our training runs and pytorch/examples' files, on any device, and the same
-weights however they were wrapped. It knows nothing about VGG, losses or training. Nothing that a file says is executed
-or looked up outside the table of networks.
+Reads stylenet's files, checkpoints of trainings and pytorch/examples' files, on any device and however their weights
+are wrapped. Nothing in a file is executed or looked up outside the table of networks. Knows nothing about VGG, losses
+or training.
 """
 
 import difflib

@@ -1,4 +1,4 @@
-"""What a network costs, counted from its shapes: nothing is computed. Knows nothing about training or files."""
+"""The cost of a network, counted from its shapes without computing anything. Knows nothing about training or files."""
 
 import copy
 

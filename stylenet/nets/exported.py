@@ -1,8 +1,6 @@
-"""A style out of an ONNX file that :mod:`stylenet.runtime.export` wrote: the network's own weights, and what the file
-says.
+"""Read a style from an ONNX file of :mod:`stylenet.runtime.export`: the network's own weights and the metadata.
 
-Such a file holds the rearranged network of :mod:`stylenet.nets.fuse` as a graph. The weights are taken out of it;
-nothing of the graph is run.
+Such a file holds the network of :mod:`stylenet.nets.fuse` as a graph. The weights are extracted; the graph is not run.
 """
 
 import json

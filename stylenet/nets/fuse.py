@@ -1,11 +1,14 @@
-"""A network rearranged for use: the same function of a picture, up to rounding, with less arithmetic. Not for training.
+"""A network rearranged for inference: the same function of a picture, up to rounding, with less arithmetic.
 
-Knows the layers that networks are made of, and nothing of the networks. Two layers waste most of a pass:
+Two layers waste most of a pass:
 
-- A convolution with three outputs takes as long as one with sixteen, for that is how many numbers a processor handles
-  at once. One with a stride of 2 that gives four pixels at a time has twelve, and needs a third of the time.
-- A convolution after doubling by nearest neighbour multiplies each number by several weights and adds up. Their sum
-  can be taken beforehand: a transposed convolution with 4 weights where there were 9.
+- A convolution with three outputs takes as long as one with sixteen, the number that a processor handles at once. One
+with a stride of 2 that computes four pixels at a time has twelve outputs, and takes a third of the time.
+
+- A convolution after nearest-neighbour doubling multiplies each number by several weights and adds the products. The
+sum of the weights can be computed beforehand: a transposed convolution with 4 weights instead of 9.
+
+Knows the layers of the networks; nothing about the networks. Not for training.
 """
 
 import copy

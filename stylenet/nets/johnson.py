@@ -1,6 +1,6 @@
-"""Johnson's image transform network, as used today: instance norm, reflected borders, upsampling + convolution.
+"""Johnson's image transform network with today's parts: instance norm, reflected borders, upsampling + convolution.
 
-It knows pictures and style weights; nothing about VGG, losses or files.
+Knows pictures and style weights; nothing about VGG, losses or files.
 """
 
 from collections.abc import Sequence

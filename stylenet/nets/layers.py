@@ -1,7 +1,6 @@
-"""The building blocks that the networks share; they know nothing about losses, training or files.
+"""The building blocks of the networks. They know nothing about losses, training or files.
 
-Every block takes and returns features ``(b, c, h, w)``. Borders are reflected, so that no ring of zeros shows in a
-picture.
+Every block maps features ``(b, c, h, w)`` to features. Borders are reflected, so no ring of zeros shows in a picture.
 """
 
 import hashlib

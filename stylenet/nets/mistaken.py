@@ -1,6 +1,6 @@
-"""Files that are taken for style files and are none: what they are, by how they begin, and what to do with them.
+"""Files that are not style files but are given as such: what they are, by their first bytes, and what to do.
 
-It reads their bytes and runs nothing of them.
+Reads bytes; executes nothing.
 """
 
 import re

@@ -1,8 +1,7 @@
-"""Weights that do not say what they are, as our networks: ours, and pytorch/examples' fast_neural_style. It reads no
-files.
+"""Weights without a description, as stylenet's networks: stylenet's own, and pytorch/examples' fast_neural_style.
 
-That project's network takes and gives 0..255 and has a bias in every convolution. A bias just before an instance norm
-is taken off again by the norm, so it is dropped; the 255 goes into the first and the last convolution.
+That network works in 0..255 and has a bias in every convolution. A bias before an instance norm has no effect, so it is
+dropped; the 255 goes into the first and the last convolution. Reads no files.
 """
 
 import re

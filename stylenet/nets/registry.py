@@ -1,4 +1,4 @@
-"""The networks by name. ``NETS`` is the closed table of what a checkpoint may hold."""
+"""The networks by name. ``NETS`` is the closed table of the networks that a checkpoint can hold."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Gatys' method: a photo, paintings and what to weigh them by in, the optimised picture out.
+"""Gatys' method: a photo, paintings and the weights of the terms in, the optimised picture out.
 
-Gatys, Ecker and Bethge 2016. The descent itself is :mod:`stylenet.optimizing.optimizer`'s work. Knows no files.
+Gatys, Ecker and Bethge 2016. :mod:`stylenet.optimizing.optimizer` does the descent. Knows no files.
 """
 
 from collections.abc import Callable, Mapping, Sequence

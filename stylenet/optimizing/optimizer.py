@@ -1,7 +1,6 @@
-"""Gatys' way: the pixels themselves are optimised, against the same losses. Knows nothing about networks, files or
-options.
+"""Optimise the pixels of a picture against the losses. Knows nothing about networks, files or options.
 
-Gatys, Ecker and Bethge 2016: eq. 7 is the objective, section 3 the starts.
+Gatys, Ecker and Bethge 2016: eq. 7 is the objective, section 3 the starting points.
 """
 
 from collections import deque

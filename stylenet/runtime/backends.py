@@ -1,7 +1,7 @@
-"""What computes a network's pass: torch, OpenVINO or ONNX Runtime, in float32 or less. Knows no files of pictures.
+"""Backends of a network's pass: torch, OpenVINO or ONNX Runtime, in float32 or half precision. Knows no picture files.
 
-All give the network's own result: float32 up to rounding, bfloat16 up to differences of a third of a level of 8 bits on
-average. What a runtime makes of a network takes a second or more, and is kept in the cache folder.
+All return the network's own result: float32 up to rounding, bfloat16 up to a third of an 8-bit level on average.
+Preparing a network for a runtime takes a second or more; the result is kept in the cache folder.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Passes over pictures of a size that comes again, recorded once and replayed: CUDA graphs.
+"""CUDA graphs: passes over pictures of a repeated size are recorded once and replayed. Knows no networks.
 
-A GPU is done with a small picture's pass before the processor has started its hundred steps one by one; replayed, all
-are started at once. Knows no networks.
+A GPU finishes a small picture's pass before the CPU has launched its hundred kernels one by one. A replay launches all
+at once.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""A style as a file for other programs: ONNX, TorchScript, torch.export, OpenVINO. Nothing here is needed to stylize.
+"""Export a style for other programs: ONNX, TorchScript, torch.export, OpenVINO. Stylizing needs none of this.
 
-Every file takes pictures of any size and any number, and gives as many of the same size; an ONNX file can be for one
-picture of one size, for programs that cannot work out sizes. It holds what the style file
-says, and is run on awkward sizes by the program it is for before it is kept.
+A file accepts pictures of any size and number, and returns as many of the same size; an ONNX file can have one fixed
+size, for programs without shape arithmetic. It contains the metadata of the style file. Before it is kept, its program
+runs it on awkward sizes.
 """
 
 import importlib.util

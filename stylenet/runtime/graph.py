@@ -1,7 +1,7 @@
-"""A network as a graph that other programs can run: TorchScript, torch.export, OpenVINO, ONNX. Knows no files.
+"""A network as a graph for other programs: TorchScript, torch.export, OpenVINO, ONNX. Knows no files.
 
-Height, width and batch stay open in all of them: any ``(b, 3, h, w)`` from 1x1 up gives the same size again, unless a
-size is asked for. A network with several styles takes their weights ``(b, n_styles)`` as a second input.
+Height, width and batch stay dynamic: any ``(b, 3, h, w)`` from 1x1 up returns the same size, unless a size is fixed. A
+network with several styles takes their weights ``(b, n_styles)`` as a second input.
 """
 
 import copy

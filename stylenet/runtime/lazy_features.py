@@ -1,8 +1,8 @@
-"""Features of a picture larger than memory: what a network does to them is written down, and done row by row.
+"""Features of a picture larger than memory. They record the operations of a network, which are computed row by row.
 
-Knows no network and no files: rows of the picture come from a function, rows that are kept go to
-:mod:`stylenet.runtime.scratch`. Who hands :class:`Features` to a network in place of a tensor is
-:mod:`stylenet.runtime.tiling`.
+Rows of the picture come from a function, stored rows go to :mod:`stylenet.runtime.scratch`.
+:mod:`stylenet.runtime.tiling` passes :class:`Features` to a network in place of a tensor. Knows no network and no
+files.
 """
 
 from collections.abc import Callable, Iterator, Sequence

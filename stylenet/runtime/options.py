@@ -1,4 +1,4 @@
-"""What computes a pass and with how much memory: the options of every program that runs a network."""
+"""The device, backend, precision and memory of a pass: the options of every program that runs a network."""
 
 from dataclasses import dataclass
 from numbers import Integral

@@ -1,6 +1,6 @@
-"""Room for arrays that come and go, in memory as far as it goes and in temporary files beyond. Knows only bytes.
+"""Storage for temporary arrays, in memory as far as possible and in temporary files beyond. Knows only bytes.
 
-The files have no name: the system removes them when the process ends, however it ends.
+The files have no name, so the system removes them when the process ends, however it ends.
 """
 
 import os

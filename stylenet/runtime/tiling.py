@@ -1,11 +1,10 @@
 """Pictures larger than memory: a network's pass in strips, with the result of the pass over the whole picture.
 
-Knows no network. A network is given :class:`stylenet.runtime.lazy_features.Features` in place of a tensor: they have a
-shape and no content, and write down what is done to them. Rows are computed when they are asked for: by a norm, which
-needs the mean and variance over the whole picture, and at the end by who takes the result. So the network's own code
-says what there is to do, and it meets the whole picture's statistics, borders and sizes. Each norm costs a pass over
-its input. What is smaller than the picture is kept from one pass to the next; what has the picture's size is computed
-again.
+A network gets :class:`stylenet.runtime.lazy_features.Features` in place of a tensor. They have a shape but no content,
+and record the operations. Rows are computed on demand: for a norm, which needs the mean and variance over the whole
+picture, and for the result. So the network's own code defines the operations, and it sees the statistics, borders and
+sizes of the whole picture. Each norm costs a pass over its input. Features smaller than the picture are kept between
+passes; those of the picture's size are computed again. Knows no network.
 """
 
 from collections.abc import Callable

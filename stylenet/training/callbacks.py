@@ -1,6 +1,6 @@
-"""What rides along with a training: charts, a sheet of pictures, a bar, and what guards.py and saving.py have.
+"""The callbacks of a training: charts, sample pictures, the progress bar, and those of guards.py and checkpointing.py.
 
-It reads what the module leaves after each step (``last_terms``, ``last_norm``) and knows nothing about how it was
+They read what the module leaves after each step (``last_terms``, ``last_norm``) and know nothing about how it was
 computed.
 """
 

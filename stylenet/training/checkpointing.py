@@ -1,4 +1,4 @@
-"""What a training is resumed from: one checkpoint that is always whole, and the average of the weights in it.
+"""The checkpoint that a training resumes from, which is always whole, and the average of the weights in it.
 
 Knows nothing about what is trained.
 """

@@ -1,6 +1,6 @@
-"""The figures of a run as one CSV file: whole after a kill, going on where a resumed run goes on.
+"""The metrics of a run as one CSV file, which survives kills and continues with a resumed run.
 
-Knows nothing of what the figures mean.
+Knows nothing about the meaning of the metrics.
 """
 
 import csv

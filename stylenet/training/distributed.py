@@ -1,6 +1,7 @@
-"""A training in several processes: which one this is, as how many they were started, and how they end together.
+"""A training in several processes: the number of this one, the number of all, and how they end together.
 
-Knows nothing of what is trained. torchrun and SLURM start all processes; else Lightning starts the others of a machine.
+torchrun and SLURM start all processes; otherwise Lightning starts the others of a machine. Knows nothing about what is
+trained.
 """
 
 import os

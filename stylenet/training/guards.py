@@ -1,6 +1,6 @@
-"""What ends a training before its last step: a loss or weights that are no numbers, a signal, and the clock.
+"""What ends a training before its last step: a loss or weights that are not finite, a signal, the clock.
 
-Knows the checkpoint to go on from, and nothing about how the loss was computed.
+Knows the checkpoint to resume from; nothing about how the loss was computed.
 """
 
 import logging

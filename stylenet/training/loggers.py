@@ -1,8 +1,7 @@
-"""Where a run's figures and pictures go: Weights & Biases, TensorBoard, a CSV file or nowhere.
+"""The loggers of a run: Weights & Biases, TensorBoard, a CSV file, or none.
 
-A dashboard never asks and never fails a run: without a login, Weights & Biases works offline; without anything, CSV
-takes its place. A resumed run goes on with the charts of the run it resumes, each step once: ``go_on(step)`` tells a
-logger where.
+A dashboard never prompts and never fails a run. Without a login, Weights & Biases works offline; without the package,
+CSV replaces it. A resumed run continues the charts of its run, each step once: ``go_on(step)`` gives a logger the step.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Training: the LightningModule. Knows nothing about files, loggers or Lightning's Trainer: the run is in runs.py.
+"""The LightningModule. Knows nothing about files, loggers or Lightning's Trainer; trainer.py runs it.
 
-Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scripts' business.
+Settings are plain dicts, as in ``configs/train.yaml``; only the command line knows Hydra.
 """
 
 import hashlib

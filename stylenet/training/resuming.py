@@ -1,6 +1,6 @@
-"""Whether a resumed run is the one that was begun: what must not be another, and which settings are others from now on.
+"""Compares a resumed run with the original: settings that must be equal, and settings that may change.
 
-Knows the names of a training's options, and nothing about how it trains.
+Knows the names of a training's options; nothing about how it trains.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Which style each training sample is painted in. Knows nothing about photos, networks or Lightning."""
+"""The style of each training sample. Knows nothing about photos, networks or Lightning."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How far a training is, by its steps or by the clock, and the learning rate that follows. Knows no network."""
+"""The progress of a training, by steps or by the clock, and its learning rate. Knows no network."""
 
 import math
 import time

@@ -1,6 +1,6 @@
-"""Where a trained style goes: under its name, and never in the place of a finished one unless that was asked for.
+"""The file of a finished style: under the style's name, and replacing a finished one only on request.
 
-Knows style files, and nothing about training.
+Knows style files; nothing about training.
 """
 
 import hashlib

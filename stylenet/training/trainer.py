@@ -1,7 +1,6 @@
-"""One training run: Lightning's Trainer from settings, and from the first step, or a resumed one, to the style file.
+"""One training run: from the settings of Lightning's Trainer, and the first or a resumed step, to the style file.
 
-Settings are plain dicts (``configs/train.yaml`` shows them); Hydra is the scripts' business, the losses are those of
-training.py.
+Settings are plain dicts, as in ``configs/train.yaml``; only the command line knows Hydra. perceptual.py has the losses.
 """
 
 import logging

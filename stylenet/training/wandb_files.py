@@ -1,7 +1,7 @@
-"""What Weights & Biases kept of a run on this machine: the run's id, and up to which step its rows are on disk.
+"""Files of Weights & Biases on this machine: the id of a run, and the last step on disk.
 
-W&B holds rows back in blocks of 32 KiB: those of the last block are lost when a run is killed. Knows nothing of what
-the rows mean.
+W&B writes rows in blocks of 32 KiB, and a kill loses those of the last block. Knows nothing about the meaning of the
+rows.
 """
 
 import json

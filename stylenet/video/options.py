@@ -1,4 +1,4 @@
-"""The options of films that a user gives, checked when they are made."""
+"""The user's options for films."""
 
 from dataclasses import dataclass
 from fractions import Fraction

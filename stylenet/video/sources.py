@@ -1,6 +1,6 @@
-"""All that moving pictures are read from and written to, in one table each. A new kind is one more row.
+"""The readers and writers of moving pictures, in one table each. A new kind is one more row.
 
-The rows fulfil the protocols of :mod:`stylenet.video.protocol`; their suffixes are those of
+The rows implement the protocols of :mod:`stylenet.video.protocol`; their suffixes are in
 :mod:`stylenet.images.suffixes`. Knows names; nothing about pixels or networks.
 """
 
