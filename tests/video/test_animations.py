@@ -144,7 +144,7 @@ def test_the_pages_that_are_not_done_are_told_of(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (20, 16)).save("in/x.png")
     list(stylize_files("the_scream_lite", "in", "out", device="cpu", report="report.jsonl"))
     said = capsys.readouterr().err
-    assert "scan.tif: it has 3 pages, and" in said and "wrong name.jpg: it has 4 frames, and" in said
+    assert "scan.tif: it has 3 pages, only" in said and "wrong name.jpg: it has 4 frames, only" in said
     lines = [json.loads(line) for line in Path("report.jsonl").read_text().splitlines()]
     assert {line["status"] for line in lines} == {"written"}
     assert {line["input"]: line["reason"] for line in lines} == {
