@@ -34,10 +34,15 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_styles, channels))
         self.relu = relu
 
+    def of(self, style: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Scale and shift of each picture's style, ``(1 or b, c)``."""
+        if style is None:
+            return self.weight[:1], self.bias[:1]
+        # no matrix product: autocast would round it to half precision
+        return (style[..., None] * self.weight).sum(1), (style[..., None] * self.bias).sum(1)
+
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        weight, bias = self.weight[:1], self.bias[:1]
-        if style is not None:  # no matrix product: autocast would round it to half precision
-            weight, bias = ((style[..., None] * rows).sum(1) for rows in (self.weight, self.bias))
+        weight, bias = self.of(style)
         if x.device.type == "cpu" and isinstance(x, Tensor) and not torch.compiler.is_compiling():
             return cast(Tensor, _NormOnCPU.apply(x, weight, bias, self.relu))
         if x.device.type == "cuda" and isinstance(x, Tensor) and not torch.compiler.is_compiling():
@@ -127,13 +132,19 @@ class Noise(nn.Module):
         for side in NOISE_SIDES:
             self.register_buffer(f"signs_{side}", _signs(side), persistent=False)
         self.register_buffer("place", torch.tensor([FIRST, FIRST], device="cpu"), persistent=False)
+        self.begins = FIRST, FIRST
 
     def begin_at(self, down: int, across: int) -> None:
         """Where the noise begins in training."""
         self.get_buffer("place").copy_(torch.tensor([down, across]))
+        self.begins = down, across  # the same for kernels, which take numbers: a GPU need not be asked
+
+    def of(self, style: Tensor | None) -> Tensor:
+        """How much of it each picture's style has in each channel, ``(1 or b, c)``."""
+        return self.weight[:1] if style is None else (style[..., None] * self.weight).sum(1)
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        weight = self.weight[:1] if style is None else (style[..., None] * self.weight).sum(1)
+        weight = self.of(style)
         signs, others = (self.get_buffer(f"signs_{side}") for side in NOISE_SIDES)
         down, across = self.get_buffer("place").unbind() if self.training else (FIRST, FIRST)
         return add_noise(x, weight, signs, others, down, across)
