@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+if not Path("/proc/driver/nvidia").exists():  # before anything imports triton: its kernels run on the CPU then
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import torch
 
 from stylenet.nets import checkpoint, registry

@@ -7,12 +7,15 @@ dispatch mode sees each operator that PyTorch would send to the GPU. A view laun
 counts as one launch, and reads its inputs and writes its outputs once. A memory pass is the time to read or write one
 map of the picture's size in the network's first width, in float32.
 
-Not in the count: kernels that a library starts within one operator, caches that spare a read, and half precision:
-autocast is off where there is no GPU, so all figures are those of float32.
+Each of our own kernels counts as one launch, too. Passes are counted twice: as the kernels of ``nets/kernel_net.py``
+compute them, in fp16, and by PyTorch's layers in float32, which is what remains without Triton.
+
+Not in the count: kernels that a library starts within one operator, caches that spare a read, and autocast, which
+needs a driver.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +26,8 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.experiments.trainings import answering, options, write_json
 from benchmarks.speed.gains import STYLE_LAYERS
 from stylenet.losses.perceptual import PerceptualLoss
-from stylenet.nets.base import StyleNet
+from stylenet.nets import kernel_net, kernels
+from stylenet.nets.johnson import Johnson
 from stylenet.nets.registry import build
 from stylenet.runtime.backends import TorchBackend
 
@@ -56,12 +60,15 @@ class Counter(TorchDispatchMode):
         for argument, given in zip(func._schema.arguments, args, strict=False):
             if argument.is_write:
                 written |= {id(one): one for one in tree_leaves(given) if isinstance(one, Tensor)}
-        moved = sum(one.numel() * one.element_size() for one in [*read.values(), *written.values()])
+        self.add(str(func).removeprefix("aten.").partition(".")[0], [*read.values()], [*written.values()])
+        return out
+
+    def add(self, name: str, read: list[Tensor], written: list[Tensor]) -> None:
+        """One launch, of an operator or of a kernel."""
+        moved = sum(one.numel() * one.element_size() for one in [*read, *written])
         self.launches += 1
         self.bytes += moved
-        name = str(func).removeprefix("aten.").partition(".")[0]
         self.by_name[name] = self.by_name.get(name, 0) + moved
-        return out
 
 
 def _allocates(func: Any) -> bool:
@@ -87,24 +94,32 @@ def _faked(tensor: Tensor) -> Tensor:
 
 def counted(work: Callable[[], object], maps: int) -> tuple[Cost, Counter]:
     """What ``work`` costs; ``maps``: the bytes of one full-size map."""
-    with Counter() as counter:
+    with Counter() as counter, kernels.counting(counter.add):
         work()
     return Cost(counter.launches, round(counter.bytes / maps, 1)), counter
 
 
-def stylizing(size: int, net: StyleNet | None = None) -> tuple[Cost, Counter]:
-    """A pass over one picture of size x size with the default network, as :class:`TorchBackend` runs it on a GPU."""
-    net = (build("johnson") if net is None else net).eval()
-    run = TorchBackend(net, torch.device("cpu"), "fp32")
-    run.device = GPU
+def stylizing(size: int, ours: bool = True) -> tuple[Cost, Counter]:
+    """A pass over one picture of size x size with the default network, as a GPU runs it: by our kernels in fp16, or by
+    PyTorch's layers in float32.
+    """
+    net = build("johnson").eval()
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    on_fake_gpu(run.net, fake)
-    with fake:
+    if ours:
+        run: Any = kernel_net.Pass(cast(Johnson, net), torch.float16)
+        on_fake_gpu(run.net, fake)
+        with fake, torch.no_grad():
+            run.weights = kernel_net.weights(run.net, torch.float16)
+    else:
+        run = TorchBackend(net, torch.device("cpu"), "fp32")
+        run.device = GPU
+        on_fake_gpu(run.net, fake)
+    with fake, torch.inference_mode():
         content = torch.empty(1, 3, size, size, device=GPU)
         return counted(lambda: run(content), 4 * net.config["widths"][0] * size * size)
 
 
-def training(crop: int, batch: int) -> tuple[Cost, Counter]:
+def training(crop: int, batch: int, ours: bool = True) -> tuple[Cost, Counter]:
     """The forward part of a training step, loss included, on crops of crop x crop.
 
     The backward part is not counted: without a driver PyTorch's engine takes no gradients of tensors on cuda.
@@ -115,19 +130,23 @@ def training(crop: int, batch: int) -> tuple[Cost, Counter]:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     for module in (net, loss):
         on_fake_gpu(module, fake)
+    run = kernel_net.TrainingPass(net) if ours else net
     with fake:
         content = torch.empty(batch, 3, crop, crop, device=GPU)
 
         def forward() -> Tensor:
-            return torch.stack([*loss(net(content, framed=False), content).values()]).sum()
+            return torch.stack([*loss(run(content, framed=False), content).values()]).sum()
 
         return counted(forward, 4 * 32 * crop * crop * batch)
 
 
 def main() -> None:
     chosen = options(OPTIONS)
-    found = {f"pass, {chosen['size']} px": stylizing(chosen["size"])}
-    found[f"training, forward, {chosen['batch']} x {chosen['crop']} px"] = training(chosen["crop"], chosen["batch"])
+    found = {}
+    for kind, ours in (("our kernels", True), ("PyTorch's layers", False)):
+        found[f"pass, {chosen['size']} px, {kind}"] = stylizing(chosen["size"], ours)
+        name = f"training, forward, {chosen['batch']} x {chosen['crop']} px, {kind}"
+        found[name] = training(chosen["crop"], chosen["batch"], ours)
     print("| what | launches | memory passes | most of them |\n|---|---|---|---|")
     for name, (cost, counter) in found.items():
         most = sorted(counter.by_name.items(), key=lambda one: -one[1])[:4]

@@ -1,4 +1,4 @@
-"""Johnson's network on the kernels of ``kernels.py``: the same function of a picture, in a fraction of the memory passes.
+"""Johnson's network on the kernels of ``kernels.py``: the same function, in a fraction of the memory passes.
 
 Each convolution reads a map that has its border already, and none doubles, filters or pads. The two 9x9 convolutions
 compute four pixels at a time, with channels enough for a GPU's tensor cores. Doubling, low-pass and convolution are one
@@ -8,18 +8,23 @@ Knows the layers of the networks and the kernels. It works for training and for 
 """
 
 import importlib.util
+import logging
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.johnson import Johnson
-from stylenet.nets.layers import FIRST, NOISE_SIDES, InstanceNorm, Up, upsample_blur
+from stylenet.nets.layers import FIRST, NOISE_SIDES, Down, InstanceNorm, Residual, Up, upsample_blur
+from stylenet.system.errors import one_line
+
+log = logging.getLogger(__name__)
 
 MULTIPLE = 8  # of channels: tensor cores read sixteen bytes at once
 COLOURS = 4  # three, and one that is 0
+MOST = 2**31  # numbers of one picture in a map: the kernels count them in 32 bits
 
 
 def works_for(net: nn.Module) -> bool:
@@ -33,6 +38,12 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+def fits(net: Johnson, h: int, w: int) -> bool:
+    """Whether a picture of this size is small enough for the kernels: up to about 8,000 x 8,000 pixels by default."""
+    around = 2 * net.frame + 10
+    return (h + around) * (w + around) * net.config["widths"][0] < MOST
+
+
 class Weights(NamedTuple):
     """The weights of the convolutions as the kernels' maps want them."""
 
@@ -44,6 +55,18 @@ class Weights(NamedTuple):
     bias: Tensor
 
 
+class Blocks(NamedTuple):
+    """A network's blocks, by what they are."""
+
+    down: list[Down]
+    trunk: list[Residual]
+    up: list[Up]
+
+
+def _blocks(net: Johnson) -> Blocks:
+    return Blocks(*(cast(Any, [*each]) for each in (net.down, net.trunk, net.up)))
+
+
 def weights(net: Johnson, dtype: torch.dtype) -> Weights:
     """Made from those of the network, with a gradient for them."""
 
@@ -51,11 +74,12 @@ def weights(net: Johnson, dtype: torch.dtype) -> Weights:
         return weight.to(dtype, memory_format=torch.channels_last)
 
     assert net.last.bias is not None
+    down, trunk, up = _blocks(net)
     return Weights(
-        ready(four_pixels(net.down[0].conv.weight, COLOURS)),
-        [ready(block.conv.weight) for block in net.down[1:]],
-        [(ready(block.conv1.weight), ready(block.conv2.weight)) for block in net.trunk],
-        [ready(doubling(block)) for block in net.up],
+        ready(four_pixels(down[0].conv.weight, COLOURS)),
+        [ready(block.conv.weight) for block in down[1:]],
+        [(ready(block.conv1.weight), ready(block.conv2.weight)) for block in trunk],
+        [ready(doubling(block)) for block in up],
         ready(four_pixels(net.last.weight, net.config["widths"][0], COLOURS)),
         F.pad(net.last.bias, (0, COLOURS - len(net.last.bias))),
     )
@@ -125,6 +149,31 @@ class Pass:
             return _picture(net, y, made.bias, content.shape[-2:], frame)
 
 
+class TrainingPass:
+    """``net(content, style, framed)`` with a gradient for the network's parameters, in the type that autocast asks
+    for, or in that of the pictures. Where the first pass fails, the network itself is used from then on, and the log
+    says why.
+    """
+
+    def __init__(self, net: nn.Module):
+        assert isinstance(net, Johnson)
+        self.net, self.works = net, True
+
+    def __call__(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+        if not self.works:
+            return self.net(content, style, framed)
+        device = content.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else content.dtype
+        try:
+            return Pass(self.net, dtype, kept=False)(content, style, framed)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a compiler or a driver can fail in any way
+            log.warning("The kernels for GPUs do not work here (%s): PyTorch's layers are used.", one_line(error)[:200])
+            self.works = False
+            return self.net(content, style, framed)
+
+
 def _encoded(
     net: Johnson, made: Weights, content: Tensor, style: Tensor | None, frame: int, dtype: torch.dtype
 ) -> Tensor:
@@ -132,15 +181,15 @@ def _encoded(
     from stylenet.nets import kernels as k
 
     a, b, c = net.config["widths"]
-    one = k.Border(k.REFLECT, 1)
+    down, one = _blocks(net).down, k.Border(k.REFLECT, 1)
     x, shown = k.enter(content, dtype, frame, 4, net.smallest)
     layout = k.Layout(a, shown.h, shown.w, True)
-    x = _norm(net.down[0].norm, F.conv2d(x, made.first), layout, one, style)
+    x = _norm(down[0].norm, F.conv2d(x, made.first), layout, one, style)
     layout = k.Layout(b, -(-layout.h // 2), -(-layout.w // 2))
-    x = _norm(net.down[1].norm, F.conv2d(x, made.down[0], stride=2), layout, one, style)
+    x = _norm(down[1].norm, F.conv2d(x, made.down[0], stride=2), layout, one, style)
     layout = k.Layout(c, -(-layout.h // 2), -(-layout.w // 2))
     noise = _noise(net, style)
-    return _norm(net.down[2].norm, F.conv2d(x, made.down[1], stride=2), layout, one, style, noise=noise)
+    return _norm(down[2].norm, F.conv2d(x, made.down[1], stride=2), layout, one, style, noise=noise)
 
 
 def _decoded(net: Johnson, made: Weights, x: Tensor, style: Tensor | None) -> Tensor:
@@ -151,21 +200,21 @@ def _decoded(net: Johnson, made: Weights, x: Tensor, style: Tensor | None) -> Te
     blur = net.config["upsample"] == "blur"
     layout = k.Layout(c, x.shape[2] - 2, x.shape[3] - 2)
     one, doubled = k.Border(k.REFLECT, 1), k.Border(k.DOUBLING, 2) if blur else k.Border(k.REPLICATE, 1)
-    for number, (block, (first, second)) in enumerate(zip(net.trunk, made.trunk, strict=True), 1):
+    for number, (block, (first, second)) in enumerate(zip(_blocks(net).trunk, made.trunk, strict=True), 1):
         y = _norm(block.norm1, F.conv2d(x, first), layout, one, style)
         after = one if number < len(net.trunk) else k.Border() if blur else doubled
         x = _norm(block.norm2, F.conv2d(y, second), layout, after, style, skip=k.Skip(x, 1))
     if blur:
         x = k.only_lay(k.low_pass(x), layout, doubled)
-    for up, weight, width, after in zip(net.up, made.up, (b, a), (doubled, k.Border(k.REFLECT, 4)), strict=True):
+    for up, weight, width, after in zip(
+        _blocks(net).up, made.up, (b, a), (doubled, k.Border(k.REFLECT, 4)), strict=True
+    ):
         layout = k.Layout(width, 2 * layout.h, 2 * layout.w, True, 1)
         x = _norm(up.norm, F.conv2d(x, weight), layout, after, style, phased=after.kind == k.REFLECT)
     return F.conv2d(x, made.last)
 
 
-def _norm(
-    norm: InstanceNorm, y: Tensor, layout: Any, border: Any, style: Tensor | None, **more: Any
-) -> Tensor:
+def _norm(norm: InstanceNorm, y: Tensor, layout: Any, border: Any, style: Tensor | None, **more: Any) -> Tensor:
     from stylenet.nets.kernels import norm_and_lay
 
     weight, bias = norm.of(style)

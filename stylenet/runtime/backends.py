@@ -22,6 +22,7 @@ from stylenet.nets.base import StyleNet, as_style_net
 from stylenet.nets.fuse import fast
 from stylenet.runtime import graph
 from stylenet.runtime.cuda_graphs import Replay, Run, cuda_graph
+from stylenet.runtime.gpu_pass import has_kernels, kernel_pass
 from stylenet.system import forked
 from stylenet.system.atomic import replacing
 from stylenet.system.errors import UserError, one_line
@@ -42,15 +43,18 @@ def start(net: nn.Module, device: torch.device, backend: str = "auto", precision
     ``net``: a :class:`stylenet.nets.base.StyleNet`, or any module ``net(content, style)`` with one style.
 
     ``backend``: torch, openvino, onnx, or auto: the fastest that is installed. ``precision``: fp32, bf16, fp16 (torch
-    on a GPU), or auto: bf16 on GPUs that have it, else fp32. On a GPU, passes of a size that comes again are replayed,
-    see :mod:`stylenet.runtime.cuda_graphs`. In a forked copy of a process that had started one, torch in one thread is
+    on a GPU), or auto: on a GPU fp16 where our kernels compute the pass (:mod:`stylenet.runtime.gpu_pass`), else bf16
+    where the GPU has it; fp32 on a CPU. On a GPU, passes of a size that comes again are replayed, see
+    :mod:`stylenet.runtime.cuda_graphs`. In a forked copy of a process that had started one, torch in one thread is
     what works. Raises UserError for other values, for what is not installed, and for a GPU in such a copy.
     """
-    name, precision = choose(device, backend, precision)
-    forked.use()
     style_net = as_style_net(net)
+    kernels = has_kernels(style_net, device)
+    name, precision = choose(device, backend, precision, kernels)
+    forked.use()
     if name == "torch":
-        run = TorchBackend(style_net, device, precision)
+        run: Run = TorchBackend(style_net, device, precision)
+        run = kernel_pass(style_net, device, precision, run) if kernels else run
         return Replay(run, cuda_graph) if device.type == "cuda" else run
     try:
         return GraphBackend(style_net, RUNTIMES[name], precision)
@@ -61,8 +65,12 @@ def start(net: nn.Module, device: torch.device, backend: str = "auto", precision
         raise UserError(f"backend={name}: {one_line(error)[:300]}") from error
 
 
-def choose(device: torch.device, backend: str = "auto", precision: str = "auto") -> tuple[str, str]:
-    """Resolve "auto" for this device. Raises UserError for what is not available."""
+def choose(
+    device: torch.device, backend: str = "auto", precision: str = "auto", kernels: bool = False
+) -> tuple[str, str]:
+    """Resolve "auto" for this device. ``kernels``: whether ours compute the pass there; they round less in fp16 than
+    in bf16, and as fast. Raises UserError for what is not available.
+    """
     for option, given, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
         if given not in ("auto", *known):
             raise UserError(f"{option}={given}: allowed are auto, {', '.join(known)}.")
@@ -81,7 +89,8 @@ def choose(device: torch.device, backend: str = "auto", precision: str = "auto")
     if backend == "auto":
         backend = "openvino" if on_cpu and not copied and importlib.util.find_spec("openvino") else "torch"
     if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else "fp32"
+        has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+        precision = "fp16" if kernels else "bf16" if has_bf16 else "fp32"
     return backend, precision
 
 

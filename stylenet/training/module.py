@@ -24,6 +24,7 @@ from stylenet.images.color import Colors
 from stylenet.images.image_io import to_tensor
 from stylenet.losses.perceptual import PerceptualLoss
 from stylenet.nets import checkpoint
+from stylenet.nets.kernel_net import TrainingPass, works_for
 from stylenet.nets.layers import ADDED_NOISE
 from stylenet.nets.registry import build, of_styles
 from stylenet.system.errors import UserError, one_line
@@ -83,14 +84,18 @@ class StyleTransfer(pl.LightningModule):
         self.last_batch: tuple[Tensor, Tensor | None, Window | None] | None = None
         self.validated_at = -1  # the step of the latest validation
         self.training_terms = self.terms
+        self.kernels: TrainingPass | None = None  # compute the network's pass on a GPU
         self.settings: dict[str, Any] = {}  # those that a resumed run is compared with
         self.changes: list[dict[str, Any]] = []  # at which step which of them changed, and from what to what
         self.goes_on_otherwise = False
 
     def setup(self, stage: str) -> None:
-        """On a GPU the network works in planes: there the norms' kernel for them is several times as fast."""
+        """On a GPU our kernels compute the network's pass. Without them it works in planes: there PyTorch's kernel for
+        the norms is several times as fast.
+        """
         if self.trainer.strategy.root_device.type == "cuda":
             self.net.to(memory_format=torch.contiguous_format)
+            self.kernels = TrainingPass(self.net) if works_for(self.net) else None
 
     def configure_optimizers(self) -> Any:
         lr, final, warmup = (self.optimizer[name] for name in ("lr", "final", "warmup"))
@@ -155,10 +160,12 @@ class StyleTransfer(pl.LightningModule):
         ``window``: the rows and columns that the loss looks at; None for all. Borders are the one place that a
         convolution recognises: a network that always sees them in its loss paints a frame of what the style lacks.
         """
+        use_kernels = self.kernels is not None and self.net.training and not torch.compiler.is_compiling()
+        net = self.kernels if use_kernels and self.kernels is not None else self.net
         if window is None:
-            output = self.net(content, style)
+            output = net(content, style)
         else:
-            output = self.net(content, style, framed=False)  # the crop's margin is its frame
+            output = net(content, style, framed=False)  # the crop's margin is its frame
             content, output = (
                 image.index_select(2, window[0]).index_select(3, window[1]) for image in (content, output)
             )
