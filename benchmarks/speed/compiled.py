@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed.compiled [target=90] [output=compiled.json]
 
-``target``: the compute capability times ten: 80 for an A100, 90 for an H100. A pass for inference in fp16 and a
-training step in bf16 are traced on the CPU, with networks of the default widths and of the light one. Nothing is
-computed: each kernel is compiled instead of being started. A spill is a number that has no register left, and goes
+``target``: the compute capability times ten: 80 for an A100, 90 for an H100. A pass for inference in fp16, a training
+step in bf16 and VGG are traced on the CPU, at the default widths. Nothing is computed: each kernel is compiled instead
+of being started. A spill is a number that has no register left, and goes
 through memory.
 """
 
@@ -24,8 +24,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.experiments.trainings import answering, options, write_json
-from stylenet.nets import kernel_net, kernels
+from stylenet.losses import vgg
+from stylenet.nets import kernel_net
 from stylenet.nets.johnson import Johnson
+from stylenet.system import gpu_kernels
 
 OPTIONS: dict[str, Any] = {"target": 90, "output": ""}
 TYPES = {torch.float16: "*fp16", torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"}
@@ -49,7 +51,7 @@ def compiled(work: Callable[[], object], target: int, report: Callable[[dict[str
         found = {"kernel": kernel.__name__, "seconds": round(time.monotonic() - began, 1), "flags": flags}
         report(found | {"shared_bytes": made.metadata.shared} | _registers(made.asm["ptx"], target))
 
-    with mock.patch.object(kernels, "_start", start):
+    with mock.patch.object(gpu_kernels, "start", start):
         work()
 
 
@@ -77,7 +79,7 @@ def _registers(ptx: str, target: int) -> dict[str, int]:
 
 
 def passes() -> None:
-    """A pass for inference and a step of training, of the default network and of the light one."""
+    """A pass for inference, and a step of training with its VGG."""
     for widths in ((32, 64, 128),):
         net = Johnson(widths, 1, n_styles=2, noise=1, frame=24)
         with torch.no_grad():
@@ -85,6 +87,10 @@ def passes() -> None:
         net.train()
         image = kernel_net.Pass(net, torch.bfloat16, kept=False)(torch.zeros(2, 3, 32, 32), torch.eye(2), framed=False)
         image.sum().backward()
+    crop = torch.zeros(2, 3, 32, 32, dtype=torch.bfloat16, requires_grad=True)
+    with mock.patch.object(vgg, "usable", lambda x: True):
+        features = vgg.VGG(["relu1_2", "relu2_2", "relu3_3", "relu4_3"]).bfloat16()(crop)
+    torch.stack([each.sum() for each in features.values()]).sum().backward()
 
 
 def main() -> None:

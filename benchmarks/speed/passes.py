@@ -26,10 +26,11 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.experiments.trainings import answering, options, write_json
 from benchmarks.speed.gains import STYLE_LAYERS
 from stylenet.losses.perceptual import PerceptualLoss
-from stylenet.nets import kernel_net, kernels
+from stylenet.nets import kernel_net
 from stylenet.nets.johnson import Johnson
 from stylenet.nets.registry import build
 from stylenet.runtime.backends import TorchBackend
+from stylenet.system import gpu_kernels
 
 OPTIONS: dict[str, Any] = {"size": 1024, "crop": 288, "batch": 16, "output": ""}
 GPU = torch.device("cuda", 0)
@@ -94,7 +95,7 @@ def _faked(tensor: Tensor) -> Tensor:
 
 def counted(work: Callable[[], object], maps: int) -> tuple[Cost, Counter]:
     """What ``work`` costs; ``maps``: the bytes of one full-size map."""
-    with Counter() as counter, kernels.counting(counter.add):
+    with Counter() as counter, gpu_kernels.counting(counter.add):
         work()
     return Cost(counter.launches, round(counter.bytes / maps, 1)), counter
 

@@ -4,6 +4,7 @@ The weights are non-persistent buffers: they follow ``.to()``, and are absent fr
 and so from every checkpoint and weight average.
 """
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,24 @@ from torch import Tensor, nn
 
 from stylenet.losses.vgg_download import CONVS
 from stylenet.losses.vgg_weights import vgg_weights
-from stylenet.system.errors import UserError
+from stylenet.system.errors import UserError, one_line
+from stylenet.system.gpu_kernels import usable
+
+log = logging.getLogger(__name__)
 
 
 def layer_names(name: str) -> list[str]:
     """The ReLU layers of a VGG in order: relu1_1, relu1_2, relu2_1 ..."""
     return [f"relu{i}_{j}" for i, n in enumerate(CONVS[name], 1) for j in range(1, n + 1)]
+
+
+def _by_kernels(x: Tensor, bias: Tensor, pool: bool) -> tuple[Tensor, Tensor]:
+    from stylenet.losses import vgg_kernels  # needs triton
+
+    if pool:
+        return vgg_kernels.bias_relu_pool(x, bias)
+    x = vgg_kernels.bias_relu(x, bias)
+    return x, x
 
 
 POOLINGS = {"max": F.max_pool2d, "average": F.avg_pool2d}
@@ -58,21 +71,36 @@ class VGG(nn.Module):
         self.register_buffer("mean", torch.tensor(weights.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(weights.std).view(1, 3, 1, 1), persistent=False)
         self._rounded: dict[tuple[str, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._kernels = True  # work, as far as is known
 
     def forward(self, image: Tensor, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
         wanted = set(self.layers if layers is None else layers)
         features: dict[str, Tensor] = {}
         x = (image - self.get_buffer("mean")) / self.get_buffer("std")
-        for conv in self.convs:
-            if conv.endswith("_1") and conv != "conv1_1":
-                x = self.pool(x, 2)
-            x = F.relu_(F.conv2d(x, *self._weights(conv, x.device.type), padding=1))
+        for conv, after in zip(self.convs, [*self.convs[1:], ""], strict=True):
             layer = conv.replace("conv", "relu")
+            last = layer in wanted and len(features) + 1 == len(wanted)
+            x, following = self._layer(conv, x, pool=after.endswith("_1") and not last)
             if layer in wanted:
                 features[layer] = x
-                if len(features) == len(wanted):
-                    break
+            if last:
+                break
+            x = following
         return features
+
+    def _layer(self, conv: str, x: Tensor, pool: bool) -> tuple[Tensor, Tensor]:
+        """A convolution with its ReLU, and what the next one sees of it."""
+        weight, bias = self._weights(conv, x.device.type)
+        if self._kernels and usable(x) and x.dtype != torch.float64 and self.pool is F.max_pool2d:
+            try:
+                return _by_kernels(F.conv2d(x, weight, padding=1), bias, pool)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # a compiler or a driver can fail in any way
+                log.warning("The kernels for GPUs do not work here (%s): PyTorch's layers are used.", one_line(error))
+                self._kernels = False
+        x = F.relu_(F.conv2d(x, weight, bias, padding=1))
+        return x, self.pool(x, 2) if pool else x
 
     def _weights(self, conv: str, device: str) -> tuple[Tensor, Tensor]:
         """Weight and bias as autocast wants them, and kept: weights that do not learn it would round in every pass."""

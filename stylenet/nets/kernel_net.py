@@ -7,9 +7,7 @@ convolution of 4x4 with four outputs a place.
 Knows the layers of the networks and the kernels. It works for training and for inference.
 """
 
-import importlib.util
 import logging
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from stylenet.nets.johnson import Johnson
 from stylenet.nets.layers import FIRST, NOISE_SIDES, Down, InstanceNorm, Residual, Up, upsample_blur
 from stylenet.system.errors import one_line
+from stylenet.system.gpu_kernels import has_triton
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +29,6 @@ MOST = 2**31  # numbers of one picture in a map: the kernels count them in 32 bi
 def works_for(net: nn.Module) -> bool:
     """Whether this module computes the network's passes on a GPU."""
     return isinstance(net, Johnson) and len(net.trunk) > 0 and has_triton()
-
-
-@cache
-def has_triton() -> bool:
-    """Whether the package that runs the kernels is there: PyTorch brings it along on Linux."""
-    return importlib.util.find_spec("triton") is not None
 
 
 def fits(net: Johnson, h: int, w: int) -> bool:

@@ -13,15 +13,12 @@ The kernels are in ``triton_kernels.py``. ``TRITON_INTERPRET=1`` runs them on th
 the plain layers. Importing this module needs the package triton.
 """
 
-from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from stylenet.nets.layers import EPS, FIRST
 from stylenet.nets.triton_kernels import (
@@ -34,6 +31,7 @@ from stylenet.nets.triton_kernels import (
     sums_kernel,
     without_nyquist_kernel,
 )
+from stylenet.system import gpu_kernels
 
 REFLECT, REPLICATE, DOUBLING = 0, 1, 2
 """Kinds of border. REFLECT: a picture mirrored at its outermost pixels. REPLICATE: the outermost pixels, repeated.
@@ -74,33 +72,6 @@ class Border(NamedTuple):
 
 # --- starting them
 
-_counters: list[Callable[[str, list[Tensor], list[Tensor]], object]] = []
-
-
-@contextmanager
-def counting(count: Callable[[str, list[Tensor], list[Tensor]], object]) -> Any:
-    """Call ``count(name, read, written)`` for each kernel that is started. With fake tensors nothing else is done."""
-    _counters.append(count)
-    try:
-        yield
-    finally:
-        _counters.remove(count)
-
-
-def _start(kernel: Any, grid: tuple[int, ...], read: list[Tensor], written: list[Tensor], *args: Any, **meta: Any):
-    for count in _counters:
-        count(kernel.__name__.removesuffix("_kernel"), read, written)
-    if isinstance(written[0], FakeTensor):
-        return
-    device = written[0].device
-    with torch.cuda.device(device) if device.type == "cuda" else _nothing():
-        kernel[grid](*args, **meta)
-
-
-@contextmanager
-def _nothing() -> Any:
-    yield
-
 
 def _lanes(channels: int) -> tuple[int, int]:
     """Channels, rounded up to a power of two, and pixels that a program works on at once."""
@@ -139,12 +110,12 @@ def moments(y: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
     chunks, tiles = _chunks(layout.h * layout.w, lanes)
     parts = torch.empty(b, chunks, 2, layout.c, dtype=_exact(y), device=y.device)
     mean, rstd = (torch.empty(b, layout.c, dtype=_exact(y), device=y.device) for _ in range(2))
-    _start(
+    gpu_kernels.start(
         moments_kernel, (chunks, b), [y], [parts], y, parts, layout.h, layout.w, rows, columns, tiles, chunks,
         C=layout.c, CB=block, P=lanes, PHASED=layout.phased, SHIFT=layout.shift, TYPE=_type(y),
     )  # fmt: skip
     few = min(16, block)
-    _start(
+    gpu_kernels.start(
         combine_kernel, (b, -(-layout.c // few)), [parts], [mean, rstd], parts, mean, rstd, layout.h, layout.w,
         chunks, tiles * lanes, EPS=EPS, C=layout.c, CB=few, K=64, TYPE=_type(y),
     )  # fmt: skip
@@ -208,7 +179,7 @@ def lay(
     amount, signs, others, down, across = noise or (nothing, nothing, nothing, 0, 0)
     added, width = skip or (nothing, -1)
     styles = max(len(each) for each in ((weight,) if norm else ()) + ((amount,) if noise else ()) + (y[:1],))
-    _start(
+    gpu_kernels.start(
         lay_kernel, (-(-out_layout.h * out_layout.w // lanes), len(y)), [y, *([added] if skip else [])], [out],
         y, out, added, mean, rstd, weight, bias, amount, signs, others,
         layout.h, layout.w, rows, columns, out_layout.h, out_layout.w, out_rows, out_columns,
@@ -226,7 +197,7 @@ def without_nyquist(x: Tensor, adjoint: bool = False) -> Tensor:
     _check(x, Layout(c, h, w))
     out = torch.empty_like(x)
     block, lanes = _lanes(c)
-    _start(
+    gpu_kernels.start(
         without_nyquist_kernel, (-(-h * w // lanes), b), [x], [out], x, out, h, w,
         C=c, CB=block, P=lanes, ADJOINT=adjoint, TYPE=_type(x),
     )  # fmt: skip
@@ -245,7 +216,7 @@ def enter(content: Tensor, dtype: torch.dtype, frame: int, border: int, smallest
     padded = bordered(shown, Border(REFLECT, border), True)
     out = padded.empty(b, content, dtype)
     out_rows, out_columns = padded.places()
-    _start(
+    gpu_kernels.start(
         enter_kernel, (-(-padded.h * padded.w // 512), b), [content], [out], content.contiguous(), out, h, w,
         padded.h, padded.w, out_rows, out_columns, rows, columns, FRAME=frame, BORDER=border, P=512, CB=4,
     )  # fmt: skip
@@ -259,7 +230,7 @@ def leave(y: Tensor, bias: Tensor, h: int, w: int, frame: int, output: str) -> T
     rows, columns = y.shape[2:]
     out = torch.empty(len(y), 3, h, w, dtype=_exact(y), device=y.device)
     block = triton.next_power_of_2(len(bias))
-    _start(
+    gpu_kernels.start(
         leave_kernel, (-(-h * w // 512), len(y)), [y], [out], y, out, bias, h, w, rows, columns, FRAME=frame,
         SIGMOID=output == "sigmoid", CLAMP=output == "clamp", C=len(bias), CB=block, P=512, TYPE=_type(y),
     )  # fmt: skip
@@ -305,7 +276,7 @@ class _NormAndLay(torch.autograd.Function):
             "KIND": border.kind, "WIDTH": border.width, "OUT_PHASED": phased, "RELU": relu, "TYPE": _type(y),
         }  # fmt: skip
         noisy = {"NOISE": amount is not None, "SIDE": len(signs), "OTHER": len(others)}
-        _start(
+        gpu_kernels.start(
             sums_kernel, (chunks, b), [y, grad], [parts], y, grad, parts, mean, rstd, weight, bias, signs, others,
             layout.h, layout.w, rows, columns, out_rows, out_columns, tiles, chunks, down, across, len(weight),
             **shared, **noisy,
@@ -318,7 +289,7 @@ class _NormAndLay(torch.autograd.Function):
         if ctx.skip is not None:
             of_skip = torch.zeros(ctx.skip, dtype=y.dtype, device=y.device).to(memory_format=torch.channels_last)
         added = y if of_skip is None else of_skip
-        _start(
+        gpu_kernels.start(
             back_kernel, (-(-layout.h * layout.w // lanes), b), [y, grad, sums],
             [of_y, *([] if of_skip is None else [of_skip])], y, grad, of_y, added, mean, rstd, weight, bias, sums,
             layout.h, layout.w, rows, columns, out_rows, out_columns, added.shape[2], added.shape[3], len(weight),
@@ -364,7 +335,7 @@ class _OnlyLay(torch.autograd.Function):
         out = layout.empty(len(grad), grad)
         (rows, columns), (block, lanes) = layout.places(), _lanes(layout.c)
         out_rows, out_columns = bordered(layout, border, False).places()
-        _start(
+        gpu_kernels.start(
             back_kernel, (-(-layout.h * layout.w // lanes), len(grad)), [grad], [out],
             grad, grad, out, grad, grad, grad, grad, grad, grad,
             layout.h, layout.w, rows, columns, out_rows, out_columns, 0, 0, 1,

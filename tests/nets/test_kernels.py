@@ -260,7 +260,8 @@ from benchmarks.speed.compiled import compiled, passes
 found = []
 compiled(passes, 80, found.append)
 assert {one["kernel"] for one in found} == {
-    f"{name}_kernel" for name in "enter moments combine lay without_nyquist leave sums back".split()
+    f"{name}_kernel"
+    for name in "enter moments combine lay without_nyquist leave sums back activate activate_back".split()
 }, found
 assert all(one["spilled_bytes"] == 0 for one in found), found
 """
