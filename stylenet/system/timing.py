@@ -6,7 +6,8 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,13 @@ def _cpu() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that affect timings."""
+    """Versions of Python and of the packages that affect timings, as far as they are installed."""
     packages = ("stylenet", "torch", "torchvision", "pytorch-lightning", "pillow")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def commit() -> str | None:

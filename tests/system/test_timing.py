@@ -1,6 +1,7 @@
 """What figures are told to hold for, and that a clock counts what it is told to."""
 
 import subprocess
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
@@ -26,6 +27,18 @@ def test_work_is_repeated_within_its_budget_and_once_before(monkeypatch: pytest.
     assert found == {"median": 2.0, "min": 2.0, "max": 2.0, "measurements": 5}
     assert Clock(torch.device("cpu")).repeated(work, least=3, most=9, budget=1.0)["measurements"] == 3
     assert Clock(torch.device("cpu")).repeated(work, least=3, most=4, budget=1000)["measurements"] == 4
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch):
+    """As where the code runs from its folder alone."""
+
+    def version(name: str) -> str:
+        if name == "stylenet":
+            raise PackageNotFoundError(name)
+        return f"of {name}"
+
+    monkeypatch.setattr(timing, "version", version)
+    assert "stylenet" not in versions() and versions()["torch"] == "of torch"
 
 
 def test_machine_versions_and_commit_are_named():
