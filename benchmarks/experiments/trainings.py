@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from torch import Tensor, nn
 
@@ -34,6 +32,9 @@ def answering(main: Callable[[], None]) -> None:
 
 def options(defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults, and over them what the command line says as key=value. Raises UserError for what is not there."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     known = OmegaConf.create(dict(defaults))
     OmegaConf.set_struct(known, True)
     try:

@@ -26,10 +26,11 @@ from torch import Tensor
 
 from benchmarks.experiments.trainings import answering, options, write_results
 from benchmarks.speed.common_recipe import CommonNet
-from benchmarks.speed.measuring import Clock, Switches, Work, as_at_home
+from benchmarks.speed.measuring import Clock, Switches, Work, as_at_home, enough, without_tf32
 from stylenet.evaluation.metrics import PHOTOS
 from stylenet.images.image_io import open_rgb, to_pil, to_tensor
 from stylenet.nets import checkpoint
+from stylenet.nets.base import StyleNet
 from stylenet.nets.pytorch_examples import from_pytorch_examples
 from stylenet.nets.registry import build
 from stylenet.runtime import backends
@@ -52,14 +53,21 @@ OURS = {
     "cuda": [("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16")],
 }
 STYLE = "starry_night"
+ITSELF = "the network itself"
 WARM_UPS = 4  # passes of each before the clock runs: on a GPU the third is recorded
-IN_A_ROW = {"cpu": 1, "cuda": 10}
+IN_A_ROW = {"cpu": 1, "cuda": 10}  # passes to a measurement, or fewer that last for LONG_ENOUGH
+LONG_ENOUGH = 0.25  # seconds
 BRIGHTER = 32  # how much the sheet enlarges differences
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "stylize.py"
 
 
+Way = Callable[[Tensor], Tensor]
+
+
 def common_net() -> CommonNet:
-    """The common network with a trained style's weights; in place of a sigmoid its tangent, in the last layer."""
+    """The common network with a trained style's weights, without its noise; in place of a sigmoid its tangent, in the
+    last layer.
+    """
     net, _ = checkpoint.load(STYLE)
     config: Any = net.config
     common = CommonNet(config["widths"], config["blocks"]).eval().requires_grad_(False)
@@ -67,7 +75,8 @@ def common_net() -> CommonNet:
     trained = [p for name, p in common.named_parameters() if name.startswith(last) or not name.endswith("conv2d.bias")]
     for parameter in common.parameters():
         parameter.zero_()
-    for theirs, ours in zip(trained, net.parameters(), strict=True):
+    mine = [parameter for name, parameter in net.named_parameters() if not name.startswith("noise.")]
+    for theirs, ours in zip(trained, mine, strict=True):
         theirs.copy_(ours.detach().reshape(theirs.shape))
     common.get_parameter("conv1.conv2d.weight").div_(255)
     common.get_parameter(f"{last}.weight").mul_(255 / 4)
@@ -75,32 +84,46 @@ def common_net() -> CommonNet:
     return common
 
 
-def passes(common: CommonNet, device: torch.device) -> dict[str, Callable[[Tensor], Tensor]]:
+def passes(common: CommonNet, device: torch.device) -> dict[str, Way]:
     """Each way to compute the same picture in [0, 1]."""
     spec, state = from_pytorch_examples(common.state_dict())
     net = build(spec["name"], **spec["args"]).eval()
     net.load_state_dict(state)
     net, style, kinds = net.to(device), checkpoint.load(STYLE, device)[0], OURS[device.type]
 
-    def runs(net: Any, name: str, precision: str) -> Callable[[Tensor], Tensor]:
-        run = backends.start(net, device, name, precision)
-        return lambda picture: run(picture, None)
-
-    ours = {f"{name} {precision}": runs(net, name, precision) for name, precision in kinds}
-    blurred = {f"{STYLE}, {name} {precision}": runs(style, name, precision) for name, precision in kinds}
-    return ours | blurred | {f"{STYLE}, the network itself": lambda picture: style(picture)}
+    ours = {f"{name} {precision}": started(net, device, name, precision) for name, precision in kinds}
+    return ours | of_style(STYLE, style, device, kinds)
 
 
-def measured(picture: Tensor, common: CommonNet, ways: dict[str, Callable[[Tensor], Tensor]], repeats: int) -> Any:
-    """Seconds, ratios and differences on one picture."""
-    home, clock, count = Switches(), Clock(picture.device), IN_A_ROW[picture.device.type]
-    theirs = Work(lambda: common(picture * 255), clock, count)
-    works = {name: Work(lambda way=way: way(picture), clock, count) for name, way in ways.items()}
+def of_style(called: str, net: StyleNet, device: torch.device, kinds: list[tuple[str, str]]) -> dict[str, Way]:
+    """The ways of a trained style: by the backends and precisions ``kinds``, and as the network itself."""
+    ways = {f"{called}, {name} {precision}": started(net, device, name, precision) for name, precision in kinds}
+    return ways | {f"{called}, {ITSELF}": lambda picture: net(picture)}
+
+
+def started(net: StyleNet, device: torch.device, name: str, precision: str) -> Way:
+    run = backends.start(net, device, name, precision)
+    return lambda picture: run(picture, None)
+
+
+def measured(picture: Tensor, common: CommonNet, ways: dict[str, Way], repeats: int, style: str = STYLE) -> Any:
+    """Seconds, ratios and differences on one picture. ``ways`` of the style ``style`` are compared with its network
+    itself, the others with the common network; both in float32 without TF32.
+    """
+    home, clock = Switches(), Clock(picture.device)
+    theirs = Work(lambda: common(picture * 255), clock, 1)
+    works = {name: Work(lambda way=way: way(picture), clock, 1) for name, way in ways.items()}
     with as_at_home(home):
-        expected = (common(picture * 255) / 255).clamp(0, 1)
+        with without_tf32():
+            expected = (common(picture * 255) / 255).clamp(0, 1)
+        theirs.work()
+        theirs.times.count = in_a_row(theirs)
     keep_freed_memory()
-    style = ways[f"{STYLE}, the network itself"](picture)
+    with without_tf32():
+        itself = ways[f"{style}, {ITSELF}"](picture)
     outputs = {name: [way(picture) for _ in range(WARM_UPS)][-1] for name, way in ways.items()}
+    for work in works.values():
+        work.times.count = in_a_row(work)
     for turn in range(repeats):
         with as_at_home(home):
             theirs.measure()
@@ -109,7 +132,7 @@ def measured(picture: Tensor, common: CommonNet, ways: dict[str, Callable[[Tenso
         print(f"  {turn + 1} of {repeats}", file=sys.stderr, flush=True)
     figures: dict[str, Any] = {"common, eager fp32": {"seconds": theirs.times.figures()}}
     for name, work in works.items():
-        difference = (outputs[name] - (style if name.startswith(STYLE) else expected)).abs()
+        difference = (outputs[name] - (itself if name.startswith(style) else expected)).abs()
         figures[name] = {
             "seconds": work.times.figures(),
             "ratio": round(theirs.times.median / work.times.median, 3),
@@ -117,6 +140,12 @@ def measured(picture: Tensor, common: CommonNet, ways: dict[str, Callable[[Tenso
             "mean_difference_levels": round(float(difference.mean()) * 255, 4),
         }
     return figures
+
+
+def in_a_row(work: Work) -> int:
+    """How many passes make a measurement of this work."""
+    most = IN_A_ROW[work.clock.device.type]
+    return most if most == 1 else min(most, enough(LONG_ENOUGH, work.clock.time(work.work)))
 
 
 def new_size(side: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Times, medians and peak memory, in addition to stylenet.system.timing. Knows nothing about recipes or networks."""
 
 import ctypes
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from stylenet.system.timing import Clock
 
 MEGABYTE = 2**20
 ROWS = 20  # of a profile
+LAUNCH = re.compile(r"cu(da)?(Graph)?Launch")  # of CUDA's functions
+OPERATOR = re.compile("aten::")
 MOST_PLUGS = 10_000  # 312 GB
 IS_MMAPPED = 2  # glibc's mark, in the word before a block that came straight from the system
 
@@ -63,13 +66,18 @@ def enough(seconds: float, each: float) -> int:
 
 
 class Profile:
-    """What the operations between ``start()`` and ``stop()`` took: ``table``, those that took most first."""
+    """What the operations between ``start()`` and ``stop()`` took, those that took most first: ``table`` as text,
+    ``kernels`` as data. On a GPU the latter are kernels, elsewhere operators. ``launches``: how often the CPU launched
+    a kernel or a recorded graph; elsewhere the calls of operators.
+    """
 
     def __init__(self, device: torch.device):
         self.on_gpu = device.type == "cuda"
         kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.on_gpu else [])]
         self.profiler = profile(activities=kinds)
         self.table = ""
+        self.kernels: list[dict[str, Any]] = []
+        self.launches = 0
 
     def start(self) -> None:
         self.profiler.start()
@@ -77,7 +85,18 @@ class Profile:
     def stop(self) -> None:
         self.profiler.stop()
         order = "self_cuda_time_total" if self.on_gpu else "self_cpu_time_total"
-        self.table = self.profiler.key_averages().table(order, row_limit=ROWS, max_name_column_width=60)
+        found = self.profiler.key_averages()
+        self.table = found.table(order, row_limit=ROWS, max_name_column_width=60)
+        of_device = [one for one in found if one.device_type.name == ("CUDA" if self.on_gpu else "CPU")]
+        spent = "self_device_time_total" if self.on_gpu else "self_cpu_time_total"
+        rows = [
+            {"name": one.key, "calls": one.count, "ms": short(getattr(one, spent) / 1000)}
+            for one in of_device
+            if not one.is_user_annotation
+        ]
+        self.kernels = sorted(rows, key=lambda row: -row["ms"])
+        launching = LAUNCH if self.on_gpu else OPERATOR
+        self.launches = sum(one.count for one in found if launching.match(one.key))
 
 
 # --- what the two must not leave to each other
@@ -96,6 +115,18 @@ class Switches:
         torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = self.benchmark, self.tf32
         torch.set_float32_matmul_precision(self.matmul)
         torch.set_num_threads(self.threads)
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """In here float32 has all its digits on a GPU, too."""
+    matmul = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
 
 
 @contextmanager
