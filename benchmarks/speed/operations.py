@@ -12,15 +12,18 @@ SIDES = {"cuda": 8192, "cpu": 2048}  # of the matrices: large enough to reach th
 REPETITIONS = 5
 
 
-def operations(settings: dict[str, Any], styles: list[dict[str, Any]]) -> float:
+def operations(settings: dict[str, Any], styles: list[dict[str, Any]], margin: int = 0) -> float:
     """Multiplications and additions that one image of our training needs, forward and backward, in convolutions and
-    matrix products. The rest is left out: it is little arithmetic, and no matrix unit does it.
+    matrix products. The rest is left out: it is little arithmetic, and no matrix unit does it. ``margin``: pixels by
+    which the network's picture is larger than the loss's.
     """
     model = StyleTransfer(settings["net"], settings["loss"], styles, settings["optimizer"], 1)
     model.loss.get_buffer("is_calibrated").fill_(True)
-    content = torch.rand(1, 3, settings["data"]["size"], settings["data"]["size"])
+    size = settings["data"]["size"]
+    content = torch.rand(1, 3, size + margin, size + margin)
     with FlopCounterMode(display=False) as counter:
-        torch.stack([*model.loss(model.net(content, framed=False), content).values()]).sum().backward()
+        output, content = (image[..., :size, :size] for image in (model.net(content, framed=False), content))
+        torch.stack([*model.loss(output, content).values()]).sum().backward()
     return float(counter.get_total_flops())
 
 

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from itertools import repeat
 from os import devnull
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,34 @@ class Paused(Callback):
         self.phase, self.done = self._time, 0
 
 
-def train(settings: dict[str, Any], styles: list[dict[str, Any]], paused: Paused, folder: Path, compiled: bool) -> str:
+class Ready(Photos):
+    """Photos whose batches are ready on the device: always the first, so that nothing waits for a loader."""
+
+    device = torch.device("cpu")
+
+    def train_dataloader(self) -> Any:
+        first = torch.stack([self.crops[number] for number in range(self.batch_size)])
+        return repeat(first.to(self.device))  # not a list: Lightning would compare its length with the steps
+
+
+def train(
+    settings: dict[str, Any],
+    styles: list[dict[str, Any]],
+    paused: Paused,
+    folder: Path,
+    compiled: bool,
+    ready: bool = False,
+) -> str:
     """Train by the settings of ``scripts/train.py`` until ``paused`` has its times; returns the precision.
 
-    ``folder`` takes what a run writes. Raises KeyboardInterrupt if the run was ended from outside, UserError if it
-    should be compiled and cannot.
+    ``folder`` takes what a run writes. ``ready``: without a loader, see :class:`Ready`. Raises KeyboardInterrupt if the
+    run was ended from outside, UserError if it should be compiled and cannot.
     """
     pl.seed_everything(settings["seed"], verbose=False)
     keep_freed_memory()
-    photos = Photos(**{**settings["data"], "val": 0}, steps=LONG, seed=settings["seed"])
+    photos = (Ready if ready else Photos)(**{**settings["data"], "val": 0}, steps=LONG, seed=settings["seed"])
+    if isinstance(photos, Ready):
+        photos.device = paused.clock.device
     model = StyleTransfer(settings["net"], settings["loss"], styles, settings["optimizer"], LONG)
     if compiled:
         model.compile_training()

@@ -62,7 +62,7 @@ def _training(plan: Plan, home: Switches) -> tuple[dict[str, Any], str]:
         with as_at_home(home, keep_freed=True):
             keeping.measure()
 
-    mine, precision = _ours(plan, plan.train, plan.repeats, others, plan.profiled)
+    mine, precision = trained(plan, plan.train, plan.repeats, others, plan.profiled)
     batch = plan.train["data"]["batch_size"]
     figures = _compared(plan, at_home.times, mine.times)
     kept = _speed(keeping.times, plan.common_batch)
@@ -78,24 +78,39 @@ def _training(plan: Plan, home: Switches) -> tuple[dict[str, Any], str]:
 
 def _same_work(plan: Plan, home: Switches, theirs: Work) -> dict[str, Any]:
     """Our training of the common recipe's network by its losses, against the recipe."""
+    _say("training the same network by the same losses ...")
+    return against(theirs, plan, home, plan.same_work, (plan.repeats + 1) // 2)[0]
+
+
+def against(
+    theirs: Work, plan: Plan, home: Switches, settings: dict[str, Any], rounds: int, ready: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Our training with ``settings`` and the steps ``theirs`` in turns: the figures of both, and our precision.
+
+    ``ready``: ours without a loader, see :class:`benchmarks.speed.ours.Ready`.
+    """
 
     def other(so_far: Times) -> None:
         _tell(theirs.times, so_far)
         with as_at_home(home):
             theirs.measure()
 
-    _say("training the same network by the same losses ...")
-    mine, _ = _ours(plan, plan.same_work, (plan.repeats + 1) // 2, other)
-    return _compared(plan, theirs.times, mine.times)
+    mine, precision = trained(plan, settings, rounds, other, ready=ready)
+    return _compared(plan, theirs.times, mine.times), precision
 
 
-def _ours(
-    plan: Plan, settings: dict[str, Any], rounds: int, between: ours.Between, profiled: bool = False
+def trained(
+    plan: Plan,
+    settings: dict[str, Any],
+    rounds: int,
+    between: ours.Between,
+    profiled: bool = False,
+    ready: bool = False,
 ) -> tuple[ours.Paused, str]:
     """Our training for ``rounds`` measurements, and its precision."""
     paused = ours.Paused(plan.clock, rounds, plan.seconds, between, profiled)
     with tempfile.TemporaryDirectory() as folder:
-        return paused, ours.train(settings, plan.styles, paused, Path(folder), plan.compiled)
+        return paused, ours.train(settings, plan.styles, paused, Path(folder), plan.compiled, ready)
 
 
 def _compared(plan: Plan, theirs: Times, mine: Times) -> dict[str, Any]:

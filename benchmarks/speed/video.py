@@ -112,8 +112,8 @@ def enlarged(clip: Path, target: Path, width: int, count: int) -> Path:
     return target
 
 
-def from_file_to_file(clip: Path, stylizer: Stylizer, count: int) -> dict[str, float]:
-    """Seconds a frame, steadied as by itself and not at all."""
+def from_file_to_file(clip: Path, stylizer: Stylizer, count: int, flow: str = "auto") -> dict[str, float]:
+    """Seconds a frame, steadied as by itself and not at all. ``flow``: see :class:`FilmOptions`."""
     spent = {}
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
@@ -123,7 +123,7 @@ def from_file_to_file(clip: Path, stylizer: Stylizer, count: int) -> dict[str, f
             sink.add(frame)
         sink.close()
         for part in (STEADY, 0.0):
-            how = film_engine.FilmSettings(FilmOptions(temporal=part), Writing(overwrite=True), stylizer.device.type)
+            how = film_engine.FilmSettings(FilmOptions(part, flow), Writing(overwrite=True), stylizer.device.type)
             outcome = film_engine.stylized(Job(source, target), stylizer.picture, how)
             if outcome.reason:
                 raise UserError(outcome.reason)

@@ -159,6 +159,7 @@ def test_operations_by_hand():
     vgg, of_gram = 2 * s * s * 3 * 64 * 9, 2 * 64 * 64 * s * s
     net = 3 * (down + up + last) + 2 * first  # nobody asks for the photo's gradient
     assert operations(settings, styles) == net + 3 * vgg + 2 * of_gram  # VGG: both pictures, one of them back
+    assert operations(settings, styles, 32) == 4 * net + 3 * vgg + 2 * of_gram  # the loss sees a quarter of it
 
 
 # --- the script
