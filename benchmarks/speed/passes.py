@@ -16,6 +16,7 @@ needs a driver.
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.experiments.trainings import answering, options, write_json
 from benchmarks.speed.gains import STYLE_LAYERS
+from stylenet.losses import vgg
 from stylenet.losses.perceptual import PerceptualLoss
 from stylenet.nets import kernel_net
 from stylenet.nets.johnson import Johnson
@@ -127,12 +129,13 @@ def training(crop: int, batch: int, ours: bool = True) -> tuple[Cost, Counter]:
     """
     net = build("johnson").train()
     loss = PerceptualLoss([torch.rand(1, 3, 64, 64)], "johnson", STYLE_LAYERS, {"relu3_3": 1.0}, 8.0, 1.0)
+    loss.to(memory_format=torch.channels_last)
     loss.require_calibration()  # now: fake tensors answer no question
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     for module in (net, loss):
         on_fake_gpu(module, fake)
     run = kernel_net.TrainingPass(net) if ours else net
-    with fake:
+    with fake, mock.patch.object(vgg, "usable", lambda x: ours):
         content = torch.empty(batch, 3, crop, crop, device=GPU)
 
         def forward() -> Tensor:
