@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from stylenet.images import contact_sheet
 from stylenet.nets import checkpoint
 from stylenet.system.atomic import replacing
 from stylenet.system.errors import UserError
@@ -95,14 +96,9 @@ def drawn(nets: Mapping[str, str | Path | nn.Module], photos: Sequence[Tensor]) 
 
 
 def in_rows(path: Path, rows: Sequence[Sequence[Image.Image]], quality: int = 80) -> None:
-    """Pictures in rows and columns as a JPEG file: a row is as high as its first, a column as wide as the widest."""
-    width, heights = max(one.width for row in rows for one in row), [row[0].height + 6 for row in rows]
-    page = Image.new("RGB", (len(rows[0]) * (width + 6) - 6, sum(heights) - 6), "white")
-    for number, row in enumerate(rows):
-        for left, one in enumerate(row):
-            page.paste(one, (left * (width + 6) + (width - one.width) // 2, sum(heights[:number])))
+    """Pictures in rows and columns as a JPEG file."""
     with replacing(path) as temp:
-        page.save(temp, "JPEG", quality=quality, optimize=True)
+        contact_sheet.in_rows(rows).save(temp, "JPEG", quality=quality, optimize=True)
 
 
 def style_arguments(style: str) -> list[str]:

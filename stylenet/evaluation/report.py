@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from stylenet.images.contact_sheet import ContactSheet
 from stylenet.images.image_io import to_pil
 from stylenet.system.atomic import replacing
 from stylenet.system.errors import UserError
@@ -222,14 +222,11 @@ def _save(figure: Any, path: Path) -> None:
 
 def sheet(path: Path, rows: Mapping[str, Sequence[Tensor]]) -> None:
     """A contact sheet of pictures ``(1, 3, h, w)`` of equal size: each row below its name."""
-    font = ImageFont.load_default(LABEL - 6)
     h, w = next(iter(rows.values()))[0].shape[-2:]
-    columns = max(map(len, rows.values()))
-    canvas = Image.new("RGB", (columns * (w + GAP) - GAP, len(rows) * (h + LABEL)), "white")
-    for k, (name, pictures) in enumerate(rows.items()):
-        top = k * (h + LABEL)
-        ImageDraw.Draw(canvas).text((2, top + 2), name, fill="black", font=font)
+    page = ContactSheet([w] * max(map(len, rows.values())), [h] * len(rows), gap=GAP, above=LABEL)
+    for row, (name, pictures) in enumerate(rows.items()):
+        page.head(row, name)
         for column, picture in enumerate(pictures):
-            canvas.paste(to_pil(picture.float().cpu()), (column * (w + GAP), top + LABEL))
+            page.place(row, column, to_pil(picture.float().cpu()))
     with replacing(path) as temp:
-        canvas.save(temp, quality=92)
+        page.page.save(temp, quality=92)

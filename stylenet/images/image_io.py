@@ -207,7 +207,7 @@ def write(file: str | Path | BinaryIO, picture: Picture, quality: int = 95, form
         file.write(encode(picture, format or "PNG", quality))
         return
     format = format or format_of(file)
-    _require_sides(picture, format)
+    require_sides(picture.rgb.shape, format)
     with replacing(file) as temp, temp.open("wb") as opened:
         _encode(opened, picture, format, quality)
 
@@ -232,14 +232,15 @@ def format_like(picture: Picture) -> str:
 
 def encode(picture: Picture, format: str, quality: int = 95) -> bytes:
     """The picture as the bytes of a file; see :func:`write`."""
-    _require_sides(picture, format)
+    require_sides(picture.rgb.shape, format)
     file = io.BytesIO()
     _encode(file, picture, format, quality)
     return file.getvalue()
 
 
-def _require_sides(picture: Picture, format: str) -> None:
-    longest = max(picture.rgb.shape[:2])
+def require_sides(shape: Sequence[int], format: str) -> None:
+    """Raise UserError if ``format`` cannot hold a picture of this ``shape``: two sides in pixels come first."""
+    longest = max(shape[:2])
     if longest > _LONGEST.get(format, longest):
         raise UserError(f"{format} holds sides up to {_LONGEST[format]} pixels, not {longest}: use .png or size=.")
 

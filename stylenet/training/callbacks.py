@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from torch import Tensor
 
+from stylenet.images.contact_sheet import in_rows
 from stylenet.images.image_io import to_pil
 from stylenet.system import console
 from stylenet.system.atomic import replacing
@@ -121,8 +122,7 @@ class SampleGrid(Callback):
         content = [pl_module.prepare(photo[None]) for photo in photos]
         output = [pl_module.net(x, pl_module.choose_styles(i, 1)) for i, x in enumerate(content)]
         pl_module.train()
-        rows = [torch.cat(row, dim=3).cpu() for row in (content, output)]
-        sheet = to_pil(torch.cat(rows, dim=2).float())
+        sheet = in_rows([[to_pil(image) for image in row] for row in (content, output)], gap=0)
         content = io.BytesIO()
         sheet.save(content, "JPEG", quality=92)
         with replacing(self.folder / "sheets" / f"{trainer.global_step:06d}.jpg") as temp:
