@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stylenet.runtime.export import export
     from stylenet.runtime.options import Runtime
     from stylenet.stylizing.controls import Controls, MaskedStylizer
+    from stylenet.stylizing.sheets import compare, sheet
     from stylenet.stylizing.stylizer import Stylizer
     from stylenet.video.options import FilmOptions
 
@@ -32,10 +33,12 @@ __all__ = [
     "UserError",
     "Writing",
     "__version__",
+    "compare",
     "export",
     "list_styles",
     "load",
     "paint",
+    "sheet",
     "stylize_files",
 ]
 
@@ -45,9 +48,11 @@ _PLACES = {
     "FilmOptions": "video.options",
     "Runtime": "runtime.options",
     "Writing": "files.options",
+    "compare": "stylizing.sheets",
     "export": "runtime.export",
     "list_styles": "nets.catalog",
     "paint": "files.paint_file",
+    "sheet": "stylizing.sheets",
 }
 _NAMES = {"paint": "paint_file"}
 

@@ -70,7 +70,7 @@ def _described(name: str, file: Path) -> list[dict[str, Any]]:
     shared = {"network": _network(info), "bytes": size, "file": str(file), "training": info.get("training")}
     described = []
     for one in styles:
-        title, year = _dated(str(one.get("title") or one.get("name") or name))
+        title, year = dated(str(one.get("title") or one.get("name") or name))
         ckpt = name if len(styles) == 1 else f"{name}:{one.get('name')}"
         described.append({"ckpt": ckpt, "title": title, "year": year, **shared})
     return described
@@ -84,7 +84,7 @@ def _network(info: Mapping[str, Any]) -> str:
     return f"{net.get('name', '')} {'-'.join(map(str, widths or ()))}".strip() if isinstance(net, Mapping) else ""
 
 
-def _dated(title: str) -> tuple[str, str | None]:
+def dated(title: str) -> tuple[str, str | None]:
     """A title without the year at its end, and the year: "about 1831" is one."""
     found = re.fullmatch(r"(.+), ((?:about )?\d{4}(?:-\d+)?)", title)
     return (found[1], found[2]) if found else (title, None)

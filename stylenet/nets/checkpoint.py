@@ -84,7 +84,7 @@ def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[StyleNet
     dicts, and under names that DataParallel or torch.compile have lengthened. Raises UserError for a file that is
     missing, damaged, foreign, newer than this program or at odds with itself, and for a style that it has not.
     """
-    path, (_, style) = resolve(ckpt), _split(ckpt)
+    path, (_, style) = resolve(ckpt), split(ckpt)
     info, state = _read(path)
     net = _assemble(path, info, state)
     if style is not None:
@@ -94,12 +94,12 @@ def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[StyleNet
 
 def called(ckpt: str | Path) -> str:
     """A checkpoint's name: that of its file, and of the style in it that is meant."""
-    file, style = _split(ckpt)
+    file, style = split(ckpt)
     return Path(file).stem + (f":{style}" if style else "")
 
 
-def _split(ckpt: str | Path) -> tuple[str, str | None]:
-    """The file or its name, and the style after the last colon, if that is what the colon is for."""
+def split(ckpt: str | Path) -> tuple[str, str | None]:
+    """The file or its name, and the style in it after the last colon; None if the colon is part of a path."""
     file, _, style = str(ckpt).rpartition(":")
     path = len(file) < 2 or {"/", "\\"} & {*style} or Path(os.path.expanduser(ckpt)).exists()
     return (str(ckpt), None) if path or not style else (file, style)
@@ -107,7 +107,7 @@ def _split(ckpt: str | Path) -> tuple[str, str | None]:
 
 def resolve(name: str | Path) -> Path:
     """The file meant by a name or a path. Raises UserError with the known names where there is none."""
-    styles, name = known(), _split(name)[0]
+    styles, name = known(), split(name)[0]
     if str(name) in styles:
         return styles[str(name)]
     path = os.path.expanduser(name)

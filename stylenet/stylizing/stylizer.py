@@ -56,11 +56,12 @@ def load_each(
     styles: Sequence[str | Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
 ) -> "Stylizer | MaskedStylizer":
     """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`."""
-    each = [_load_one(style, controls, runtime) for style in styles]
+    each = [load_one(style, controls, runtime) for style in styles]
     return MaskedStylizer(each, masks, runtime.megapixels) if masks else each[0]
 
 
-def _load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylizer":
+def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylizer":
+    """As :func:`load`, for one style; the masks of ``controls`` are ignored."""
     device = choose_device(runtime.device)
     backends.choose(device, runtime.backend, runtime.precision)  # report what is missing before reading
     net, info = checkpoint.load(ckpt, device)
@@ -110,6 +111,13 @@ class Stylizer(ImageStylizer):
         self.mix: Style = None
         self.mix = self._weights(mix, 1, "mix")
         self._start_backend()
+
+    def with_controls(self, controls: Controls, masks: Sequence[Image.Image] = ()) -> "Stylizer | MaskedStylizer":
+        """The same network and backend with other controls. ``masks``: those of ``controls``, opened."""
+        runtime = Runtime(self.device, tile=self.tile, scratch=self.scratch, megapixels=self.megapixels)
+        one = Stylizer(self.net, self.info, self.device, self.name, controls, runtime, self.run)
+        one.asked = self.asked
+        return MaskedStylizer([one], masks, self.megapixels) if masks else one
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
