@@ -18,6 +18,8 @@ COMMANDS = {
     "stylize": "stylize photos, folders and films with a trained style",
     "train": "train a style from a painting",
     "styles": "list the styles that ckpt= accepts",
+    "sheet": "put one photo into every style, on one page",
+    "compare": "lay one photo in several checkpoints or settings side by side",
     "optimize": "paint one picture by Gatys' method, without training",
     "evaluate": "measure trained styles on photos",
     "export": "write a style as ONNX, OpenVINO, TorchScript or torch.export",

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,7 +57,7 @@ def run(
     function: Callable[[DictConfig], Any],
     config_name: str,
     paths: Collection[str] | Callable[[], Collection[str]],
-    several: str | None = None,
+    several: str | Sequence[str] = (),
     together: bool = False,
     texts: Collection[str] = (),
 ) -> None:
@@ -65,10 +65,10 @@ def run(
     ``-m`` run.
 
     ``paths``: the keys of file names, which are used as typed, without quotes for Hydra's grammar; or a function that
-    returns them, called once the user's own configs are known. ``several``: the key that may be repeated, a list, or
-    bare words; its value becomes a list. ``texts``: the keys of text values, even if they look like numbers. In every
-    option ~ is the user's home. ``together``: several processes may run one training; all except the first use
-    :func:`stylenet.cli.launch.follow`.
+    returns them, called once the user's own configs are known. ``several``: the key or the keys that may be repeated,
+    or a list; their value becomes a list. Files without a key belong to the first. ``texts``: the keys of text values,
+    even if they look like numbers. In every option ~ is the user's home. ``together``: several processes may run one
+    training; all except the first use :func:`stylenet.cli.launch.follow`.
 
     Exits with 2 and one line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
     """
@@ -173,21 +173,31 @@ def _made(folder: Path) -> bool:
 
 
 def as_typed(
-    argv: list[str], paths: Collection[str], several: str | None = None, texts: Collection[str] = ()
+    argv: list[str], paths: Collection[str], several: str | Sequence[str] = (), texts: Collection[str] = ()
 ) -> list[str]:
-    """The command line with the values of ``paths`` quoted for Hydra, and those of ``several`` merged into one list.
+    """The command line with the values of ``paths`` quoted for Hydra, and those of each key in ``several`` merged into
+    one list. Files without a key belong to the first of ``several``.
 
     Values of ``texts`` are quoted if they are plain words: Hydra reads 1_1 as the number 11. In others ~ becomes the
     user's home: Hydra rejects it or, in quotes, uses it as a folder name.
     """
-    words, gathered, place = [], [], 0
+    several = [several] if isinstance(several, str) else several
+    words: list[str] = []
+    gathered: dict[str, list[str]] = {}
+    places: dict[str, int] = {}
+
+    def gather(key: str, names: list[str]) -> None:
+        if key not in places:
+            places[key] = len(words)
+            words.append("")  # the list, once it is complete
+        gathered.setdefault(key, []).extend(names)
+
     for word in argv:
         key, equals, value = word.partition("=")
         if equals and key.lstrip("+") in paths:
             names = _names(value) if value != "null" else None
-            if names is not None and key.lstrip("+") == several:
-                place = place if gathered else len(words)
-                gathered += names
+            if names is not None and key.lstrip("+") in several:
+                gather(key.lstrip("+"), names)
             elif names is not None:
                 words.append(f"{key}={_quote(names[0])}" if names == [names[0]] else f"{key}={_list(names)}")
             else:
@@ -197,11 +207,12 @@ def as_typed(
         elif equals:
             words.append(f"{key}={_at_home(value)}")
         elif several and not word.startswith("-") and os.path.exists(word):
-            place = place if gathered else len(words)
-            gathered.append(word)
+            gather(several[0], [word])
         else:
             words.append(word)
-    return [*words[:place], f"{several}={_list(gathered)}", *words[place:]] if gathered else words
+    for key, place in places.items():
+        words[place] = f"{key}={_list(gathered[key])}"
+    return words
 
 
 def _names(value: str) -> list[str]:

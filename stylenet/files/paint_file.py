@@ -19,7 +19,6 @@ from stylenet.images.safe_open import once
 from stylenet.optimizing.gatys import SMALLEST, check, paint
 from stylenet.optimizing.optimizer import NotANumber, sizes
 from stylenet.system import console
-from stylenet.system.atomic import writable
 from stylenet.system.errors import UserError
 
 
@@ -60,7 +59,7 @@ def paint_file(
     total = steps * len(sizes(size, options.get("coarse_to_fine", False)))
     target = _target(content, names, output)
     between = [_numbered(target, step) for step in range(save_every or total, total, save_every or total)]
-    _require_free([target, *between], overwrite)
+    planning.require_free([target, *between], overwrite)
     with safe_open.allowed(megapixels):
         paintings = [open_painting(_file(name), style_size) for name in names]
         picture = image_io.read(once(content))
@@ -126,16 +125,6 @@ def _target(content: str | Path, names: Sequence[str | Path], output: str | Path
 
 def _numbered(target: Path, step: int) -> Path:
     return target.with_stem(f"{target.stem}_{step:04d}")
-
-
-def _require_free(paths: Sequence[Path], overwrite: bool) -> None:
-    """Raise UserError, before any work, if a result cannot be written or would replace a file."""
-    if not isinstance(overwrite, bool):
-        raise UserError(f"overwrite={overwrite}: give true or false.")
-    for path in paths:
-        if planning.is_there(path) and not overwrite:
-            raise UserError(f"{path} exists: give overwrite=true to replace it, or another output=.")
-    writable(paths[0])
 
 
 def _title(names: Sequence[str | Path]) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 from stylenet.images import left_out
 from stylenet.images.left_out import Left
 from stylenet.images.suffixes import FILM_FORMATS, FILMS, NEAREST, PICTURE_FORMATS
-from stylenet.system.atomic import is_pipe
+from stylenet.system.atomic import is_pipe, writable
 from stylenet.system.errors import UserError
 from stylenet.video import image_sequence, sources
 
 STREAM = Path("-")  # stdin or stdout
+SHEETS = ("styles", "compared")  # what the names of sheets end in: they are results, no photos
 _STDIN, _STDOUT = ("/dev/stdin", "/dev/fd/0"), ("/dev/stdout", "/dev/fd/1")  # their other names
 _LONGEST = 248  # bytes of a file name; most systems allow 255, and _distinct may add a number
 
@@ -56,6 +57,16 @@ def existing(overwrite: object, skip_existing: object) -> str:
     if overwrite and skip_existing:
         raise UserError("overwrite=true and skip_existing=true contradict each other: give one of them.")
     return "replace" if overwrite else "skip" if skip_existing else "refuse"
+
+
+def require_free(paths: Sequence[Path], overwrite: object) -> None:
+    """Raise UserError, before any work, if a result would replace a file, or the first cannot be written."""
+    if not isinstance(overwrite, bool):
+        raise UserError(f"overwrite={overwrite}: give true or false.")
+    for path in paths:
+        if is_there(path) and not overwrite:
+            raise UserError(f"{path} exists: give overwrite=true to replace it, or another output=.")
+    writable(paths[0])
 
 
 SKIPPED = "the result exists"  # the reason in a report
@@ -107,7 +118,7 @@ def planned(
     found = [one for value in inputs for one in (find or in_files)(str(value), output)]
     found = _without_films(_once(found))
     if sum(one.left is None for one in found) > 1:
-        found = _without_results(found, {style, *own})
+        found = _without_results(found, {style, *own, *SHEETS})
     left = [Left(one.path, one.left) for one in found if one.left is not None]
     found = [one for one in found if one.left is None]
     many = len(found) > 1

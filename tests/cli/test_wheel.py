@@ -118,6 +118,7 @@ def test_answers_fit_on_a_screen(stylenet: Stylenet):
     assert stylenet("--version").stdout.startswith("stylenet 0.")
     assert stylenet("-m", "stylenet", "--version", program=("python",)).stdout == stylenet("--version").stdout
     assert "stylenet export ckpt=starry_night format=onnx" in stylenet("export", "--help").stdout
+    assert "  stylenet sheet     put one photo into every style" in stylenet("-h").stdout
 
 
 def test_tab_completes_commands_and_options(stylenet: Stylenet):
@@ -126,6 +127,8 @@ def test_tab_completes_commands_and_options(stylenet: Stylenet):
         return stylenet("-sc", "query=bash", **asked).stdout.split()
 
     assert completed("stylenet st") == ["stylize", "styles"]
+    assert completed("stylenet s") == ["stylize", "styles", "sheet"]
+    assert "ckpts=" in completed("stylenet compare ck") and "columns=" in completed("stylenet sheet col")
     assert completed("stylenet train style=great") == ["style=great_wave"]
     assert "overwrite=" in completed("stylenet stylize over")
     assert "complete " in stylenet("-sc", "install=bash").stdout

@@ -1,0 +1,26 @@
+"""Lay one photo in several checkpoints or settings side by side, and print the path of the sheet. ``--help`` lists the
+options.
+"""
+
+import signal
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from stylenet.cli.hydra_app import run
+
+
+def job(config: DictConfig) -> None:
+    from stylenet.files.sheet_file import compare_file  # torch takes seconds to import: check options first
+    from stylenet.system import console
+    from stylenet.system.memory import keep_freed_memory
+
+    keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no partial file remains
+    options: Any = OmegaConf.to_container(config, resolve=True)
+    console.write_line(compare_file(**options))
+
+
+def main() -> None:
+    """The command line."""
+    run(job, "compare", paths=["input", "output", "ckpts", "settings"], several=["input", "ckpts", "settings"])
