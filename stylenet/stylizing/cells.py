@@ -57,7 +57,7 @@ def of_known(controls: Controls) -> tuple[list[Cell], list[str]]:
         for style, cell in twice.items():
             found[style] = [_at_once(alone[style], cell)]
         if twice:
-            notes.append(f"In {name} and in files of their own, which are shown: {', '.join(sorted(twice))}.")
+            notes.append(f"{', '.join(sorted(twice))}: also in {name}; shown once, from a file of that name.")
     cells = [cell for some in found.values() for cell in some]
     if not cells:
         raise UserError("There is no style to show: train one, or give styles=.")

@@ -113,7 +113,7 @@ def test_a_style_that_has_a_file_of_its_own_is_shown_once_and_from_that(folder: 
     assert captions(plan) == [
         [("Photo", "photo.png"), ("sky",), ("Sun, Frédéric B", "sun"), ("Sea, A. Painter", "two:sea")]
     ]
-    assert plan.notes == ["In two and in files of their own, which are shown: sun."]
+    assert plan.notes == ["sun: also in two; shown once, from a file of that name."]
     page = plan.draw()
     assert np.array_equal(cell(page, 0, 2), expected("sun"))
     assert not np.array_equal(cell(page, 0, 2), expected("two:sun"))
