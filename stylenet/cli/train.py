@@ -46,7 +46,11 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     check("seed", seed, 0, 2**32 - 1, whole=True)
     check("style_size", settings["style_size"], 1, whole=True)
     styles = style_list(settings)
+    if settings["add"] is not None:
+        settings["net"] = net_of(settings["add"])
     name = settings["name"] or "+".join(style["name"] for style in styles)
+    if settings["add"] is not None:
+        name = f"{Path(settings['add']).stem}+{name}"
     place = shelf_for(settings, folder, name)
     _complete(settings["data"])
 
@@ -56,7 +60,9 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     model = StyleTransfer(
         settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors, schedule
     )
-    if settings["init"] and not settings["resume"]:
+    if settings["add"] is not None:
+        model.add_to(settings["add"], start=not settings["resume"])
+    elif settings["init"] and not settings["resume"]:
         model.start_from(settings["init"])
     first = distributed.number() == 0
     if schedule.seconds is not None:
@@ -75,6 +81,17 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
+
+
+def net_of(ckpt: str) -> dict[str, Any]:
+    """The configuration of a style file's network, for styles that are added to it."""
+    from stylenet.nets import checkpoint
+
+    try:
+        spec = checkpoint.describe(checkpoint.load(ckpt)[0])
+    except UserError as error:
+        raise UserError(str(error).replace("ckpt=", "add=", 1)) from error
+    return {"name": spec["name"], **{key: value for key, value in spec["args"].items() if key != "n_styles"}}
 
 
 def _complete(data: dict[str, Any]) -> None:
@@ -131,4 +148,4 @@ def main() -> None:
 
 def _paths() -> list[str]:
     pictures = [f"style.{file.stem}.image" for file in own_configs.of_group("style")]
-    return ["init", "resume", "out", "data.root", "data.val", "loss.vgg_path", *pictures]
+    return ["init", "add", "resume", "out", "data.root", "data.val", "loss.vgg_path", *pictures]

@@ -24,6 +24,8 @@ from stylenet.images.color import Colors
 from stylenet.images.image_io import to_tensor
 from stylenet.losses.perceptual import PerceptualLoss
 from stylenet.nets import checkpoint
+from stylenet.nets.base import StyleNet
+from stylenet.nets.joined import joined
 from stylenet.nets.kernel_net import TrainingPass, works_for
 from stylenet.nets.layers import ADDED_NOISE
 from stylenet.nets.registry import build, of_styles
@@ -31,6 +33,7 @@ from stylenet.system.errors import UserError, one_line
 from stylenet.system.version import __version__
 from stylenet.training.sampler import StyleSampler
 from stylenet.training.schedule import Schedule, rise, share
+from stylenet.training.shelf import UNFINISHED
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,7 @@ class StyleTransfer(pl.LightningModule):
         self.last_batch: tuple[Tensor, Tensor | None, Window | None] | None = None
         self.validated_at = -1  # the step of the latest validation
         self.training_terms = self.terms
+        self.base: tuple[StyleNet, dict[str, Any]] | None = None  # the network that these styles are added to
         self.kernels: TrainingPass | None = None  # compute the network's pass on a GPU
         self.settings: dict[str, Any] = {}  # those that a resumed run is compared with
         self.changes: list[dict[str, Any]] = []  # at which step which of them changed, and from what to what
@@ -294,7 +298,7 @@ class StyleTransfer(pl.LightningModule):
         if "schedule" in saved:
             self.schedule.load_state_dict(saved["schedule"])
 
-    def start_from(self, ckpt: str) -> None:
+    def start_from(self, ckpt: str, option: str = "init") -> None:
         """Take the weights of another checkpoint. A style that it has by name starts as it is there, any other where
         the mean of its styles is. Where it has no noise, ADDED_NOISE is drawn.
 
@@ -303,7 +307,7 @@ class StyleTransfer(pl.LightningModule):
         try:
             other, info = checkpoint.load(ckpt)
         except UserError as error:
-            raise UserError(str(error).replace("ckpt=", "init=", 1)) from error
+            raise UserError(str(error).replace("ckpt=", f"{option}=", 1)) from error
         mine = self.net.state_dict()
         added = torch.randn_like(mine["noise.weight"]) * ADDED_NOISE if "noise.weight" in mine else None
         state = {} if added is None else {"noise.weight": added}
@@ -316,10 +320,44 @@ class StyleTransfer(pl.LightningModule):
                 state[key] = torch.stack(rows)
         if state.keys() != mine.keys() or any(state[key].shape != mine[key].shape for key in mine):
             raise UserError(
-                f"init={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: "
-                "give the same net=... and its arguments, or leave init= out."
+                f"{option}={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: "
+                f"give the same net=... and its arguments, or leave {option}= out."
             )
         self.net.load_state_dict(state)
+
+    def add_to(self, ckpt: str, start: bool = True) -> None:
+        """Train styles that are added to the network of ``ckpt``: only norms and noise learn, what the styles share
+        stays. ``start``: begin at the mean of its styles; a resumed run does not.
+
+        Raises UserError if the network has a style of the same name, or is not of the same kind and size.
+        """
+        try:
+            self.base = checkpoint.load(ckpt)
+        except UserError as error:
+            raise UserError(str(error).replace("ckpt=", "add=", 1)) from error
+        taken = {style.get("name") for style in self.base[1].get("styles", [])}
+        if again := [name for name in self._names() if name in taken]:
+            raise UserError(
+                f"add={ckpt} has a style {again[0]} already: "
+                "give style=custom with style.custom.image= and another name=."
+            )
+        if start:
+            self.start_from(ckpt, "add")
+        of_style = of_styles(self.net)
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(name in of_style)
+
+    def finished(self, training: dict[str, Any]) -> tuple[StyleNet, dict[str, Any]]:
+        """The network that the style file holds, and what the file says; of added styles, with those that were there
+        before. ``training``: what is known of the training besides.
+        """
+        info = self.info()
+        info["training"] |= training
+        if self.base is None:
+            return self.net, info
+        net, all_info = joined(*self.base, self.net, info)
+        all_info["training"] |= {UNFINISHED: True} if UNFINISHED in training else {}
+        return net, all_info
 
     def _names(self) -> list[str]:
         return [style["name"] for style in self.styles]

@@ -23,6 +23,7 @@ def settings(model: Any, photos: Any, trainer: Any, ema: float | None) -> dict[s
         "steps": model.schedule.steps if clock is None else None,
         "minutes": None if clock is None else clock / 60,
         "seed": photos.seed,
+        "add": None if model.base is None else _styles_of(model.base[1]),
         **of_file(model.info(), dict(model.optimizer)),
         **{f"data.{name}": _place(getattr(photos, name)) for name in DATA},
         "trainer.precision": str(trainer.precision),
@@ -89,6 +90,18 @@ def refuse_another(resume: str, before: dict[str, Any], now: dict[str, Any], sam
             raise UserError(
                 f"resume={resume} is of a run with another painting: {was}, and here it is {is_now}. {ADVICE}"
             )
+
+
+def refuse_another_base(resume: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise UserError where one run adds styles to a network and the other does not, or not to the same one."""
+    theirs, mine = before.get("add"), now["add"]
+    if theirs != mine:
+        was, is_now = (f"adds to the styles {one}" if one else "adds to none" for one in (theirs, mine))
+        raise UserError(f"resume={resume} is of a run that {was}; this one {is_now}. Give the add= of that run.")
+
+
+def _styles_of(info: dict[str, Any]) -> str:
+    return ", ".join(str(style.get("name")) for style in info.get("styles", []))
 
 
 def _fixed(info: dict[str, Any]) -> dict[str, Any]:

@@ -189,18 +189,16 @@ def _keep(
     model: StyleTransfer, photos: Photos, trainer: pl.Trainer, shelf: Shelf, half: bool, unfinished: bool
 ) -> dict[str, Any]:
     """Write the style as it is now; what the file says about it is returned."""
-    info = model.info()
     val = trainer.callback_metrics if model.validated_at == trainer.global_step else {}
-    info["training"] |= {
+    more = {
         "batch": photos.batch_size * trainer.world_size,
         "data": photos.describe(),
         "precision": str(trainer.precision),
         "val": {name[4:]: round(float(value), 5) for name, value in val.items() if name.startswith("val/")},
     }
-    if unfinished:
-        info["training"][UNFINISHED] = True
+    net, info = model.finished(more | ({UNFINISHED: True} if unfinished else {}))
     if trainer.is_global_zero:
-        shelf.keep(model.net, info, half, trainer.global_step if stopped_by(trainer) is not None else None)
+        shelf.keep(net, info, half, trainer.global_step if stopped_by(trainer) is not None else None)
     return info
 
 
@@ -225,6 +223,7 @@ def _compare(model: StyleTransfer, resume: str, saved: dict[str, Any], steps: in
     theirs, mine = ({k: x.shape for k, x in state.items()} for state in (saved["state_dict"], model.state_dict()))
     info = saved.get(checkpoint.KEY) or {}
     resuming.refuse_another(resume, info, model.info(), theirs == mine)
+    resuming.refuse_another_base(resume, saved.get("settings") or {}, model.settings)
     training = info.get("training") or {}
     before = saved.get("settings") or resuming.of_file(info, training.get("optimizer") or {})
     model.changes = list(training.get("changes") or [])
