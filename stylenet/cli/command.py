@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command named by the first word of ``argv`` or the command line. Exits with 2 if it is unknown."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
-        console.write_line(usage())
+        console.write_answer(usage())
         return
     if words[0] in ("--version", "-V", "version"):
-        console.write_line(f"stylenet {__version__}")
+        console.write_answer(f"stylenet {__version__}")
         return
     if words[0] in COMPLETION:
         complete(words)
@@ -78,7 +78,9 @@ def complete(words: Sequence[str]) -> None:
     parts = typed.split(" ")
     asked = any(word.startswith("query=") for word in words)
     if asked and (len(parts) < 3 or parts[1] not in COMMANDS):
-        console.write_line(" ".join(name for name in COMMANDS if name.startswith(parts[1] if len(parts) == 2 else "")))
+        console.write_answer(
+            " ".join(name for name in COMMANDS if name.startswith(parts[1] if len(parts) == 2 else ""))
+        )
         return
     name = parts[1] if asked else "stylize"
     if asked:

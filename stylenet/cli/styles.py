@@ -25,13 +25,13 @@ def main() -> None:
     """The command line. Exits with 2 if an option is unknown."""
     words = sys.argv[1:]
     if {"-h", "--help"} & {*words}:
-        console.write_line(HELP)
+        console.write_answer(HELP)
         return
     if unknown := [word for word in words if word != "--json"]:
         console.warn_line(f"stylenet styles {unknown[0]}: no such option. Give --json, or nothing.")
         sys.exit(2)
     found = list_styles()
-    console.write_line(json.dumps(found, indent=1, ensure_ascii=False) if "--json" in words else table(found))
+    console.write_answer(json.dumps(found, indent=1, ensure_ascii=False) if "--json" in words else table(found))
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:

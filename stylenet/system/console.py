@@ -103,6 +103,16 @@ def write_line(text: object) -> None:
         getattr(sys.stdout, "flush", int)()
 
 
+def write_answer(text: object) -> None:
+    """Write all that a command has to say to stdout. If its reader closes the pipe, as ``| head`` does, the process
+    ends quietly.
+    """
+    try:
+        write_line(text)
+    except BrokenPipeError:
+        end_quietly()
+
+
 def end_quietly() -> NoReturn:
     """Exit with 1 after the reader of stdout has closed the pipe, without Python's own complaint about it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -143,3 +143,14 @@ def test_a_bar_steps_aside_for_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(sys.stderr, io.StringIO)
     line = next(line for line in sys.stderr.getvalue().split("\n") if "something" in line)
     assert line.split("\r")[-1] == "something"
+
+
+@pytest.mark.parametrize("words", [["styles"], [], ["--version"], ["styles", "-h"]], ids=" ".join)
+def test_a_reader_that_closes_the_pipe_ends_a_command_quietly(words):
+    """As ``stylenet styles | head`` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "stylenet", *words]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
