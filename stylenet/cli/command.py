@@ -23,6 +23,8 @@ COMMANDS = {
     "optimize": "paint one picture by Gatys' method, without training",
     "evaluate": "measure trained styles on photos",
     "export": "write a style as ONNX, OpenVINO, TorchScript or torch.export",
+    "page": "write a web page that paints photos in the browser",
+    "serve": "serve that page on this machine",
 }
 USAGE = """stylenet {version}: train and use fast style transfer networks.
 

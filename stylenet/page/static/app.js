@@ -1,0 +1,263 @@
+// The page: its controls, and what they ask of the painter. Remembers nothing, sends nothing.
+
+import { closeCamera, openCamera, shoot } from "./camera.js";
+import { Painter } from "./painter.js";
+import { clearMask, onMaskChange, readMask, setBrush, showPainted, showPhoto } from "./stage.js";
+
+const PATIENCE = 120; // milliseconds without a change before the picture is painted
+// The smallest module with an instruction of WebAssembly SIMD.
+const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11];
+
+const find = (id) => document.getElementById(id);
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+const form = find("controls");
+let page = null; // styles.json
+let photoName = "";
+let first = true; // no picture of this photo yet
+let timer = null;
+let ticking = null;
+
+// --- what the page says
+
+function say(text) {
+  find("status").textContent = text;
+}
+
+function complain(text) {
+  find("problem").textContent = text;
+  find("problem").hidden = !text;
+}
+
+function showProgress({ text, share }) {
+  const bar = find("progress");
+  clearInterval(ticking);
+  say(text);
+  bar.removeAttribute("value");
+  if (typeof share === "number") bar.value = share;
+  else if (share?.expected) {
+    const began = performance.now();
+    const tick = () => (bar.value = Math.min(0.97, (performance.now() - began) / share.expected));
+    ticking = setInterval(tick, 100);
+  }
+}
+
+function busy(on) {
+  document.body.dataset.state = on ? "busy" : "idle";
+  find("stage").setAttribute("aria-busy", on);
+  find("stop").hidden = find("progress").hidden = !on;
+  if (on) find("again").hidden = true;
+  else clearInterval(ticking);
+}
+
+const on = {
+  busy,
+  progress: showProgress,
+  ready({ threads, gpu }) {
+    find("gpu-field").hidden = !gpu;
+    document.body.dataset.threads = threads;
+  },
+  photo({ bitmap, note }) {
+    find("note").textContent = note;
+    find("empty").hidden = true;
+    find("picture").hidden = false;
+    if (first) showPhoto(bitmap);
+    bitmap.close();
+  },
+  painted({ bitmap, size, stroke, scaled, seconds, engine }) {
+    showPainted(bitmap, first);
+    first = false;
+    bitmap.close();
+    const finer = scaled ? ` The photo is larger, so strokes are ${round(stroke)} times as broad.` : "";
+    const by = engine === "webgpu" ? " by the graphics card" : "";
+    say(`Painted at ${size} pixels in ${round(seconds)} s${by}.${finer}`);
+    for (const button of document.querySelectorAll("[data-does=save]")) button.disabled = false;
+  },
+  compared({ same }) {
+    if (!same) {
+      find("gpu").checked = false;
+      complain("The graphics card gives another picture here, so the page goes on without it.");
+    }
+  },
+  saved({ blob, format }) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${photoName}_${settingsName()}.${format === "image/png" ? "png" : "jpg"}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  },
+  failed({ text, during }) {
+    complain(text);
+    say("");
+    if (during === "paint") find("again").hidden = false;
+  },
+};
+
+const round = (number) => Number(number.toPrecision(2));
+
+// --- settings
+
+/** The styles to paint with, as layers: networks with their weights, and each layer's share of 255. */
+function layers() {
+  const style = page.styles[+chosen("style")];
+  const second = page.styles[+find("second").value];
+  const share = second ? +find("share").value / 100 : 0;
+  const layer = (one, part, weights) => ({ network: page.networks[one.network], weights, share: part });
+  const only = (one) => page.networks[one.network].names.map((_, n) => +(n === one.index));
+  if (!second || second === style || share === 0) return [layer(style, 255, only(style))];
+  if (share === 1) return [layer(second, 255, only(second))];
+  if (second.network === style.network) {
+    const weights = only(style).map((one, n) => one * (1 - share) + only(second)[n] * share);
+    return [layer(style, 255, weights)];
+  }
+  const part = Math.round(255 * share);
+  return [layer(style, 255 - part, only(style)), layer(second, part, only(second))];
+}
+
+function settings() {
+  return {
+    layers: layers(),
+    strength: +find("strength").value / 100,
+    color: chosen("color"),
+    stroke: 2 ** +find("stroke").value,
+    detail: +find("detail").value,
+    mask: readMask(find("invert").checked),
+    gpu: find("gpu").checked,
+  };
+}
+
+const settingsName = () => page.styles[+chosen("style")].name.replace(/[^\w.-]+/g, "_");
+
+function paintSoon() {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    if (!painter?.file) return;
+    complain("");
+    painter.paint(settings());
+  }, PATIENCE);
+}
+
+function showValues() {
+  const percent = (id) => `${find(id).value} %`;
+  const values = {
+    share: percent("share"),
+    strength: percent("strength"),
+    "brush-size": percent("brush-size"),
+    stroke: `${round(2 ** +find("stroke").value)} ×`,
+  };
+  for (const [id, text] of Object.entries(values)) {
+    document.querySelector(`output[for=${id}]`).textContent = text;
+    find(id).setAttribute("aria-valuetext", text);
+  }
+  find("share-field").hidden = !page || find("second").value === "";
+  find("brush-more").hidden = chosen("brush") === "off";
+  setBrush(chosen("brush"), +find("brush-size").value / 100);
+}
+
+form.addEventListener("input", (event) => {
+  showValues();
+  if (!["brush", "brush-size", "format"].includes(event.target.name || event.target.id)) paintSoon();
+});
+form.addEventListener("submit", (event) => event.preventDefault());
+onMaskChange(paintSoon);
+
+// --- photos
+
+function open(file) {
+  if (!painter) return;
+  complain("");
+  say("Reading the photo …");
+  find("note").textContent = "";
+  photoName = (file.name || "photo").replace(/\.[^.]*$/, "").replace(/[^\w.-]+/g, "_");
+  first = true;
+  for (const button of document.querySelectorAll("[data-does=save]")) button.disabled = true;
+  painter.open(file);
+  paintSoon();
+}
+
+for (const id of ["file", "phone-camera"]) {
+  find(id).addEventListener("change", ({ target }) => {
+    if (target.files.length) open(target.files[0]);
+    target.value = ""; // the same file may be chosen again
+  });
+}
+window.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+});
+window.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dragging");
+});
+window.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  const [file] = event.dataTransfer.files;
+  if (file) open(file);
+});
+window.addEventListener("paste", (event) => {
+  const [file] = event.clipboardData.files;
+  if (file) open(file);
+});
+
+const does = {
+  choose: () => find("file").click(),
+  async sample() {
+    const response = await fetch(page.sample.file).catch(() => null);
+    if (!response?.ok) return complain("The sample cannot be loaded. Is the server still running?");
+    open(new File([await response.blob()], page.sample.file.split("/").pop()));
+  },
+  async camera() {
+    if (!(await openCamera())) find("phone-camera").click();
+  },
+  "close-camera": closeCamera,
+  async shoot() {
+    open(await shoot());
+  },
+  save: () => painter.save(find("format").value),
+  "clear-mask"() {
+    clearMask();
+    paintSoon();
+  },
+};
+document.addEventListener("click", ({ target }) => does[target.dataset?.does]?.());
+find("stop").addEventListener("click", () => {
+  painter.stop();
+  say("Stopped.");
+  find("again").hidden = false;
+});
+find("again").addEventListener("click", paintSoon);
+
+// --- the beginning
+
+function showStyles() {
+  page.styles.forEach((style, n) => {
+    const label = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "style", value: n, checked: !n });
+    const image = Object.assign(new Image(112, 112), { src: style.thumbnail, alt: "" });
+    const name = Object.assign(document.createElement("span"), { textContent: style.title });
+    const by = Object.assign(document.createElement("small"), { textContent: style.by });
+    label.append(radio, image, name, by);
+    find("styles").append(label);
+  });
+  const options = page.styles.map((style, n) => new Option(style.title, n));
+  find("second").append(new Option("nothing", ""), ...options);
+  find("about").textContent =
+    `Everything is computed in this browser by ONNX Runtime ${page.runtime}. The page keeps nothing and sends nothing. ` +
+    `Sample photo: ${page.sample.credit}.`;
+}
+
+let painter = null;
+async function begin() {
+  showValues();
+  try {
+    page = await (await fetch("styles.json")).json();
+    showStyles();
+  } catch {
+    return complain("The list of styles cannot be loaded. Is the server still running?");
+  }
+  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(Uint8Array.from(SIMD))) {
+    return complain("This browser cannot paint: it has no WebAssembly SIMD. Use a current Firefox, Chrome, Edge or Safari.");
+  }
+  painter = new Painter(on);
+  document.body.dataset.state = "idle";
+}
+begin();

@@ -1,0 +1,89 @@
+// The page's side of the worker: one picture at a time, the newest settings first, and a stop at any moment.
+
+export class Painter {
+  /** `on`: functions by the type of the worker's messages, and `busy(true or false)`. */
+  constructor(on) {
+    this.on = on;
+    this.file = null; // the photo, for a new worker
+    this.next = null; // the settings that wait for their turn
+    this.current = null; // those that the worker is at
+    this.count = 0;
+    this.start();
+  }
+
+  start() {
+    const worker = new Worker("worker.js", { type: "module" });
+    worker.onmessage = ({ data }) => worker === this.worker && this.receive(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      if (worker !== this.worker) return;
+      this.current = this.next = null;
+      this.worker.terminate();
+      this.worker = null;
+      const text = `The painting program did not start${event.message ? `: ${event.message}` : ""}. Reload the page.`;
+      this.on.failed({ text });
+      this.on.busy(false);
+    };
+    this.worker = worker;
+    if (this.file) worker.postMessage({ type: "photo", file: this.file });
+  }
+
+  /** Another worker: the old one is in the middle of something, or of no more use. */
+  restart() {
+    this.worker?.terminate();
+    this.current = null;
+    this.start();
+  }
+
+  open(file) {
+    this.file = file;
+    this.next = null;
+    if (this.current || !this.worker) return this.restart();
+    this.worker.postMessage({ type: "photo", file });
+  }
+
+  /** Paint with these settings, instead of any that wait. */
+  paint(settings) {
+    if (!this.file) return;
+    this.next = settings;
+    if (!this.worker || (this.current && differsInNetwork(this.current, settings))) this.restart();
+    this.advance();
+  }
+
+  stop() {
+    this.next = null;
+    this.restart();
+    this.on.busy(false);
+  }
+
+  save(format) {
+    this.worker?.postMessage({ type: "save", format });
+  }
+
+  advance() {
+    if (this.current || !this.next) return;
+    this.current = this.next;
+    this.next = null;
+    this.count += 1;
+    this.on.busy(true);
+    this.worker.postMessage({ type: "paint", id: this.count, settings: this.current });
+  }
+
+  receive(data) {
+    if (data.type === "painted" || data.type === "failed") {
+      this.current = null;
+      if (data.during === "photo") this.file = this.next = null;
+      else if (data.fatal) this.restart();
+      this.on[data.type](data);
+      this.advance();
+      if (!this.current) this.on.busy(false);
+    } else this.on[data.type]?.(data);
+  }
+}
+
+/** Whether the network's work differs, so that it is not worth waiting for. */
+function differsInNetwork(one, other) {
+  const work = ({ layers, stroke, detail, gpu }) =>
+    JSON.stringify([layers.map(({ network, weights }) => [network.file, weights]), stroke, detail, gpu]);
+  return work(one) !== work(other);
+}

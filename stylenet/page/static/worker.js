@@ -1,0 +1,144 @@
+// The worker: reads the photo, runs the networks, applies the controls. Knows nothing of the page.
+//
+// In:  { type: "photo", file } | { type: "paint", id, settings } | { type: "save", format }
+// Out: { type: "ready", threads, gpu } | { type: "photo", ... } | { type: "progress", ... } | { type: "painted", ... }
+//      | { type: "saved", ... } | { type: "failed", text, fatal }
+
+import { larger, part, smaller } from "./brush.js";
+import { blended, layerMask, recolored, shared } from "./controls.js";
+import { Sentence, run, state } from "./networks.js";
+import { resized } from "./resample.js";
+
+const MOST_PIXELS = 4096 * 4096; // of a photo: the largest canvas of some phones
+const MOST_FOR_NETWORK = 2048 * 2048; // pixels
+const STROKES = [0.25, 8]; // what the Python program takes
+
+let photo = null;
+let result = null;
+const kept = new Map();
+
+/** The value made last under `name`, if it was made for the same `key`: a slider does not run the network again. */
+async function keep(name, key, make) {
+  if (kept.get(name)?.key !== key) {
+    kept.delete(name); // before the new one is made: memory
+    kept.set(name, { key, value: await make() });
+  }
+  return kept.get(name).value;
+}
+
+const say = (message, transfer = []) => self.postMessage(message, transfer);
+const progress = (text, share = null) => say({ type: "progress", text, share });
+
+async function open({ file }) {
+  photo = result = null;
+  kept.clear();
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    throw new Sentence(`${file.name || "This file"} is no photo that this browser can read. Use a JPEG, PNG or WebP file.`);
+  }
+  const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height)));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
+  const { data, opaque } = pixels(bitmap, width, height);
+  const notes = [];
+  if (scale < 1) {
+    notes.push(`The photo has ${bitmap.width} × ${bitmap.height} pixels. This page works on ${width} × ${height}.`);
+  }
+  if (!opaque) notes.push("Transparent places of the photo are white.");
+  bitmap.close();
+  photo = { width, height, data };
+  const shown = await toBitmap(photo);
+  say({ type: "photo", width, height, note: notes.join(" "), bitmap: shown }, [shown]);
+}
+
+/** The pixels of a bitmap over white, and whether it was opaque. */
+function pixels(bitmap, width, height) {
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  let { data } = context.getImageData(0, 0, width, height);
+  let opaque = true;
+  for (let place = 3; opaque && place < data.length; place += 4) opaque = data[place] === 255;
+  if (!opaque) {
+    context.globalCompositeOperation = "destination-over";
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+    data = context.getImageData(0, 0, width, height).data;
+  }
+  return { data, opaque };
+}
+
+const toBitmap = ({ data, width, height }) => createImageBitmap(new ImageData(data, width, height));
+
+/** The scale of the brush that brings the photo to the size at which the network paints. */
+function strokeFor(settings) {
+  const longest = Math.max(photo.width, photo.height);
+  const least = Math.sqrt((photo.width * photo.height) / MOST_FOR_NETWORK);
+  const asked = settings.stroke * Math.max(1, longest / settings.detail);
+  return Math.min(STROKES[1], Math.max(STROKES[0], least, asked));
+}
+
+async function paint({ id, settings }) {
+  if (!photo) return;
+  const began = performance.now();
+  const stroke = strokeFor(settings);
+  const size = `${part(photo.width, stroke)} × ${part(photo.height, stroke)}`;
+  const input = await keep("input", stroke, () => smaller(photo, stroke));
+  const layers = [];
+  for (const [n, layer] of settings.layers.entries()) {
+    const key = [stroke, layer.network.file, layer.weights, settings.gpu].join();
+    const painted = await keep(`painted ${n}`, key, async () => {
+      const made = await run(layer, input, settings.gpu, progress);
+      progress("Bringing back the photo’s detail …");
+      return larger(photo, input, made, stroke);
+    });
+    const colored = await keep(`colored ${n}`, `${key} ${settings.color}`, () => recolored(photo, painted, settings.color));
+    layers.push(blended(photo, colored, settings.strength));
+  }
+  result = layers[0];
+  if (layers.length > 1 || settings.mask) {
+    const masks = settings.layers.map(({ share }) => layerMask(settings.mask, share, photo));
+    result = shared(photo, layers, masks);
+  }
+  for (const name of kept.keys()) if (+name.split(" ")[1] >= settings.layers.length) kept.delete(name);
+  const shown = await toBitmap(result);
+  const seconds = (performance.now() - began) / 1000;
+  const scaled = stroke > settings.stroke * 1.001;
+  say({ type: "painted", id, bitmap: shown, size, stroke, scaled, seconds, engine: state.engine }, [shown]);
+}
+
+async function save({ format }) {
+  if (!result) return;
+  const canvas = new OffscreenCanvas(result.width, result.height);
+  canvas.getContext("2d").putImageData(new ImageData(result.data, result.width, result.height), 0, 0);
+  const blob = await canvas.convertToBlob({ type: format, quality: 0.95 });
+  say({ type: "saved", blob, format });
+}
+
+const tasks = { photo: open, paint, save };
+let queue = Promise.resolve();
+
+self.onmessage = ({ data }) => {
+  queue = queue.then(async () => {
+    try {
+      await tasks[data.type](data);
+    } catch (error) {
+      const known = error instanceof Sentence;
+      if (!known) console.error(error);
+      const text = known ? error.message : explained(error);
+      say({ type: "failed", during: data.type, id: data.id, text, fatal: !known || error.fatal });
+    }
+  });
+};
+
+/** What went wrong, as a sentence. After a full memory, WebAssembly is of no more use: the page starts another worker. */
+function explained(error) {
+  const text = String(error?.message ?? error);
+  if (/memory|alloc|out of bounds|Array buffer|Invalid typed array length|abort|^\d+$/i.test(text)) {
+    return "There is not enough memory for this. Choose a smaller size at “Painted at”, or close other pages.";
+  }
+  return `This did not work: ${text.slice(0, 200)}`;
+}
+
+state.ready.then((ready) => say({ type: "ready", ...ready }));
