@@ -147,11 +147,12 @@ def _title(text: str) -> tuple[str, str]:
 
 
 def _tell_apart(styles: list[dict[str, Any]]) -> None:
-    """Add the name to titles that several styles have."""
-    titles = [one["title"] for one in styles]
-    for one, title in zip(styles, titles, strict=True):
-        if titles.count(title) > 1:
-            one["title"] = f"{title} ({one['name']})"
+    """Add to titles that several styles have that one is light, or its name."""
+    for added in (lambda name: ", light" if name.endswith("_lite") else "", lambda name: f" ({name})"):
+        titles = [one["title"] for one in styles]
+        for one, title in zip(styles, titles, strict=True):
+            if titles.count(title) > 1:
+                one["title"] = f"{title}{added(one['name'])}"
 
 
 def _credit() -> str:

@@ -14,7 +14,8 @@ const form = find("controls");
 let page = null; // styles.json
 let photoName = "";
 let first = true; // no picture of this photo yet
-let timer = null;
+let timer = null; // until the picture is painted
+let painting = false;
 let ticking = null;
 
 // --- what the page says
@@ -42,7 +43,8 @@ function showProgress({ text, share }) {
 }
 
 function busy(on) {
-  document.body.dataset.state = on ? "busy" : "idle";
+  painting = on;
+  showState();
   find("stage").setAttribute("aria-busy", on);
   find("stop").hidden = find("progress").hidden = !on;
   if (on) find("again").hidden = true;
@@ -128,12 +130,20 @@ function settings() {
 const settingsName = () => page.styles[+chosen("style")].name.replace(/[^\w.-]+/g, "_");
 
 function paintSoon() {
+  if (!painter?.file) return;
   clearTimeout(timer);
   timer = setTimeout(() => {
-    if (!painter?.file) return;
+    timer = null;
     complain("");
     painter.paint(settings());
+    showState();
   }, PATIENCE);
+  showState();
+}
+
+/** For style sheets and tests: whether a picture is being painted, or soon will be. */
+function showState() {
+  document.body.dataset.state = timer ? "waiting" : painting ? "busy" : "idle";
 }
 
 function showValues() {
@@ -155,7 +165,7 @@ function showValues() {
 
 form.addEventListener("input", (event) => {
   showValues();
-  if (!["brush", "brush-size", "format"].includes(event.target.name || event.target.id)) paintSoon();
+  if (!["brush", "brush-size"].includes(event.target.name || event.target.id)) paintSoon();
 });
 form.addEventListener("submit", (event) => event.preventDefault());
 onMaskChange(paintSoon);
@@ -258,6 +268,6 @@ async function begin() {
     return complain("This browser cannot paint: it has no WebAssembly SIMD. Use a current Firefox, Chrome, Edge or Safari.");
   }
   painter = new Painter(on);
-  document.body.dataset.state = "idle";
+  showState();
 }
 begin();
