@@ -33,6 +33,10 @@ export function showPainted(bitmap, first) {
   if (first) setSplit(50);
 }
 
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty("--view", `${target.offsetHeight}px`);
+}).observe(find("view"));
+
 function setSplit(percent) {
   split.value = percent;
   frame.style.setProperty("--split", `${percent}%`);
