@@ -15,27 +15,30 @@ const LINEAR = Float64Array.from({ length: 256 }, (_, level) => {
   return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
 });
 
-const root = (t) => (t > KNEE ** 3 ? Math.cbrt(t) : t / (3 * KNEE ** 2) + 4 / 29);
-const unroot = (t) => (t > KNEE ? t ** 3 : 3 * KNEE ** 2 * (t - 4 / 29));
-const toLevel = (linear) => {
-  const value = Math.min(1, Math.max(0, linear));
-  return 255 * (value <= 0.0031308 ? value * 12.92 : 1.055 * value ** (1 / 2.4) - 0.055);
-};
+// Powers are looked up, as they take most of the time: 2^16 steps from 0 to 1 are exact to a small part of a level.
+const STEPS = 65535;
+const table = (at) => Float32Array.from({ length: STEPS + 1 }, (_, step) => at(step / STEPS));
+const ROOTS = table((t) => (t > KNEE ** 3 ? Math.cbrt(t) : t / (3 * KNEE ** 2) + 4 / 29));
+const SRGB = table((t) => 255 * (t <= 0.0031308 ? t * 12.92 : 1.055 * t ** (1 / 2.4) - 0.055));
+const root = (t) => ROOTS[Math.min(STEPS, (t * STEPS + 0.5) | 0)];
+const unroot = (t) => (t > KNEE ? t * t * t : 3 * KNEE ** 2 * (t - 4 / 29));
+const toLevel = (t) => SRGB[Math.min(STEPS, Math.max(0, (t * STEPS + 0.5) | 0))];
 const row = (matrix, n, r, g, b) => matrix[n][0] * r + matrix[n][1] * g + matrix[n][2] * b;
 
 /** The lightness of `stylized` with the colours of `photo`. */
 export function luminance(photo, stylized) {
   const data = new Uint8ClampedArray(photo.data.length).fill(255);
-  const linear = (source, place) => [0, 1, 2].map((channel) => LINEAR[source[place + channel]]);
+  const [before, after] = [photo.data, stylized.data];
   for (let place = 0; place < data.length; place += 4) {
-    const lightness = root(row(TO_XYZ, 1, ...linear(stylized.data, place)));
-    const before = linear(photo.data, place);
-    const y = root(row(TO_XYZ, 1, ...before));
-    const x = unroot(lightness + root(row(TO_XYZ, 0, ...before)) - y);
-    const z = unroot(lightness + root(row(TO_XYZ, 2, ...before)) - y);
-    for (let channel = 0; channel < 3; channel++) {
-      data[place + channel] = toLevel(row(FROM_XYZ, channel, x, unroot(lightness), z));
-    }
+    const lightness = root(row(TO_XYZ, 1, LINEAR[after[place]], LINEAR[after[place + 1]], LINEAR[after[place + 2]]));
+    const [r, g, b] = [LINEAR[before[place]], LINEAR[before[place + 1]], LINEAR[before[place + 2]]];
+    const change = lightness - root(row(TO_XYZ, 1, r, g, b));
+    const x = unroot(change + root(row(TO_XYZ, 0, r, g, b)));
+    const y = unroot(lightness);
+    const z = unroot(change + root(row(TO_XYZ, 2, r, g, b)));
+    data[place] = toLevel(row(FROM_XYZ, 0, x, y, z));
+    data[place + 1] = toLevel(row(FROM_XYZ, 1, x, y, z));
+    data[place + 2] = toLevel(row(FROM_XYZ, 2, x, y, z));
   }
   return { ...photo, data };
 }

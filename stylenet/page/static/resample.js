@@ -15,65 +15,97 @@ export const BICUBIC = {
   },
 };
 
-/** For each place of the result: the first place of the source that counts, and the weights from there on. */
+/** For each place of the result: the first place of the source that counts, and the weights from there on, which are
+ * `count[place]` numbers of `weights` from `place * most` on. */
 function kernels(from, to, { support, at }) {
   const scale = from / to;
   const stretch = Math.max(scale, 1);
-  return Array.from({ length: to }, (_, place) => {
+  const most = 2 * Math.ceil(support * stretch) + 1;
+  const [first, count] = [new Int32Array(to), new Int32Array(to)];
+  const weights = new Float64Array(to * most);
+  for (let place = 0; place < to; place++) {
     const centre = (place + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(centre - support * stretch + 0.5));
-    const end = Math.min(from, Math.trunc(centre + support * stretch + 0.5));
-    const weights = Float64Array.from({ length: end - first }, (_, n) => at((first + n - centre + 0.5) / stretch));
-    const sum = weights.reduce((total, weight) => total + weight, 0);
-    return { first, weights: weights.map((weight) => weight / sum) };
-  });
+    first[place] = Math.max(0, Math.trunc(centre - support * stretch + 0.5));
+    count[place] = Math.min(from, Math.trunc(centre + support * stretch + 0.5)) - first[place];
+    const own = weights.subarray(place * most, place * most + count[place]);
+    for (let n = 0; n < own.length; n++) own[n] = at((first[place] + n - centre + 0.5) / stretch);
+    const sum = own.reduce((total, weight) => total + weight, 0);
+    for (let n = 0; n < own.length; n++) own[n] /= sum;
+  }
+  return { first, count, weights, most };
 }
 
-/** The rows of `data` (`stride` numbers a pixel, of which `channels` count) in another width. */
-function across(data, width, height, stride, channels, to, kernel, Type) {
-  const columns = kernels(width, to, kernel);
-  const result = new Type(to * height * channels);
+/** The rows of a picture in another width: three numbers a pixel. */
+function across(data, width, height, to) {
+  const { first, count, weights, most } = kernels(width, to, LANCZOS);
+  const result = new Float32Array(to * height * 3);
   for (let y = 0, out = 0; y < height; y++) {
-    for (const { first, weights } of columns) {
-      for (let channel = 0; channel < channels; channel++) {
-        let sum = 0;
-        let place = (y * width + first) * stride + channel;
-        for (let n = 0; n < weights.length; n++, place += stride) sum += weights[n] * data[place];
-        result[out++] = sum;
+    for (let x = 0; x < to; x++) {
+      let [r, g, b] = [0, 0, 0];
+      let place = (y * width + first[x]) * 4;
+      for (let n = x * most; n < x * most + count[x]; n++, place += 4) {
+        r += weights[n] * data[place];
+        g += weights[n] * data[place + 1];
+        b += weights[n] * data[place + 2];
       }
+      result[out++] = r;
+      result[out++] = g;
+      result[out++] = b;
     }
   }
   return result;
 }
 
-/** The same for the height; the result has `stride` numbers a pixel again. */
-function down(data, width, height, stride, channels, to, kernel) {
-  const result = new Uint8ClampedArray(width * to * stride).fill(255);
-  const sums = new Float64Array(width * channels);
-  kernels(height, to, kernel).forEach(({ first, weights }, y) => {
-    sums.fill(0);
-    weights.forEach((weight, n) => {
-      const start = (first + n) * sums.length;
-      for (let place = 0; place < sums.length; place++) sums[place] += weight * data[start + place];
-    });
-    let out = y * width * stride;
-    for (let place = 0; place < sums.length; out += stride - channels) {
-      for (let channel = 0; channel < channels; channel++) result[out++] = sums[place++];
+/** The same for a plane. */
+function acrossPlane(data, width, height, to, kernel, Type) {
+  const { first, count, weights, most } = kernels(width, to, kernel);
+  const result = new Type(to * height);
+  for (let y = 0, out = 0; y < height; y++) {
+    for (let x = 0; x < to; x++) {
+      let sum = 0;
+      let place = y * width + first[x];
+      for (let n = x * most; n < x * most + count[x]; n++, place++) sum += weights[n] * data[place];
+      result[out++] = sum;
     }
-  });
+  }
   return result;
+}
+
+/** Rows of `length` numbers in another height. `write(row, y)` gets each row of the result. */
+function down(data, length, height, to, kernel, write) {
+  const { first, count, weights, most } = kernels(height, to, kernel);
+  const sums = new Float64Array(length);
+  for (let y = 0; y < to; y++) {
+    sums.fill(0);
+    for (let n = 0; n < count[y]; n++) {
+      const weight = weights[y * most + n];
+      const start = (first[y] + n) * length;
+      for (let place = 0; place < length; place++) sums[place] += weight * data[start + place];
+    }
+    write(sums, y);
+  }
 }
 
 /** A picture in another size. */
 export function resized(picture, width, height) {
   if (picture.width === width && picture.height === height) return picture;
-  const rows = across(picture.data, picture.width, picture.height, 4, 3, width, LANCZOS, Float32Array);
-  return { width, height, data: down(rows, width, picture.height, 4, 3, height, LANCZOS) };
+  const data = new Uint8ClampedArray(4 * width * height).fill(255);
+  const rows = across(picture.data, picture.width, picture.height, width);
+  down(rows, 3 * width, picture.height, height, LANCZOS, (row, y) => {
+    for (let place = 0, out = 4 * y * width; place < row.length; place += 3, out += 4) {
+      data[out] = row[place];
+      data[out + 1] = row[place + 1];
+      data[out + 2] = row[place + 2];
+    }
+  });
+  return { width, height, data };
 }
 
 /** A plane in another size. Pillow rounds an 8-bit plane to levels between the two passes: `Type` says whether. */
 export function resizedPlane(plane, width, height, kernel = LANCZOS, Type = Float32Array) {
   if (plane.width === width && plane.height === height) return plane;
-  const rows = across(plane.data, plane.width, plane.height, 1, 1, width, kernel, Type);
-  return { width, height, data: down(rows, width, plane.height, 1, 1, height, kernel) };
+  const data = new Uint8ClampedArray(width * height);
+  const rows = acrossPlane(plane.data, plane.width, plane.height, width, kernel, Type);
+  down(rows, width, plane.height, height, kernel, (row, y) => data.set(row, y * width));
+  return { width, height, data };
 }

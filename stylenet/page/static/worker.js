@@ -91,7 +91,8 @@ async function paint({ id, settings }) {
     const painted = await keep(`painted ${n}`, key, async () => {
       const made = await run(layer, input, settings.gpu, progress);
       progress("Bringing back the photo’s detail …");
-      return larger(photo, input, made, stroke);
+      const blurred = stroke > 1 ? await keep("blurred", stroke, () => resized(input, photo.width, photo.height)) : null;
+      return larger(photo, input, made, stroke, blurred);
     });
     const colored = await keep(`colored ${n}`, `${key} ${settings.color}`, () => recolored(photo, painted, settings.color));
     layers.push(blended(photo, colored, settings.strength));
