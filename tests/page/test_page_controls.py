@@ -85,6 +85,15 @@ def test_the_style_alone_gives_the_networks_picture_and_not_the_photo(page, phot
     assert np.abs(found.astype(int) - array(photo)).mean() > 20
 
 
+def test_each_style_is_its_own(page, photo, styles):
+    style(page, "Plain 0")
+    settled(page)
+    same(downloaded(page), stylenet.load(styles[1])(array(photo)))
+    style(page, "Pair 1")
+    settled(page)
+    same(downloaded(page), stylenet.load(styles[2], mix="pair_1")(array(photo)))
+
+
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_gives_the_picture_that_python_gives(page, photo, name):
     before = downloaded(page)

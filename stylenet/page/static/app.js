@@ -15,6 +15,7 @@ let page = null; // styles.json
 let photoName = "";
 let first = true; // no picture of this photo yet
 let timer = null; // until the picture is painted
+let reading = false; // a photo
 let painting = false;
 let ticking = null;
 
@@ -58,11 +59,18 @@ const on = {
     find("gpu-field").hidden = !gpu;
     document.body.dataset.threads = threads;
   },
-  photo({ bitmap, note }) {
-    find("note").textContent = note;
-    find("empty").hidden = true;
-    find("picture").hidden = false;
-    if (first) showPhoto(bitmap);
+  photo({ bitmap, note, name, fresh }) {
+    if (fresh) {
+      reading = false;
+      first = true;
+      photoName = (name || "photo").replace(/\.[^.]*$/, "").replace(/[^\w.-]+/g, "_");
+      find("note").textContent = note;
+      find("empty").hidden = true;
+      find("picture").hidden = false;
+      allowSaving(false);
+      showPhoto(bitmap);
+      paintSoon();
+    }
     bitmap.close();
   },
   painted({ bitmap, size, stroke, scaled, seconds, engine }) {
@@ -72,13 +80,13 @@ const on = {
     const finer = scaled ? ` The photo is larger, so strokes are ${round(stroke)} times as broad.` : "";
     const by = engine === "webgpu" ? " by the graphics card" : "";
     say(`Painted at ${size} pixels in ${round(seconds)} s${by}.${finer}`);
-    for (const button of document.querySelectorAll("[data-does=save]")) button.disabled = false;
+    allowSaving(true);
   },
-  compared({ same }) {
-    if (!same) {
-      find("gpu").checked = false;
-      complain("The graphics card gives another picture here, so the page goes on without it.");
-    }
+  compared({ same, worst }) {
+    if (same) return;
+    find("gpu").checked = false;
+    const how = Number.isFinite(worst) ? `paints another picture here, up to ${worst} levels of 255 away` : "does not paint here";
+    complain(`The graphics card ${how}, so the page goes on without it.`);
   },
   saved({ blob, format }) {
     const link = document.createElement("a");
@@ -88,11 +96,17 @@ const on = {
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   },
   failed({ text, during }) {
+    reading = false;
     complain(text);
     say("");
+    showState();
     if (during === "paint") find("again").hidden = false;
   },
 };
+
+function allowSaving(allowed) {
+  document.querySelector("[data-does=save]").disabled = !allowed;
+}
 
 const round = (number) => Number(number.toPrecision(2));
 
@@ -101,7 +115,7 @@ const round = (number) => Number(number.toPrecision(2));
 /** The styles to paint with, as layers: networks with their weights, and each layer's share of 255. */
 function layers() {
   const style = page.styles[+chosen("style")];
-  const second = page.styles[+find("second").value];
+  const second = find("second").value && page.styles[+find("second").value];
   const share = second ? +find("share").value / 100 : 0;
   const layer = (one, part, weights) => ({ network: page.networks[one.network], weights, share: part });
   const only = (one) => page.networks[one.network].names.map((_, n) => +(n === one.index));
@@ -143,7 +157,7 @@ function paintSoon() {
 
 /** For style sheets and tests: whether a picture is being painted, or soon will be. */
 function showState() {
-  document.body.dataset.state = timer ? "waiting" : painting ? "busy" : "idle";
+  document.body.dataset.state = timer || reading ? "waiting" : painting ? "busy" : "idle";
 }
 
 function showValues() {
@@ -172,16 +186,16 @@ onMaskChange(paintSoon);
 
 // --- photos
 
-function open(file) {
+async function open(file) {
+  reading = true;
+  showState();
+  await beginning;
   if (!painter) return;
+  clearTimeout(timer);
+  timer = null;
   complain("");
   say("Reading the photo …");
-  find("note").textContent = "";
-  photoName = (file.name || "photo").replace(/\.[^.]*$/, "").replace(/[^\w.-]+/g, "_");
-  first = true;
-  for (const button of document.querySelectorAll("[data-does=save]")) button.disabled = true;
   painter.open(file);
-  paintSoon();
 }
 
 for (const id of ["file", "phone-camera"]) {
@@ -211,6 +225,8 @@ window.addEventListener("paste", (event) => {
 const does = {
   choose: () => find("file").click(),
   async sample() {
+    await beginning;
+    if (!painter) return;
     const response = await fetch(page.sample.file).catch(() => null);
     if (!response?.ok) return complain("The sample cannot be loaded. Is the server still running?");
     open(new File([await response.blob()], page.sample.file.split("/").pop()));
@@ -220,7 +236,8 @@ const does = {
   },
   "close-camera": closeCamera,
   async shoot() {
-    open(await shoot());
+    const file = await shoot();
+    if (file) open(file);
   },
   save: () => painter.save(find("format").value),
   "clear-mask"() {
@@ -270,4 +287,4 @@ async function begin() {
   painter = new Painter(on);
   showState();
 }
-begin();
+const beginning = begin();

@@ -2,6 +2,7 @@
 
 const dialog = document.getElementById("camera");
 const video = dialog.querySelector("video");
+const button = dialog.querySelector("[data-does=shoot]");
 
 /** Open the camera. Resolves to true once it runs, to false where this browser has none for the page. */
 export async function openCamera() {
@@ -11,12 +12,13 @@ export async function openCamera() {
   } catch {
     return false;
   }
+  button.disabled = true;
   dialog.showModal();
-  await video.play();
+  await video.play().then(() => (button.disabled = false), closeCamera);
   return true;
 }
 
-/** The picture that the camera shows, as a file. */
+/** The picture that the camera shows, as a file; null where there is none. */
 export async function shoot() {
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth;
@@ -24,7 +26,7 @@ export async function shoot() {
   canvas.getContext("2d").drawImage(video, 0, 0);
   closeCamera();
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  return new File([blob], "camera.png", { type: "image/png" });
+  return blob && new File([blob], "camera.png", { type: "image/png" });
 }
 
 export function closeCamera() {

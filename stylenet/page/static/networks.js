@@ -8,13 +8,8 @@ const MOST_SESSIONS = 2; // kept ready for each engine
 const TRIAL = 256; // pixels: the longer side of the picture by which WebGPU is compared with WebAssembly
 const ALLOWED = 2; // levels of 255 that it may differ by
 
-/** An error whose message is for the user. `fatal`: this worker is of no more use. */
-export class Sentence extends Error {
-  constructor(text, fatal = false) {
-    super(text);
-    this.fatal = fatal;
-  }
-}
+/** An error whose message is for the user, and after which the worker is as good as before. */
+export class Sentence extends Error {}
 
 export const state = { engine: "wasm", ready: ready() };
 const engines = {}; // ONNX Runtime's modules

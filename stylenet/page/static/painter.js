@@ -5,9 +5,9 @@ export class Painter {
   constructor(on) {
     this.on = on;
     this.file = null; // the photo, for a new worker
+    this.opening = null; // a file that may become the photo
     this.next = null; // the settings that wait for their turn
     this.current = null; // those that the worker is at
-    this.count = 0;
     this.start();
   }
 
@@ -17,7 +17,7 @@ export class Painter {
     worker.onerror = (event) => {
       event.preventDefault();
       if (worker !== this.worker) return;
-      this.current = this.next = null;
+      this.current = this.next = this.opening = null;
       this.worker.terminate();
       this.worker = null;
       const text = `The painting program did not start${event.message ? `: ${event.message}` : ""}. Reload the page.`;
@@ -26,6 +26,7 @@ export class Painter {
     };
     this.worker = worker;
     if (this.file) worker.postMessage({ type: "photo", file: this.file });
+    if (this.opening) worker.postMessage({ type: "photo", file: this.opening, fresh: true });
   }
 
   /** Another worker: the old one is in the middle of something, or of no more use. */
@@ -35,11 +36,12 @@ export class Painter {
     this.start();
   }
 
+  /** Read another photo. If it is none, the one before stays. */
   open(file) {
-    this.file = file;
+    this.opening = file;
     this.next = null;
-    if (this.current || !this.worker) return this.restart();
-    this.worker.postMessage({ type: "photo", file });
+    if (this.current || !this.worker) this.restart();
+    else this.worker.postMessage({ type: "photo", file, fresh: true });
   }
 
   /** Paint with these settings, instead of any that wait. */
@@ -64,20 +66,22 @@ export class Painter {
     if (this.current || !this.next) return;
     this.current = this.next;
     this.next = null;
-    this.count += 1;
     this.on.busy(true);
-    this.worker.postMessage({ type: "paint", id: this.count, settings: this.current });
+    this.worker.postMessage({ type: "paint", settings: this.current });
   }
 
   receive(data) {
-    if (data.type === "painted" || data.type === "failed") {
+    if (data.fresh) {
+      if (data.type === "photo") this.file = this.opening;
+      this.opening = null;
+    }
+    if (data.type === "painted" || data.during === "paint") {
       this.current = null;
-      if (data.during === "photo") this.file = this.next = null;
-      else if (data.fatal) this.restart();
-      this.on[data.type](data);
-      this.advance();
-      if (!this.current) this.on.busy(false);
-    } else this.on[data.type]?.(data);
+      if (data.fatal) this.restart();
+    }
+    this.on[data.type]?.(data);
+    this.advance();
+    if (!this.current) this.on.busy(false);
   }
 }
 

@@ -1,8 +1,8 @@
 // The worker: reads the photo, runs the networks, applies the controls. Knows nothing of the page.
 //
-// In:  { type: "photo", file } | { type: "paint", id, settings } | { type: "save", format }
+// In:  { type: "photo", file, fresh } | { type: "paint", settings } | { type: "save", format }
 // Out: { type: "ready", threads, gpu } | { type: "photo", ... } | { type: "progress", ... } | { type: "painted", ... }
-//      | { type: "saved", ... } | { type: "failed", text, fatal }
+//      | { type: "saved", ... } | { type: "failed", during, text, fatal }
 
 import { larger, part, smaller } from "./brush.js";
 import { blended, layerMask, recolored, shared } from "./controls.js";
@@ -29,9 +29,7 @@ async function keep(name, key, make) {
 const say = (message, transfer = []) => self.postMessage(message, transfer);
 const progress = (text, share = null) => say({ type: "progress", text, share });
 
-async function open({ file }) {
-  photo = result = null;
-  kept.clear();
+async function open({ file, fresh }) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
@@ -48,8 +46,10 @@ async function open({ file }) {
   if (!opaque) notes.push("Transparent places of the photo are white.");
   bitmap.close();
   photo = { width, height, data };
+  result = null;
+  kept.clear();
   const shown = await toBitmap(photo);
-  say({ type: "photo", width, height, note: notes.join(" "), bitmap: shown }, [shown]);
+  say({ type: "photo", fresh, name: file.name, note: notes.join(" "), bitmap: shown }, [shown]);
 }
 
 /** The pixels of a bitmap over white, and whether it was opaque. */
@@ -79,7 +79,7 @@ function strokeFor(settings) {
   return Math.min(STROKES[1], Math.max(STROKES[0], least, asked));
 }
 
-async function paint({ id, settings }) {
+async function paint({ settings }) {
   if (!photo) return;
   const began = performance.now();
   const stroke = strokeFor(settings);
@@ -106,7 +106,7 @@ async function paint({ id, settings }) {
   const shown = await toBitmap(result);
   const seconds = (performance.now() - began) / 1000;
   const scaled = stroke > settings.stroke * 1.001;
-  say({ type: "painted", id, bitmap: shown, size, stroke, scaled, seconds, engine: state.engine }, [shown]);
+  say({ type: "painted", bitmap: shown, size, stroke, scaled, seconds, engine: state.engine }, [shown]);
 }
 
 async function save({ format }) {
@@ -128,7 +128,7 @@ self.onmessage = ({ data }) => {
       const known = error instanceof Sentence;
       if (!known) console.error(error);
       const text = known ? error.message : explained(error);
-      say({ type: "failed", during: data.type, id: data.id, text, fatal: !known || error.fatal });
+      say({ type: "failed", during: data.type, fresh: data.fresh, text, fatal: !known });
     }
   });
 };
