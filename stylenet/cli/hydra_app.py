@@ -199,7 +199,7 @@ def as_typed(
             if names is not None and key.lstrip("+") in several:
                 gather(key.lstrip("+"), names)
             elif names is not None:
-                words.append(f"{key}={_quote(names[0])}" if names == [names[0]] else f"{key}={_list(names)}")
+                words.append(f"{key}={_quote(names[0])}" if len(names) == 1 else f"{key}={_list(names)}")
             else:
                 words.append(word)
         elif equals and key.lstrip("+") in texts:

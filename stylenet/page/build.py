@@ -55,7 +55,10 @@ def build(
     for package in FORMATS["onnx"].needs:
         graph.require(package, FORMATS["onnx"].extra)
     for one in wanted:
-        checkpoint.resolve(one)
+        try:
+            checkpoint.resolve(one)
+        except UserError as error:
+            raise UserError(str(error).replace("ckpt=", "styles=", 1)) from None
     engine = onnxruntime_web.folder(runtime)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,9 @@ def _fill(cache: Path) -> None:
             said = one_line(Exception(done.stderr or done.stdout))[-200:]
             raise UserError(f"npm did not bring {PACKAGE} {VERSION} ({said}). Check the connection, {OTHERWISE}")
         if f"sha512-{base64.b64encode(_hash(archives[0], 'sha512')).decode()}" != INTEGRITY:
-            raise UserError(f"npm brought another {PACKAGE} {VERSION} than is known here: not used. Try again, {OTHERWISE}")
+            raise UserError(
+                f"npm brought another {PACKAGE} {VERSION} than is known here: not used. Try again, {OTHERWISE}"
+            )
         with tarfile.open(archives[0]) as tar:
             for name in FILES:
                 member = tar.extractfile(f"package/dist/{name}")

@@ -56,7 +56,9 @@ def page_files(folder: str | Path) -> dict[str, Path]:
     files = {f"/{name}": (root / name).resolve() for name in names}
     for name, file in files.items():
         if not file.is_relative_to(root) or not file.is_file():
-            raise UserError(f"folder={folder}: {name[1:]} is missing. Write the page again: stylenet page folder={folder}.")
+            raise UserError(
+                f"folder={folder}: {name[1:]} is missing. Write the page again: stylenet page folder={folder}."
+            )
     return {"/": files["/index.html"], **files} if "/index.html" in files else files
 
 

@@ -87,7 +87,9 @@ def test_all_requests_are_for_the_pages_files_and_carry_nothing(playwright, site
         proxy.shutdown()
         thread.join()
     files = {f"{address}{file.relative_to(site).as_posix()}" for file in site.rglob("*")} | {address}
-    requests = [one for one in requests if not BROWSERS_OWN.search(urlsplit(f"//{one[1].split('://')[-1]}").hostname or "")]
+    requests = [
+        one for one in requests if not BROWSERS_OWN.search(urlsplit(f"//{one[1].split('://')[-1]}").hostname or "")
+    ]
     asked = {path for _, path, _ in requests}
     assert asked <= files, asked - files
     assert {method for method, _, _ in requests} == {"GET"} and all(length == 0 for _, _, length in requests)

@@ -66,7 +66,10 @@ CONTROLS = {  # what is set on the page, and the same for Python
     "fine strokes": ({"stroke": "-0.5"}, {"stroke": 2**-0.5}),
     "luminance": ({"color": "Photo’s"}, {"color": "luminance"}),
     "histogram": ({"color": "Photo’s range"}, {"color": "histogram"}),
-    "all": ({"strength": "60", "stroke": "1.5", "color": "Photo’s"}, {"strength": 0.6, "stroke": 2**1.5, "color": "luminance"}),
+    "all": (
+        {"strength": "60", "stroke": "1.5", "color": "Photo’s"},
+        {"strength": 0.6, "stroke": 2**1.5, "color": "luminance"},
+    ),
 }
 
 

@@ -190,7 +190,10 @@ async function open(file) {
   reading = true;
   showState();
   await beginning;
-  if (!painter) return;
+  if (!painter) {
+    reading = false;
+    return showState();
+  }
   clearTimeout(timer);
   timer = null;
   complain("");
