@@ -1,6 +1,6 @@
 """Write a web page that paints photos in the browser: a folder of static files. :mod:`stylenet.page.serve` shows it.
 
-``static/`` holds the page's own HTML, CSS and JavaScript. ``styles.json`` lists the styles, their networks and all files.
+``static/`` holds the page's own HTML, CSS and JavaScript. ``styles.json`` lists styles, networks and all files.
 """
 
 import csv

@@ -149,14 +149,20 @@ def test_the_help_names_every_default_as_it_is():
             assert OmegaConf.from_dotlist([f"it={value}"]).it == actual, key
 
 
-@pytest.mark.parametrize("script", ["stylize", "sheet", "compare", "export"])
+DOCS = {
+    **dict.fromkeys(("stylize", "sheet", "compare"), "stylizing.md"),
+    **{"export": "exporting.md", "page": "page.md", "serve": "page.md"},
+}
+
+
+@pytest.mark.parametrize("script", DOCS)
 def test_every_option_is_in_the_help_and_the_docs(script: str):
     config = OmegaConf.load(CONFIGS / f"{script}.yaml")
     assert isinstance(config, DictConfig)
     options = {str(key) for key in config} - {"defaults", "hydra"}
     helped = set(re.findall(r"^(\w+)=", config.hydra.help.template, re.MULTILINE))
     assert helped == options
-    page = (ROOT / "docs" / ("exporting.md" if script == "export" else "stylizing.md")).read_text()
+    page = (ROOT / "docs" / DOCS[script]).read_text()
     rows = re.findall(r"^\| `(\w+)=[^`]*` \|", page, re.MULTILINE)
     assert len(rows) == len(set(rows)) and options <= set(rows)
     if script == "export":  # its size= is another one than that of pictures

@@ -13,7 +13,6 @@ import pytest
 from pages import ARGUMENTS, CHROMIUM, choose, downloaded, serving, settled
 from PIL import Image
 
-
 PAINTED = re.compile(r"^Painted at \d")
 
 
