@@ -60,6 +60,12 @@ def test_it_is_the_wheel_that_runs(stylenet: Stylenet):
     assert "site-packages" in where and str(ROOT) not in where
 
 
+def test_the_files_of_the_page_are_in_it(stylenet: Stylenet):
+    where = "from stylenet.page.build import STATIC; print(*sorted(file.name for file in STATIC.iterdir()))"
+    found = stylenet("-c", where, program=("python",)).stdout.split()
+    assert found == sorted(file.name for file in (ROOT / "stylenet" / "page" / "static").iterdir())
+
+
 def test_stylize(stylenet: Stylenet, tmp_path: Path):
     done = stylenet("stylize", "ckpt=the_scream_lite", "input=photo.jpg", "size=64", "device=cpu", "backend=torch")
     assert (done.returncode, done.stdout) == (0, "photo_the_scream_lite.jpg\n"), done.stderr
@@ -127,8 +133,9 @@ def test_tab_completes_commands_and_options(stylenet: Stylenet):
         return stylenet("-sc", "query=bash", **asked).stdout.split()
 
     assert completed("stylenet st") == ["stylize", "styles"]
-    assert completed("stylenet s") == ["stylize", "styles", "sheet"]
+    assert completed("stylenet s") == ["stylize", "styles", "sheet", "serve"]
     assert "ckpts=" in completed("stylenet compare ck") and "columns=" in completed("stylenet sheet col")
+    assert completed("stylenet se") == ["serve"] and "runtime=" in completed("stylenet page run")
     assert completed("stylenet train style=great") == ["style=great_wave"]
     assert "overwrite=" in completed("stylenet stylize over")
     assert "complete " in stylenet("-sc", "install=bash").stdout

@@ -65,8 +65,10 @@ const on = {
       first = true;
       photoName = (name || "photo").replace(/\.[^.]*$/, "").replace(/[^\w.-]+/g, "_");
       find("note").textContent = note;
+      const focused = find("empty").contains(document.activeElement);
       find("empty").hidden = true;
       find("picture").hidden = false;
+      if (focused) find("split").focus({ preventScroll: true }); // what had the focus is hidden now
       allowSaving(false);
       showPhoto(bitmap);
       paintSoon();
@@ -284,8 +286,10 @@ async function begin() {
   } catch {
     return complain("The list of styles cannot be loaded. Is the server still running?");
   }
-  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(Uint8Array.from(SIMD))) {
-    return complain("This browser cannot paint: it has no WebAssembly SIMD. Use a current Firefox, Chrome, Edge or Safari.");
+  const simd = typeof WebAssembly !== "undefined" && WebAssembly.validate(Uint8Array.from(SIMD));
+  if (!simd || typeof OffscreenCanvas === "undefined") {
+    const missing = simd ? "canvas for workers" : "WebAssembly SIMD";
+    return complain(`This browser cannot paint: it has no ${missing}. Use a current Firefox, Chrome, Edge or Safari.`);
   }
   painter = new Painter(on);
   showState();
