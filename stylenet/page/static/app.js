@@ -292,6 +292,7 @@ async function begin() {
     return complain(`This browser cannot paint: it has no ${missing}. Use a current Firefox, Chrome, Edge or Safari.`);
   }
   painter = new Painter(on);
+  painter.warm(page.networks[page.styles[0].network]);
   showState();
 }
 const beginning = begin();

@@ -79,6 +79,9 @@ async function session(name, network, progress) {
   return open.get(network.file);
 }
 
+/** Have a network ready before there is a photo. What is wrong with it is said when it is to paint. */
+export const warm = (network) => session("wasm", network, () => {}).catch(() => {});
+
 async function pass(name, { network, weights }, picture, progress) {
   const net = await session(name, network, progress);
   const ort = await engine(name);

@@ -58,6 +58,10 @@ export class Painter {
     this.on.busy(false);
   }
 
+  warm(network) {
+    this.worker?.postMessage({ type: "warm", network });
+  }
+
   save(format) {
     this.worker?.postMessage({ type: "save", format });
   }

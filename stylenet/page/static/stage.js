@@ -25,12 +25,14 @@ export function showPhoto(bitmap) {
   mask.height = Math.max(1, Math.round(bitmap.height * scale));
   clearMask();
   setSplit(100);
+  frame.classList.add("unpainted");
 }
 
 /** Show the painted picture; the first one of a photo, beside it. */
 export function showPainted(bitmap, first) {
   after.getContext("2d").drawImage(bitmap, 0, 0);
   if (first) setSplit(50);
+  frame.classList.remove("unpainted");
 }
 
 new ResizeObserver(([{ target }]) => {

@@ -1,12 +1,12 @@
 // The worker: reads the photo, runs the networks, applies the controls. Knows nothing of the page.
 //
-// In:  { type: "photo", file, fresh } | { type: "paint", settings } | { type: "save", format }
+// In:  { type: "warm", network } | { type: "photo", file, fresh } | { type: "paint", settings } | { type: "save", format }
 // Out: { type: "ready", threads, gpu } | { type: "photo", ... } | { type: "progress", ... } | { type: "painted", ... }
 //      | { type: "saved", ... } | { type: "failed", during, text, fatal }
 
 import { larger, part, smaller } from "./brush.js";
 import { blended, layerMask, recolored, shared } from "./controls.js";
-import { Sentence, run, state } from "./networks.js";
+import { Sentence, run, state, warm } from "./networks.js";
 import { resized } from "./resample.js";
 
 const MOST_PIXELS = 4096 * 4096; // of a photo: the largest canvas of some phones
@@ -117,7 +117,7 @@ async function save({ format }) {
   say({ type: "saved", blob, format });
 }
 
-const tasks = { photo: open, paint, save };
+const tasks = { photo: open, paint, save, warm: ({ network }) => warm(network) };
 let queue = Promise.resolve();
 
 self.onmessage = ({ data }) => {
