@@ -203,7 +203,7 @@ def test_a_full_memory_is_said_and_a_smaller_size_is_painted(playwright, address
     browser.close()
 
 
-def test_stop_ends_the_work_and_the_next_change_begins_it_again(opened, tmp_path, photo):
+def test_stop_and_a_change_of_the_networks_work_end_what_is_under_way(opened, tmp_path, photo):
     large = tmp_path / "large.png"
     with Image.open(photo) as small:
         small.resize((1536, 1080)).save(large)
@@ -215,6 +215,12 @@ def test_stop_ends_the_work_and_the_next_change_begins_it_again(opened, tmp_path
     page.get_by_role("button", name="Stop").click()
     assert page.text_content("#status") == "Stopped." and page.locator("#progress").is_hidden()
     page.get_by_label("Painted at").select_option("512 pixels, fast")
+    settled(page)
+    assert "Painted at 512 × 360" in page.text_content("#status")
+    page.get_by_label("Painted at").select_option("1536 pixels")
+    page.get_by_text(re.compile("Painting at 1536 × 1080 pixels")).wait_for()
+    page.get_by_label("Painted at").select_option("512 pixels, fast")
+    page.get_by_text(re.compile("Painting at 512 × 360 pixels")).wait_for()  # at once
     settled(page)
     assert "Painted at 512 × 360" in page.text_content("#status")
 
@@ -346,3 +352,26 @@ def test_what_a_jpeg_download_is_called(opened, photo):
     assert download.value.suggested_filename == "harbour_the_scream_lite.jpg"
     with Image.open(Path(download.value.path())) as made:
         assert (made.format, made.size) == ("JPEG", (300, 211))
+
+
+def test_webgpu_is_used_only_if_it_gives_the_picture_of_webassembly(playwright, address, photo):
+    """On a GPU in software. Whether it is right depends on the versions of both; the picture is right either way."""
+    software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *software])
+    page = browser.new_page()
+    page.goto(address)
+    choose(page, photo)
+    page.locator("#styles label", has_text="Plain 0").click()
+    settled(page)
+    expected = downloaded(page)
+    if page.locator("#gpu-field").is_hidden():
+        browser.close()
+        pytest.skip("this Chromium has no WebGPU here")
+    page.get_by_label("Use the graphics card (WebGPU)").check()
+    settled(page)
+    refused = page.locator("#problem").is_visible()
+    assert refused != page.get_by_label("Use the graphics card (WebGPU)").is_checked()
+    assert refused == ("by the graphics card" not in page.text_content("#status"))
+    assert not refused or "the page goes on without it" in problem(page)
+    assert np.abs(downloaded(page).astype(int) - expected).max() <= 4  # 2 of the comparison, and as much by its size
+    browser.close()

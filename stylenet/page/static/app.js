@@ -87,7 +87,9 @@ const on = {
   compared({ same, worst }) {
     if (same) return;
     find("gpu").checked = false;
-    const how = Number.isFinite(worst) ? `paints another picture here, up to ${worst} levels of 255 away` : "does not paint here";
+    const how = Number.isFinite(worst)
+      ? `paints another picture here, up to ${worst} levels of 255 away`
+      : "does not paint here";
     complain(`The graphics card ${how}, so the page goes on without it.`);
   },
   saved({ blob, format }) {
@@ -263,7 +265,12 @@ find("again").addEventListener("click", paintSoon);
 function showStyles() {
   page.styles.forEach((style, n) => {
     const label = document.createElement("label");
-    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "style", value: n, checked: !n });
+    const radio = Object.assign(document.createElement("input"), {
+      type: "radio",
+      name: "style",
+      value: n,
+      checked: !n,
+    });
     const image = Object.assign(new Image(112, 112), { src: style.thumbnail, alt: "" });
     const name = Object.assign(document.createElement("span"), { textContent: style.title });
     const by = Object.assign(document.createElement("small"), { textContent: style.by });
@@ -273,7 +280,7 @@ function showStyles() {
   const options = page.styles.map((style, n) => new Option(style.title, n));
   find("second").append(new Option("nothing", ""), ...options);
   find("about").textContent =
-    `Everything is computed in this browser by ONNX Runtime ${page.runtime}. The page keeps nothing and sends nothing. ` +
+    `Everything is computed in this browser by ONNX Runtime ${page.runtime}. Nothing is kept and nothing is sent. ` +
     `Sample photo: ${page.sample.credit}.`;
 }
 

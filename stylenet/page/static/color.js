@@ -73,7 +73,7 @@ function moments(data) {
   }
   const count = data.length / 4;
   const mean = sums.map((sum) => sum / count);
-  const at = [[0, 1, 2], [1, 3, 4], [2, 4, 5]]; // prettier-ignore
+  const at = [[0, 1, 2], [1, 3, 4], [2, 4, 5]];
   return { mean, covariance: at.map((line, i) => line.map((n, j) => products[n] / count - mean[i] * mean[j])) };
 }
 
@@ -87,19 +87,20 @@ function match(from, to) {
   return { matrix: limited, shift: to.mean.map((mean, n) => mean - row(limited, n, ...from.mean)) };
 }
 
-const product = (a, b) => a.map((line) => [0, 1, 2].map((j) => line[0] * b[0][j] + line[1] * b[1][j] + line[2] * b[2][j]));
+const product = (a, b) =>
+  a.map((line) => [0, 1, 2].map((j) => line[0] * b[0][j] + line[1] * b[1][j] + line[2] * b[2][j]));
 const transposed = (matrix) => [0, 1, 2].map((i) => matrix.map((line) => line[i]));
 const symmetric = (matrix) => matrix.map((line, i) => line.map((value, j) => (value + matrix[j][i]) / 2));
 
 /** A function of a symmetric matrix: of its eigenvalues, which Jacobi's rotations find. */
 function power(matrix, change) {
   let values = symmetric(matrix);
-  let vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]; // prettier-ignore
+  let vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
   for (let sweep = 0; sweep < 30; sweep++) {
-    for (const [p, q] of [[0, 1], [0, 2], [1, 2]]) { // prettier-ignore
+    for (const [p, q] of [[0, 1], [0, 2], [1, 2]]) {
       if (values[p][q] === 0) continue;
       const angle = 0.5 * Math.atan2(2 * values[p][q], values[q][q] - values[p][p]);
-      const turn = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]; // prettier-ignore
+      const turn = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
       turn[p][p] = turn[q][q] = Math.cos(angle);
       turn[p][q] = Math.sin(angle);
       turn[q][p] = -Math.sin(angle);

@@ -1,6 +1,7 @@
 // The worker: reads the photo, runs the networks, applies the controls. Knows nothing of the page.
 //
-// In:  { type: "warm", network } | { type: "photo", file, fresh } | { type: "paint", settings } | { type: "save", format }
+// In:  { type: "warm", network } | { type: "photo", file, fresh } | { type: "paint", settings }
+//      | { type: "save", format }
 // Out: { type: "ready", threads, gpu } | { type: "photo", ... } | { type: "progress", ... } | { type: "painted", ... }
 //      | { type: "saved", ... } | { type: "failed", during, text, fatal }
 
@@ -34,7 +35,9 @@ async function open({ file, fresh }) {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    throw new Sentence(`${file.name || "This file"} is no photo that this browser can read. Use a JPEG, PNG or WebP file.`);
+    throw new Sentence(
+      `${file.name || "This file"} is no photo that this browser can read. Use a JPEG, PNG or WebP file.`,
+    );
   }
   const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height)));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
@@ -91,10 +94,13 @@ async function paint({ settings }) {
     const painted = await keep(`painted ${n}`, key, async () => {
       const made = await run(layer, input, settings.gpu, progress);
       progress("Bringing back the photo’s detail …");
-      const blurred = stroke > 1 ? await keep("blurred", stroke, () => resized(input, photo.width, photo.height)) : null;
+      const blurred =
+        stroke > 1 ? await keep("blurred", stroke, () => resized(input, photo.width, photo.height)) : null;
       return larger(photo, input, made, stroke, blurred);
     });
-    const colored = await keep(`colored ${n}`, `${key} ${settings.color}`, () => recolored(photo, painted, settings.color));
+    const colored = await keep(`colored ${n}`, `${key} ${settings.color}`, () =>
+      recolored(photo, painted, settings.color),
+    );
     layers.push(blended(photo, colored, settings.strength));
   }
   result = layers[0];
@@ -133,7 +139,7 @@ self.onmessage = ({ data }) => {
   });
 };
 
-/** What went wrong, as a sentence. After a full memory, WebAssembly is of no more use: the page starts another worker. */
+/** What went wrong, as a sentence. After a full memory, WebAssembly is of no more use: another worker is started. */
 function explained(error) {
   const text = String(error?.message ?? error);
   if (/memory|alloc|out of bounds|Array buffer|Invalid typed array length|abort|^\d+$/i.test(text)) {
