@@ -88,11 +88,11 @@ def test_norm_relu_sum_and_border_in_one(dtype, styles, shift):
 def test_noise_is_that_of_the_layer():
     layer, x = Noise(6, 3).to(DEVICE), seeded(2, 6, 9, 70)
     amount = layer.of(torch.eye(3, device=DEVICE)[:2])
-    signs = [layer.get_buffer(f"signs_{side}") for side in NOISE_SIDES]
-    for place in ((1000, 1000), (3, 58)):
-        noise = kernels.NoiseAt(amount, *signs, *place)
+    one, two = (layer.get_buffer(f"signs_{side}") for side in NOISE_SIDES)
+    for down, across in ((1000, 1000), (3, 58)):
+        noise = kernels.NoiseAt(amount, one, two, down, across)
         out = kernels.lay(as_map(x), kernels.Layout(6, 9, 70), kernels.Border(), noise=noise)
-        torch.testing.assert_close(out, add_noise(x, amount, *signs, *place))
+        torch.testing.assert_close(out, add_noise(x, amount, one, two, down, across))
 
 
 def test_borders_by_hand():
@@ -144,33 +144,33 @@ def test_the_gradients_are_those_of_the_definition(border, relu, sums, styles, s
     """Of the map, of scale and shift, of what is added and of the noise: autograd's of the same in float64."""
     y, more = seeded(2, 3, 4, 6, dtype=torch.float64), seeded(2, 3, 6, 8, dtype=torch.float64, seed=1)
     weight, bias, amount = (seeded(styles, 3, dtype=torch.float64, seed=seed) for seed in (2, 3, 4))
-    signs = [Noise(3).to(DEVICE).get_buffer(f"signs_{side}").double() for side in NOISE_SIDES]
+    one, two = (Noise(3).to(DEVICE).get_buffer(f"signs_{side}").double() for side in NOISE_SIDES)
     given = [each.requires_grad_() for each in (y, weight, bias, more, amount)]
     layout = kernels.Layout(3, 4, 6, shift is not None, shift or 0)
 
     def ours(y, weight, bias, more, amount):
         laid = as_map(y) if shift is None else _in_fours(y, shift)
         skip = kernels.Skip(as_map(more), 1) if sums else None
-        noise = kernels.NoiseAt(amount, *signs, 5, 50)
+        noise = kernels.NoiseAt(amount, one, two, 5, 50)
         return kernels.norm_and_lay(laid, layout, kernels.Border(*border), weight, bias, relu, skip, noise)
 
     def theirs(y, weight, bias, more, amount):
         x = normed(y, weight, bias)
         x = x.relu() if relu else x
-        x = add_noise(x + more[..., 1:-1, 1:-1] if sums else x, amount, *signs, 5, 50)
+        x = add_noise(x + more[..., 1:-1, 1:-1] if sums else x, amount, one, two, 5, 50)
         return _bordered(x, *border)
 
     found, expected = ours(*given), theirs(*given)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
     grad = seeded(*expected.shape, dtype=torch.float64, seed=9)
-    for one, other in zip(
+    for mine, other in zip(
         torch.autograd.grad(found, given, grad, allow_unused=True),
         torch.autograd.grad(expected, given, grad, allow_unused=True),
         strict=True,
     ):
-        assert (one is None) == (other is None)
-        if one is not None and other is not None:
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+        assert (mine is None) == (other is None)
+        if mine is not None and other is not None:
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
 def _in_fours(x: Tensor, shift: int) -> Tensor:
