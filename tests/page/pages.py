@@ -76,7 +76,7 @@ def address(site: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, this thread has an event loop: no business of other tests
 def playwright() -> Iterator:
     if CHROMIUM is None:
         pytest.skip("no chromium: apt-get install chromium")
@@ -84,7 +84,7 @@ def playwright() -> Iterator:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright) -> Iterator:
     started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
     yield started
