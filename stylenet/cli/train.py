@@ -46,10 +46,9 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     check("seed", seed, 0, 2**32 - 1, whole=True)
     check("style_size", settings["style_size"], 1, whole=True)
     styles = style_list(settings)
-    if settings["add"] is not None:
-        settings["net"] = net_of(settings["add"])
     name = settings["name"] or "+".join(style["name"] for style in styles)
     if settings["add"] is not None:
+        settings["net"] = net_of(settings["add"])
         name = f"{Path(settings['add']).stem}+{name}"
     place = shelf_for(settings, folder, name)
     _complete(settings["data"])
@@ -86,11 +85,9 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
 def net_of(ckpt: str) -> dict[str, Any]:
     """The configuration of a style file's network, for styles that are added to it."""
     from stylenet.nets import checkpoint
+    from stylenet.training.module import load_as
 
-    try:
-        spec = checkpoint.describe(checkpoint.load(ckpt)[0])
-    except UserError as error:
-        raise UserError(str(error).replace("ckpt=", "add=", 1)) from error
+    spec = checkpoint.describe(load_as("add", ckpt)[0])
     return {"name": spec["name"], **{key: value for key, value in spec["args"].items() if key != "n_styles"}}
 
 

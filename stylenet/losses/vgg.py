@@ -4,7 +4,6 @@ The weights are non-persistent buffers: they follow ``.to()``, and are absent fr
 and so from every checkpoint and weight average.
 """
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ from torch import Tensor, nn
 
 from stylenet.losses.vgg_download import CONVS
 from stylenet.losses.vgg_weights import vgg_weights
-from stylenet.system.errors import UserError, one_line
-from stylenet.system.gpu_kernels import usable
-
-log = logging.getLogger(__name__)
+from stylenet.system.errors import UserError
+from stylenet.system.gpu_kernels import usable, warn_of
 
 
 def layer_names(name: str) -> list[str]:
@@ -97,7 +94,7 @@ class VGG(nn.Module):
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # a compiler or a driver can fail in any way
-                log.warning("The kernels for GPUs do not work here (%s): PyTorch's layers are used.", one_line(error))
+                warn_of(error)
                 self._kernels = False
         x = F.relu_(F.conv2d(x, weight, bias, padding=1))
         return x, self.pool(x, 2) if pool else x

@@ -7,7 +7,6 @@ convolution of 4x4 with four outputs a place.
 Knows the layers of the networks and the kernels. It works for training and for inference.
 """
 
-import logging
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -15,11 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.johnson import Johnson
-from stylenet.nets.layers import FIRST, NOISE_SIDES, Down, InstanceNorm, Residual, Up, upsample_blur
-from stylenet.system.errors import one_line
-from stylenet.system.gpu_kernels import has_triton
-
-log = logging.getLogger(__name__)
+from stylenet.nets.layers import (
+    BLUR_TAPS,
+    FIRST,
+    NOISE_SIDES,
+    Down,
+    InstanceNorm,
+    Residual,
+    Up,
+    spread_taps,
+    upsample_blur,
+)
+from stylenet.system.gpu_kernels import has_triton, warn_of
 
 MULTIPLE = 8  # of channels: tensor cores read sixteen bytes at once
 COLOURS = 4  # three, and one that is 0
@@ -100,20 +106,11 @@ def doubling(up: Up) -> Tensor:
     [1 4 6 4 1] / 16), or of x[n / 2] alone without the low-pass. With the three taps of the convolution after it these
     are eight or four taps, every other of which meets an even row.
     """
-    rows = _SPREAD[up.upsample is upsample_blur]
-    spread = up.conv.weight.new_tensor(rows)
+    spread = up.conv.weight.new_tensor(spread_taps(BLUR_TAPS if up.upsample is upsample_blur else (1.0, 1.0)))
     kernel = torch.einsum("oiab,ap,bq->oipq", up.conv.weight, spread, spread)
     o, i, k, _ = kernel.shape
     parts = kernel.flip(2, 3).view(o, i, k // 2, 2, k // 2, 2)
     return parts.permute(3, 5, 0, 1, 2, 4).reshape(4 * o, i, k // 2, k // 2)
-
-
-def _spread(taps: list[float]) -> list[list[float]]:
-    """What each of a convolution's three taps gives to the taps of both together."""
-    return [[0.0] * (2 - t) + taps + [0.0] * t for t in range(3)]
-
-
-_SPREAD = {True: _spread([number / 16 for number in (1, 5, 10, 10, 5, 1)]), False: _spread([1.0, 1.0])}
 
 
 class Pass:
@@ -162,7 +159,7 @@ class TrainingPass:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a compiler or a driver can fail in any way
-            log.warning("The kernels for GPUs do not work here (%s): PyTorch's layers are used.", one_line(error)[:200])
+            warn_of(error)
             self.works = False
             return self.net(content, style, framed)
 

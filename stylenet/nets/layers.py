@@ -237,6 +237,14 @@ def upsample_blur(x: Tensor) -> Tensor:
     return _filter(F.interpolate(x, scale_factor=2.0, mode="bilinear"), [1.0, 2.0, 1.0])
 
 
+BLUR_TAPS = tuple(number / 16 for number in (1, 5, 10, 10, 5, 1))  # of nearest neighbour and [1 4 6 4 1] / 16
+
+
+def spread_taps(taps: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+    """What each of a 3-tap convolution's taps gives to the taps of a doubling with ``taps`` and it together."""
+    return tuple((0.0,) * (2 - t) + taps + (0.0,) * t for t in range(3))
+
+
 def upsample_blur_conv(x: Tensor, weight: Tensor) -> Tensor:
     """:func:`upsample_blur` and the 3x3 convolution ``weight`` (o, i, 3, 3) after it as one transposed convolution, a
     fraction of the memory traffic. The outermost row and column on each side differ: they see the small map's border
@@ -245,10 +253,7 @@ def upsample_blur_conv(x: Tensor, weight: Tensor) -> Tensor:
     Nearest neighbour and low-pass give a place n of the large map the sum of f[n - 2 m + 2] x[m] with f = [1 5 10 10 5
     1] / 16. With the three taps after it, these are eight.
     """
-    rise = [1 / 16, 5 / 16, 10 / 16]
-    taps = [*rise, *rise[::-1]]
-    rows = [[0.0] * (2 - t) + taps + [0.0] * t for t in range(3)]
-    spread = _constant(tuple(map(tuple, rows)), weight.device, weight.dtype)
+    spread = _constant(spread_taps(BLUR_TAPS), weight.device, weight.dtype)
     kernel = torch.einsum("oiab,ap,bq->iopq", weight, spread, spread)
     return F.conv_transpose2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, stride=2, padding=7)
 

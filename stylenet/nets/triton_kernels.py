@@ -136,6 +136,17 @@ def combine_kernel(
     tl.store(rstd + picture * C + channel, 1.0 / tl.sqrt(squares / count + EPS), mask=inside)
 
 
+@triton.jit
+def _norm_of(mean, rstd, weight, bias, picture, styles, channel, inside, C: tl.constexpr, TYPE: tl.constexpr):
+    """Mean, 1 / deviation, scale and shift of a picture's channels. One style serves all pictures."""
+    style = tl.where(styles > 1, picture, 0)
+    middle = tl.load(mean + picture * C + channel, mask=inside, other=0.0).to(TYPE)
+    scale = tl.load(rstd + picture * C + channel, mask=inside, other=0.0).to(TYPE)
+    gain = tl.load(weight + style * C + channel, mask=inside, other=0.0).to(TYPE)
+    shift = tl.load(bias + style * C + channel, mask=inside, other=0.0).to(TYPE)
+    return middle, scale, gain, shift
+
+
 # --- writing a map with its border
 
 
@@ -185,10 +196,8 @@ def lay_kernel(
     style = tl.where(styles > 1, picture, 0)
     middle, scale, shift, much = tl.zeros([CB], TYPE), tl.zeros([CB], TYPE), tl.zeros([CB], TYPE), tl.zeros([CB], TYPE)
     if NORM:
-        middle = tl.load(mean + picture * C + channel, mask=inside, other=0.0).to(TYPE)
-        scale = tl.load(rstd + picture * C + channel, mask=inside, other=0.0).to(TYPE)
-        scale *= tl.load(weight + style * C + channel, mask=inside, other=0.0).to(TYPE)
-        shift = tl.load(bias + style * C + channel, mask=inside, other=0.0).to(TYPE)
+        middle, scale, gain, shift = _norm_of(mean, rstd, weight, bias, picture, styles, channel, inside, C, TYPE)
+        scale *= gain
     if NOISE:
         much = tl.load(amount + style * C + channel, mask=inside, other=0.0).to(TYPE)
     i, j = _source(row, h, KIND, WIDTH), _source(column, w, KIND, WIDTH)
@@ -262,11 +271,7 @@ def sums_kernel(
     inside = channel < C
     y += _before(picture, rows, columns, C, PHASED)
     grad += _before(picture, out_rows, out_columns, C, OUT_PHASED)
-    style = tl.where(styles > 1, picture, 0)
-    middle = tl.load(mean + picture * C + channel, mask=inside, other=0.0).to(TYPE)
-    scale = tl.load(rstd + picture * C + channel, mask=inside, other=0.0).to(TYPE)
-    gain = tl.load(weight + style * C + channel, mask=inside, other=0.0).to(TYPE)
-    shift = tl.load(bias + style * C + channel, mask=inside, other=0.0).to(TYPE)
+    middle, scale, gain, shift = _norm_of(mean, rstd, weight, bias, picture, styles, channel, inside, C, TYPE)
     plain, normed, noisy = tl.zeros([CB], TYPE), tl.zeros([CB], TYPE), tl.zeros([CB], TYPE)
     for tile in range(tiles):
         pixel = (chunk * tiles + tile) * P + tl.arange(0, P)
@@ -324,11 +329,7 @@ def back_kernel(
         tl.store(skip + begin[:, None] + channel[None, :], g.to(skip.dtype.element_ty), mask=mask)
     begin = _address(i, j, rows, columns, C, PHASED, SHIFT)
     if NORM:
-        style = tl.where(styles > 1, picture, 0)
-        middle = tl.load(mean + picture * C + channel, mask=inside, other=0.0).to(TYPE)
-        scale = tl.load(rstd + picture * C + channel, mask=inside, other=0.0).to(TYPE)
-        gain = tl.load(weight + style * C + channel, mask=inside, other=0.0).to(TYPE)
-        shift = tl.load(bias + style * C + channel, mask=inside, other=0.0).to(TYPE)
+        middle, scale, gain, shift = _norm_of(mean, rstd, weight, bias, picture, styles, channel, inside, C, TYPE)
         plain = tl.load(sums + picture * 3 * C + channel, mask=inside, other=0.0).to(TYPE) / (h * w)
         normed = tl.load(sums + picture * 3 * C + C + channel, mask=inside, other=0.0).to(TYPE) / (h * w)
         value = tl.load(y + begin[:, None] + channel[None, :], mask=mask, other=0.0).to(TYPE)

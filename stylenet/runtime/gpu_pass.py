@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stylenet.nets import kernel_net
 from stylenet.nets.base import StyleNet
 from stylenet.nets.johnson import Johnson
-from stylenet.system.errors import one_line
+from stylenet.system.gpu_kernels import warn_of
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def kernel_pass(net: StyleNet, device: torch.device, precision: str, plain: Run)
             trial = torch.rand(TRIAL, generator=torch.Generator().manual_seed(0)).to(device)
             difference = (run(trial) - net(trial)).abs().mean().item()
     except Exception as error:  # a compiler or a driver can fail in any way
-        log.warning("The kernels for GPUs do not work here (%s): PyTorch's layers are used.", one_line(error)[:200])
+        warn_of(error)
         return plain
     if not difference < ALLOWED:  # so that NaN fails it
         log.warning("The kernels for GPUs differ from the network by %.3g: PyTorch's layers are used.", difference)

@@ -1,6 +1,7 @@
 """How Triton kernels are started, counted, and whether there are any. Knows no kernel."""
 
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -9,6 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+
+from stylenet.system.errors import one_line
+
+log = logging.getLogger(__name__)
 
 Count = Callable[[str, list[Tensor], list[Tensor]], object]
 
@@ -24,6 +29,11 @@ def has_triton() -> bool:
 def usable(x: Tensor) -> bool:
     """Whether kernels of ours can compute with this tensor: it is on a GPU, and nothing traces the code."""
     return x.device.type == "cuda" and has_triton() and not torch.compiler.is_compiling()
+
+
+def warn_of(error: Exception) -> None:
+    """Say that a kernel failed, and what follows."""
+    log.warning("The kernels for GPUs do not work here (%s): PyTorch's layers are used.", one_line(error)[:200])
 
 
 @contextmanager

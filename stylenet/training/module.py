@@ -298,16 +298,16 @@ class StyleTransfer(pl.LightningModule):
         if "schedule" in saved:
             self.schedule.load_state_dict(saved["schedule"])
 
-    def start_from(self, ckpt: str, option: str = "init") -> None:
+    def start_from(self, ckpt: str) -> None:
         """Take the weights of another checkpoint. A style that it has by name starts as it is there, any other where
         the mean of its styles is. Where it has no noise, ADDED_NOISE is drawn.
 
         Raises UserError if its network is not of the same kind and size.
         """
-        try:
-            other, info = checkpoint.load(ckpt)
-        except UserError as error:
-            raise UserError(str(error).replace("ckpt=", f"{option}=", 1)) from error
+        self._start_at(*load_as("init", ckpt), f"init={ckpt}")
+
+    def _start_at(self, other: StyleNet, info: dict[str, Any], given: str) -> None:
+        """:meth:`start_from` with what was read. ``given``: the option, as the user typed it."""
         mine = self.net.state_dict()
         added = torch.randn_like(mine["noise.weight"]) * ADDED_NOISE if "noise.weight" in mine else None
         state = {} if added is None else {"noise.weight": added}
@@ -320,8 +320,8 @@ class StyleTransfer(pl.LightningModule):
                 state[key] = torch.stack(rows)
         if state.keys() != mine.keys() or any(state[key].shape != mine[key].shape for key in mine):
             raise UserError(
-                f"{option}={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: "
-                f"give the same net=... and its arguments, or leave {option}= out."
+                f"{given} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: "
+                f"give the same net=... and its arguments, or leave {given.partition('=')[0]}= out."
             )
         self.net.load_state_dict(state)
 
@@ -331,10 +331,7 @@ class StyleTransfer(pl.LightningModule):
 
         Raises UserError if the network has a style of the same name, or is not of the same kind and size.
         """
-        try:
-            self.base = checkpoint.load(ckpt)
-        except UserError as error:
-            raise UserError(str(error).replace("ckpt=", "add=", 1)) from error
+        self.base = load_as("add", ckpt)
         taken = {style.get("name") for style in self.base[1].get("styles", [])}
         if again := [name for name in self._names() if name in taken]:
             raise UserError(
@@ -342,7 +339,7 @@ class StyleTransfer(pl.LightningModule):
                 "give style=custom with style.custom.image= and another name=."
             )
         if start:
-            self.start_from(ckpt, "add")
+            self._start_at(*self.base, f"add={ckpt}")
         of_style = of_styles(self.net)
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(name in of_style)
@@ -361,6 +358,14 @@ class StyleTransfer(pl.LightningModule):
 
     def _names(self) -> list[str]:
         return [style["name"] for style in self.styles]
+
+
+def load_as(option: str, ckpt: str) -> tuple[StyleNet, dict[str, Any]]:
+    """:func:`stylenet.nets.checkpoint.load`, whose mistakes name this option."""
+    try:
+        return checkpoint.load(ckpt)
+    except UserError as error:
+        raise UserError(str(error).replace("ckpt=", f"{option}=", 1)) from error
 
 
 def check(name: str, value: Any, least: float, most: float = float("inf"), whole: bool = False) -> None:
