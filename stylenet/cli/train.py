@@ -15,6 +15,8 @@ from stylenet.system import console
 from stylenet.system.errors import UserError
 from stylenet.training.schedule import Schedule
 
+ANY = "any"  # of configs/style: no painting of its own
+
 
 def job(config: DictConfig) -> list[float] | None:
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -35,6 +37,7 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     from stylenet.data.datamodule import Photos
     from stylenet.system.memory import keep_freed_memory
     from stylenet.training import distributed
+    from stylenet.training.any_style import AnyStyle
     from stylenet.training.module import StyleTransfer, check
     from stylenet.training.trainer import compiles, in_turn, reading, stopped_by, train, trainer_for
 
@@ -46,7 +49,7 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     check("seed", seed, 0, 2**32 - 1, whole=True)
     check("style_size", settings["style_size"], 1, whole=True)
     styles = style_list(settings)
-    name = settings["name"] or "+".join(style["name"] for style in styles)
+    name = settings["name"] or "+".join(style["name"] for style in styles) or "any"
     if settings["add"] is not None:
         settings["net"] = net_of(settings["add"])
         name = f"{Path(settings['add']).stem}+{name}"
@@ -56,9 +59,8 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     keep_freed_memory()
     pl.seed_everything(seed, verbose=False)
     photos = Photos(**settings["data"], steps=steps, seed=seed)
-    model = StyleTransfer(
-        settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors, schedule
-    )
+    kind = AnyStyle if learns_any(settings) else StyleTransfer
+    model = kind(settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors, schedule)
     if settings["add"] is not None:
         model.add_to(settings["add"], start=not settings["resume"])
     elif settings["init"] and not settings["resume"]:
@@ -82,6 +84,26 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
 
 
+def learns_any(settings: dict[str, Any]) -> bool:
+    """Whether the run trains a network for any style. Raises UserError for options that do not go together."""
+    from stylenet.nets.registry import NETS
+
+    net, paintings = settings["net"]["name"], settings["data"]["paintings"]
+    any_net = net in NETS and NETS[net].any_style
+    any_style = ANY in settings["style"]
+    if any_net != any_style:
+        raise UserError(
+            f"net={net} learns any style: give style=any, and a folder of paintings as data.paintings=..."
+            if any_net
+            else f"style=any needs a network for any style, this is net={net}: give net=predicted, or experiment=any."
+        )
+    if any_style and paintings is None:
+        raise UserError("style=any learns from many paintings: please give data.paintings=/path/to/paintings.")
+    if paintings is not None and not any_style:
+        raise UserError(f"data.paintings={paintings} is for style=any: give that, or leave it out.")
+    return any_style
+
+
 def net_of(ckpt: str) -> dict[str, Any]:
     """The configuration of a style file's network, for styles that are added to it."""
     from stylenet.nets import checkpoint
@@ -97,6 +119,8 @@ def _complete(data: dict[str, Any]) -> None:
         raise UserError("data=folder needs a folder: please give data.root=/path/to/photos.")
     if str(data["val"]).isdecimal():
         data["val"] = int(data["val"])  # a string so far, as it may be a folder
+    if str(data["val_paintings"]).isdecimal():
+        data["val_paintings"] = int(data["val_paintings"])
 
 
 def shelf_for(settings: dict[str, Any], folder: Path, name: str) -> Any:
@@ -124,8 +148,12 @@ def style_list(settings: dict[str, Any]) -> list[dict[str, Any]]:
     chosen = dict(settings["style"])
     color = chosen.pop("color", "style")  # for all; style.<name>.color overrides it
     names = [key for key, style in chosen.items() if "image" in style]
+    if ANY in chosen and len(chosen) > 1:
+        raise UserError(f"style={ANY} stands for all paintings of data.paintings=: give it alone, without {names}.")
     styles = []
     for key, style in chosen.items():
+        if key == ANY:
+            continue
         if "image" not in style:
             raise UserError(f"style.{key}=...: this run has no such style, only style={','.join(names)}.")
         name = settings["name"] or Path(style["image"]).stem if key == "custom" else key
@@ -145,4 +173,15 @@ def main() -> None:
 
 def _paths() -> list[str]:
     pictures = [f"style.{file.stem}.image" for file in own_configs.of_group("style")]
-    return ["init", "add", "resume", "out", "data.root", "data.val", "loss.vgg_path", *pictures]
+    return [
+        "init",
+        "add",
+        "resume",
+        "out",
+        "data.root",
+        "data.val",
+        "data.paintings",
+        "data.val_paintings",
+        "loss.vgg_path",
+        *pictures,
+    ]

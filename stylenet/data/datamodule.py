@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from stylenet.data.coco import fetch_coco
 from stylenet.data.crops import Crops, GlobalSamples, centre_square, to_uint8
+from stylenet.data.pairs import PaintingCrops, Pairs
 from stylenet.data.photos import MIN_SIDE, data_root, find_images, hold_out, identity, open_photo
 from stylenet.images.color import Colors
 from stylenet.nets.layers import NOISE_SIDES
@@ -51,7 +52,9 @@ class Photos(pl.LightningDataModule):
     root: folder, list file or unpacked COCO; None: the bundled photos. size: side of the loss window, at a random
     position in crops that are larger by ``margin``. batch_size: per process. steps: of the whole run. val: number of
     photos to hold out (at most a fifth), or a folder of them; val_size: side of their centre
-    squares. coco: without root, use COCO in the cache folder, fetched there if ``download``. Raises UserError for
+    squares. paintings: for training any style, a folder of paintings; every batch then is (photos, paintings), both
+    crops of one size; val_paintings: how many of them to hold out (at most a fifth), or a folder of others. coco:
+    without root, use COCO in the cache folder, fetched there if ``download``. Raises UserError for
     settings out of range and, in ``setup``, if there are no photos.
     """
 
@@ -60,6 +63,9 @@ class Photos(pl.LightningDataModule):
 
     crops: Crops
     """The training crops by sample number, from ``setup`` on."""
+
+    painting_crops: PaintingCrops | None = None
+    """The same of the paintings, if there are any."""
 
     def __init__(
         self,
@@ -76,6 +82,8 @@ class Photos(pl.LightningDataModule):
         val: int | str | Path,
         val_size: int,
         margin: int = 0,
+        paintings: str | Path | None = None,
+        val_paintings: int | str | Path = 20,
         coco: bool = False,
         download: bool = False,
     ) -> None:
@@ -92,8 +100,11 @@ class Photos(pl.LightningDataModule):
         self.workers, self.val, self.val_size = workers, val, val_size
         self.root = Path(root).expanduser() if root else None
         self.coco, self.download = coco, download
+        _check_numbers(val_paintings=(val_paintings if isinstance(val_paintings, int) else 0, 0))
+        self.paintings, self.held_paintings = paintings, val_paintings
         self._bundled = self.root is None and not coco
         self.val_photos = HeldOut(val_size)  # the same photos in every run
+        self.val_paintings = HeldOut(val_size)
         self._unreadable: list[Path] = []  # found while choosing them
 
     def prepare_data(self) -> None:
@@ -117,10 +128,32 @@ class Photos(pl.LightningDataModule):
             )
         crops = Crops(remaining, self.size + self.margin, self.seed, self.scale, self.ratio, self.flip)
         crops[self._start()]  # fails here, not in a worker, if none can be read
+        if self.paintings is not None:
+            self.painting_crops = self._find_paintings(self.paintings)
         self.crops = crops
         if self._bundled and self._first_process():
             count = len(remaining)
             log.warning("only %d bundled photos; a real style needs thousands: data=folder data.root=...", count)
+
+    def _find_paintings(self, folder: str | Path) -> PaintingCrops:
+        """The crops of the paintings, without those that are held out."""
+        root = data_root(folder)
+        paintings = find_images(root, "data.paintings")
+        if isinstance(self.held_paintings, int):
+            others, at, count = paintings, root, min(self.held_paintings, len(paintings) // 5)
+        else:
+            at = data_root(self.held_paintings)
+            others = find_images(at, "data.val_paintings")
+            count = len(others)
+        held_out = hold_out(others, at, count, partial(self._add_val, held=self.val_paintings, kind="painting"))
+        known = {identity(path) for path in [*held_out, *self._unreadable]}
+        if not (remaining := [path for path in paintings if identity(path) not in known]):
+            raise UserError(
+                f"data.paintings={folder}: all {len(paintings)} are unreadable or validation paintings. Give others."
+            )
+        crops = PaintingCrops(remaining, self.size + self.margin, self.seed)
+        crops[0]
+        return crops
 
     def colors(self) -> Colors:
         """Mean and covariance of the training photos' colours, over the first COLOR_CROPS crops."""
@@ -128,7 +161,7 @@ class Photos(pl.LightningDataModule):
         self.setup()
         return Colors(self.crops[number][None] / 255 for number in range(COLOR_CROPS))
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """This process's share of the batches, from ``start_sample`` on."""
         rank, world = self._rank_and_world()
         done = self._trainer_step(self._start() // (world * self.batch_size))
@@ -141,7 +174,7 @@ class Photos(pl.LightningDataModule):
         if workers:
             atexit.register(_end_workers)
         return DataLoader(
-            self.crops,
+            self.crops if self.painting_crops is None else Pairs(self.crops, self.painting_crops),
             batch_sampler=GlobalSamples(self._start(), self.steps, self.batch_size, rank, world, done),
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -150,12 +183,13 @@ class Photos(pl.LightningDataModule):
             worker_init_fn=partial(_begin_worker, Image.MAX_IMAGE_PIXELS),
         )
 
-    def val_dataloader(self) -> DataLoader[Tensor] | list[Tensor]:
+    def val_dataloader(self) -> DataLoader[Any] | list[Tensor]:
         """All held-out photos in a fixed order, the same in every process; an empty list if there are none."""
         if not self.val_photos:
             return []
+        pairs = Pairs(self.val_photos, self.val_paintings, repeat=True) if len(self.val_paintings) else None
         return DataLoader(
-            self.val_photos,
+            self.val_photos if pairs is None else pairs,
             batch_size=self.batch_size,
             num_workers=self._workers() if self.val_photos.rereads else 0,
             pin_memory=torch.cuda.is_available(),
@@ -164,7 +198,10 @@ class Photos(pl.LightningDataModule):
 
     def describe(self) -> dict[str, str | int]:
         """A summary for the checkpoint; ``skipped`` counts the unreadable photos found so far."""
-        return {
+        paintings: dict[str, str | int] = {}
+        if self.painting_crops is not None:
+            paintings = {"paintings": len(self.painting_crops.photos), "held_out_paintings": len(self.val_paintings)}
+        return paintings | {
             "root": "bundled" if self._bundled else data_root(self._root()).name,
             "photos": len(self.crops.photos),
             "held_out": len(self.val_photos),
@@ -224,11 +261,11 @@ class Photos(pl.LightningDataModule):
                 log.warning("data.val=%d is over a fifth of the %d photos: %d held out", self.val, len(photos), count)
         return hold_out(photos, root, count, self._add_val)
 
-    def _add_val(self, path: Path) -> bool:
+    def _add_val(self, path: Path, held: "HeldOut | None" = None, kind: str = "photo") -> bool:
         try:
-            self.val_photos.add(path)
+            (self.val_photos if held is None else held).add(path)
         except UserError as error:
-            log.warning("skipped a validation photo: %s", error)
+            log.warning("skipped a validation %s: %s", kind, error)
             self._unreadable.append(path)
             return False
         return True
@@ -246,11 +283,13 @@ class Photos(pl.LightningDataModule):
         """Why shared memory cannot hold the batches of these workers; "" if it can."""
         try:
             self.crops.share()
+            if self.painting_crops is not None:
+                self.painting_crops.share()
             multiprocessing.get_context().Lock()
             free = shutil.disk_usage(SHARED).free if SHARED.is_dir() else None
         except (OSError, RuntimeError, ImportError) as error:
             return f"there is no shared memory here ({one_line(error)[:100]})."
-        batch = self.batch_size * 3 * self.crops.size**2
+        batch = self.batch_size * 3 * self.crops.size**2 * (1 if self.painting_crops is None else 2)
         needed = batch * (PREFETCHED * workers + 2)  # two more are in use
         if free is not None and free < needed:
             return f"{SHARED} has {free / 1e6:.1f} MB, and their batches need {needed / 1e6:.1f}."

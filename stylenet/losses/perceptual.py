@@ -74,6 +74,10 @@ def style_distance(grams: Tensor, targets: Tensor) -> Tensor:
     return (grams - targets).square().sum((1, 2))
 
 
+def _squares(grams: Tensor) -> Tensor:
+    return grams.square().sum((1, 2))
+
+
 def content_distance(features: Tensor, targets: Tensor) -> Tensor:
     """``||F - P||^2 / (c h w)`` of each picture, in float32: two ``(b, c, h, w)`` -> ``(b,)`` (Johnson 2016, eq. 2)."""
     return (features.float() - targets.float()).square().mean((1, 2, 3))
@@ -108,7 +112,8 @@ class PerceptualLoss(nn.Module):
     ``output``, ``content``: ``(b, 3, h, w)`` in [0, 1]. ``targets``: the styles of these pictures, from
     :meth:`targets`; None for the first style.
 
-    ``styles``: one image ``(1, 3, h, w)`` for each style, of any size. ``style_layers`` and ``content_layers``: the
+    ``styles``: one image ``(1, 3, h, w)`` for each style, of any size; none if each batch brings its own paintings, see
+    :meth:`targets_of`. ``style_layers`` and ``content_layers``: the
     weight of each layer by name. ``scale``: the unit of the terms:
 
     - "calibrated": style layers are divided by the score of unstylized photos against this style, content layers by
@@ -149,8 +154,14 @@ class PerceptualLoss(nn.Module):
         self.vgg = VGG([*style_layers, *content_layers], vgg, vgg_path, pooling)
         targets = self._grams([*styles])
         for layer in self.style_layers:
+            if not targets:
+                channels = len(self.vgg.get_buffer(f"{layer.replace('relu', 'conv')}_bias"))
+                self._keep(f"photo_gram_{layer}", torch.zeros(channels, channels))
+                self._keep(f"photo_square_{layer}", torch.ones(()))
+                continue
             self._keep(f"target_{layer}", torch.cat([each[layer] for each in targets]), persistent=False)
             self._keep(f"style_reference_{layer}", torch.ones(len(targets)))
+        self.any_style = not targets
         for layer in self.content_layers:
             self._keep(f"content_reference_{layer}", torch.ones(()))
         self._keep("is_calibrated", torch.tensor(scale != "calibrated"))
@@ -186,14 +197,20 @@ class PerceptualLoss(nn.Module):
         for photo in (p for batch in photos for p in batch.split(1)):
             features = self.vgg(photo)
             for layer, seen in style.items():
-                seen.append(style_distance(gram(features[layer]), self.get_buffer(f"target_{layer}")))
+                grams = gram(features[layer])
+                seen.append(grams if self.any_style else style_distance(grams, self.get_buffer(f"target_{layer}")))
             for layer, seen in content.items():
                 if last:
                     seen.append(content_distance(features[layer], last[layer]))
             last = features
-        measured = {f"style_reference_{x}": torch.stack(seen).mean(0) for x, seen in style.items() if seen}
+        if self.any_style:
+            measured = {f"photo_gram_{x}": torch.cat(seen).mean(0) for x, seen in style.items() if seen}
+            measured |= {f"photo_square_{x}": _squares(torch.cat(seen)).mean() for x, seen in style.items() if seen}
+        else:
+            measured = {f"style_reference_{x}": torch.stack(seen).mean(0) for x, seen in style.items() if seen}
         measured |= {f"content_reference_{x}": torch.cat(seen).mean() for x, seen in content.items() if seen}
-        if len(measured) < len(style) + len(content) or not all((value > 0).all() for value in measured.values()):
+        references = [value for name, value in measured.items() if not name.startswith("photo_gram")]
+        if len(references) < len(style) + len(content) or not all((value > 0).all() for value in references):
             raise UserError("calibration needs at least 2 different photos; add photos to the training folder.")
         for name, value in measured.items():
             self.get_buffer(name).copy_(value)
@@ -217,6 +234,25 @@ class PerceptualLoss(nn.Module):
                 {layer: torch.einsum("bn,ncd->bcd", style, each) for layer, each in grams.items()},
                 {layer: style @ each for layer, each in references.items()},
             )
+
+    @torch.no_grad()
+    def targets_of(self, paintings: Tensor) -> Targets:
+        """The targets of a batch whose pictures have a painting each, ``(b, 3, h, w)`` in [0, 1].
+
+        A reference is the mean distance of the calibration photos to a painting's Gram matrix A, as for a style that is
+        known beforehand. The photos are not needed for it, only two moments of their Gram matrices P:
+        ``E ||P - A||^2 = E ||P||^2 - 2 <E P, A> + ||A||^2``.
+        """
+        features = self.vgg(paintings, self.style_layers)
+        grams = {layer: gram(features[layer]) for layer in self.style_layers}
+        if self.scale != "calibrated":
+            return Targets(grams, {layer: torch.ones(len(paintings), device=paintings.device) for layer in grams})
+        references = {}
+        with torch.autocast(paintings.device.type, enabled=False):
+            for layer, each in grams.items():
+                common = (each * self.get_buffer(f"photo_gram_{layer}")).sum((1, 2))
+                references[layer] = self.get_buffer(f"photo_square_{layer}") - 2 * common + _squares(each)
+        return Targets(grams, references)
 
     def _layer_weights(self, layers: dict[str, float]) -> dict[str, float]:
         total = sum(layers.values()) if self.scale in ("calibrated", "gatys") else 1.0

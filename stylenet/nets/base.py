@@ -33,6 +33,9 @@ class StyleNet(nn.Module):
     in_parts: ClassVar[bool] = False
     """Whether :meth:`encode` does a part of the work, so that the two parts can run in different precisions."""
 
+    any_style: ClassVar[bool] = False
+    """Whether the network paints in the style of any picture, which :meth:`style_of` makes the weights of."""
+
     config: dict[str, Any]
     n_styles: int
     smallest: int
@@ -62,6 +65,12 @@ class StyleNet(nn.Module):
         picture's size.
         """
         return self(features, style, framed)
+
+    def style_of(self, painting: Tensor) -> Tensor:
+        """The weights ``(b, n_styles)`` of the styles of paintings ``(b, 3, h, w)`` in [0, 1]; of a network with
+        ``any_style`` alone.
+        """
+        raise NotImplementedError
 
     def begin_noise_at(self, down: int, across: int) -> None:
         """Set where the noise of a training step begins, see :class:`stylenet.nets.layers.Noise`. A network without

@@ -7,9 +7,10 @@ from torch import nn
 from stylenet.nets.base import StyleNet
 from stylenet.nets.johnson import Johnson
 from stylenet.nets.layers import InstanceNorm, Noise
+from stylenet.nets.style_prediction import Predicted
 from stylenet.system.errors import UserError
 
-NETS: dict[str, type[StyleNet]] = {"johnson": Johnson}
+NETS: dict[str, type[StyleNet]] = {"johnson": Johnson, "predicted": Predicted}
 
 
 def of_styles(net: nn.Module) -> set[str]:

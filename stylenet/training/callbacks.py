@@ -74,7 +74,7 @@ class LogMetrics(Callback):
         metrics["train/grad_norm"] = float(pl_module.last_norm)
         metrics["train/lr"] = trainer.optimizers[0].param_groups[-1]["lr"]  # of the norms it may be another
         if self.since and step > self.since[1]:
-            images = len(batch) * trainer.world_size * (step - self.since[1])
+            images = trainer.datamodule.batch_size * trainer.world_size * (step - self.since[1])  # type: ignore[attr-defined]
             metrics["train/images_per_s"] = images / (now - self.since[0])
         self.since = (now, step)
         shown = {name: readings[name] for name in ("loss", "style", "content") if name in readings}
@@ -120,9 +120,9 @@ class SampleGrid(Callback):
             return
         pl_module.eval()
         content = [pl_module.prepare(photo[None]) for photo in photos]
-        output = [pl_module.net(x, pl_module.choose_styles(i, 1)) for i, x in enumerate(content)]
+        rows = pl_module.samples(content)
         pl_module.train()
-        sheet = in_rows([[to_pil(image) for image in row] for row in (content, output)], gap=0)
+        sheet = in_rows([[to_pil(image) for image in row] for row in rows], gap=0)
         content = io.BytesIO()
         sheet.save(content, "JPEG", quality=92)
         with replacing(self.folder / "sheets" / f"{trainer.global_step:06d}.jpg") as temp:

@@ -22,7 +22,7 @@ from stylenet.data.datamodule import Photos
 from stylenet.data.paintings import find_painting, in_colors, open_painting
 from stylenet.images.color import Colors
 from stylenet.images.image_io import to_tensor
-from stylenet.losses.perceptual import PerceptualLoss
+from stylenet.losses.perceptual import PerceptualLoss, Targets
 from stylenet.nets import checkpoint
 from stylenet.nets.base import StyleNet
 from stylenet.nets.joined import joined
@@ -75,7 +75,7 @@ class StyleTransfer(pl.LightningModule):
             check(f"loss.{name}", loss.get(name, 0), 0)
         self.save_hyperparameters(ignore=["colors", "schedule"])
         arguments = {key: value for key, value in net.items() if key != "name"}
-        self.net = build(net["name"], n_styles=len(styles), **arguments).to(memory_format=torch.channels_last)
+        self.net = self._built(net["name"], len(styles), arguments).to(memory_format=torch.channels_last)
         self.pictures = _paintings(styles, colors)
         self.styles = [{**style, "sha256": _sha256(find_painting(style["image"]))} for style in styles]
         self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
@@ -84,7 +84,7 @@ class StyleTransfer(pl.LightningModule):
         self.optimizer, self.schedule = optimizer, schedule or Schedule(steps)
         self.last_terms: dict[str, Tensor] = {}
         self.last_norm = torch.zeros(())
-        self.last_batch: tuple[Tensor, Tensor | None, Window | None] | None = None
+        self.last_batch: tuple[Tensor, Tensor | None, Window | None, Targets | None] | None = None
         self.validated_at = -1  # the step of the latest validation
         self.training_terms = self.terms
         self.base: tuple[StyleNet, dict[str, Any]] | None = None  # the network that these styles are added to
@@ -92,6 +92,14 @@ class StyleTransfer(pl.LightningModule):
         self.settings: dict[str, Any] = {}  # those that a resumed run is compared with
         self.changes: list[dict[str, Any]] = []  # at which step which of them changed, and from what to what
         self.goes_on_otherwise = False
+
+    def _built(self, name: str, n_styles: int, arguments: dict[str, Any]) -> StyleNet:
+        """The network, untrained."""
+        return build(name, n_styles=n_styles, **arguments)
+
+    def _first_to_learn(self) -> set[str]:
+        """The parameters that learn at "norms" times the rate, and from the start."""
+        return of_styles(self.net)
 
     def setup(self, stage: str) -> None:
         """On a GPU our kernels compute the network's pass. Without them it works in planes: there PyTorch's kernel for
@@ -111,7 +119,7 @@ class StyleTransfer(pl.LightningModule):
         if norms == 1 and not norms_first:
             groups, heights = [{"params": [*self.net.parameters()]}], [height]
         else:
-            of_style = of_styles(self.net)
+            of_style = self._first_to_learn()
             mine = [one for name, one in self.net.named_parameters() if name in of_style]
             others = [one for name, one in self.net.named_parameters() if name not in of_style]
             groups = [{"params": mine, "lr": lr * norms}, {"params": others}]
@@ -155,14 +163,21 @@ class StyleTransfer(pl.LightningModule):
         """The style weights of samples, on the device, see :meth:`StyleSampler.weights`."""
         return self.sampler.weights(first, count, self.device, self._at_least_float())
 
+    def samples(self, photos: list[Tensor]) -> list[list[Tensor]]:
+        """The rows of a sheet: photos ``(1, 3, h, w)`` in [0, 1], and below them their stylizations."""
+        return [photos, [self.net(photo, self.choose_styles(number, 1)) for number, photo in enumerate(photos)]]
+
     def _at_least_float(self) -> torch.dtype:
         return torch.promote_types(self.dtype, torch.float32)  # type: ignore[arg-type]
 
-    def terms(self, content: Tensor, style: Tensor | None, window: Window | None = None) -> dict[str, Tensor]:
+    def terms(
+        self, content: Tensor, style: Tensor | None, window: Window | None = None, targets: Targets | None = None
+    ) -> dict[str, Tensor]:
         """The weighted terms of the loss for photos ``(b, 3, h, w)`` in [0, 1] and style weights ``(b, n_styles)``.
 
-        ``window``: the rows and columns that the loss looks at; None for all. Borders are the one place that a
-        convolution recognises: a network that always sees them in its loss paints a frame of what the style lacks.
+        ``targets``: of these styles; None for those that the loss knows by their weights. ``window``: the rows and
+        columns that the loss looks at; None for all. Borders are the one place that a convolution recognises: a network
+        that always sees them in its loss paints a frame of what the style lacks.
         """
         use_kernels = self.kernels is not None and self.net.training and not torch.compiler.is_compiling()
         net = self.kernels if use_kernels and self.kernels is not None else self.net
@@ -173,7 +188,14 @@ class StyleTransfer(pl.LightningModule):
             content, output = (
                 image.index_select(2, window[0]).index_select(3, window[1]) for image in (content, output)
             )
-        return self.loss(output, content, self.loss.targets(style))
+        return self.loss(output, content, self.loss.targets(style) if targets is None else targets)
+
+    def inputs(self, batch: Any, first: int) -> tuple[Tensor, Tensor | None, Targets | None]:
+        """Of a batch whose samples are numbered from ``first`` on: the photos in [0, 1], their styles, and the targets
+        of these, see :meth:`terms`.
+        """
+        content = self.prepare(batch)
+        return content, self.choose_styles(first, len(content)), None
 
     def window(self, k: int) -> Window | None:
         """The window of the loss in the batch that begins with sample ``k``: rows and columns as tensors, because plain
@@ -206,11 +228,10 @@ class StyleTransfer(pl.LightningModule):
 
         self.training_terms = first
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        content = self.prepare(batch)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         start = self._photos().sample(self.global_step)  # of all processes: they look through one window
-        style = self.choose_styles(start + self.global_rank * len(batch), len(batch))
-        self.last_batch = content, style, self.window(start)
+        content, style, targets = self.inputs(batch, start + self.global_rank * self._photos().batch_size)
+        self.last_batch = content, style, self.window(start), targets
         self.net.begin_noise_at(*self._photos().noise_place(start))
         terms = self.training_terms(*self.last_batch)
         self.last_terms = self._of_all({name: term.detach() for name, term in terms.items()})
@@ -245,12 +266,11 @@ class StyleTransfer(pl.LightningModule):
         limit = gradient_clip_val or float("inf")
         self.last_norm = nn.utils.clip_grad_norm_(self.net.parameters(), limit)
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        content = self.prepare(batch)
-        style = self.choose_styles(batch_idx * self._photos().batch_size, len(batch))
-        readings = self.loss.readings(self.terms(content, style))
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        content, style, targets = self.inputs(batch, batch_idx * self._photos().batch_size)
+        readings = self.loss.readings(self.terms(content, style, targets=targets))
         named = {f"val/{name}": value for name, value in readings.items()}
-        self.log_dict(named, batch_size=len(batch), sync_dist=True, logger=False)  # LogMetrics knows the right step
+        self.log_dict(named, batch_size=len(content), sync_dist=True, logger=False)  # LogMetrics knows the right step
 
     def on_validation_epoch_end(self) -> None:
         self.validated_at = self.global_step

@@ -1,0 +1,92 @@
+"""The LightningModule of networks for any style: every photo of a batch comes with a painting of its own.
+
+Photos and paintings are a :class:`stylenet.data.datamodule.Photos` with ``paintings``.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylenet.losses.perceptual import Targets
+from stylenet.losses.vgg_weights import vgg_weights
+from stylenet.nets import checkpoint
+from stylenet.nets.base import StyleNet
+from stylenet.nets.registry import build, of_styles
+from stylenet.nets.style_prediction import Predicted
+from stylenet.system.errors import UserError
+from stylenet.training.module import StyleTransfer, load_as
+
+log = logging.getLogger(__name__)
+
+MEASURED = 96  # crops of paintings whose statistics are those of all
+
+
+class AnyStyle(StyleTransfer):
+    """Trains a network that paints in the style of any picture (Ghiasi et al. 2017, eq. 5), ``styles`` is empty.
+
+    The style network and the norms learn first, see "norms_first" of :class:`StyleTransfer`; VGG in the style network
+    does not learn.
+    """
+
+    net: Predicted
+
+    def _built(self, name: str, n_styles: int, arguments: dict[str, Any]) -> StyleNet:
+        net = build(name, **arguments)
+        assert isinstance(net, Predicted)
+        loss = self.hparams["loss"]
+        net.encoder.take(
+            vgg_weights("vgg16", loss.get("vgg_path") if loss.get("vgg", "vgg16") == "vgg16" else None).state
+        )
+        return net
+
+    def _first_to_learn(self) -> set[str]:
+        return of_styles(self.net) | {name for name, _ in self.net.named_parameters() if name.startswith("predict.")}
+
+    def inputs(self, batch: Any, first: int) -> tuple[Tensor, Tensor | None, Targets | None]:
+        photos, paintings = (self.prepare(images) for images in batch)
+        return photos, self.net.style_of(paintings), self.loss.targets_of(paintings)
+
+    def samples(self, photos: list[Tensor]) -> list[list[Tensor]]:
+        """The paintings, the photos, and each photo in the style of the painting above it."""
+        held_out = self._photos().val_paintings
+        paintings = [self.prepare(held_out[number % len(held_out)][None]) for number in range(len(photos))]
+        made = [self.net(photo, self.net.style_of(one)) for photo, one in zip(photos, paintings, strict=True)]
+        return [paintings, photos, made]
+
+    def on_fit_start(self) -> None:
+        """Measure the paintings' statistics and what the loss is measured in, unless a resumed run has them already."""
+        if bool(self.loss.get_buffer("is_calibrated")) and self.loss.scale == "calibrated":
+            return
+        if bool((self.net.get_buffer("spread") == 1).all()):
+            paintings = self._photos().painting_crops
+            assert paintings is not None
+            log.info("measuring the statistics of %d crops of paintings", MEASURED)
+            with torch.autocast(self.device.type, enabled=False):
+                found = [self.net.statistics(self.prepare(paintings[k][None])) for k in range(MEASURED)]
+            self.net.standardise(self.trainer.strategy.broadcast(torch.cat(found)))
+        super().on_fit_start()
+
+    def start_from(self, ckpt: str) -> None:
+        """Take the weights of another network for any style; or of one with a style or several, which become the first
+        rows of the norms, see :meth:`stylenet.nets.style_prediction.Predicted.begin_from`.
+
+        Raises UserError if its network is not of the same kind and size.
+        """
+        other, info = load_as("init", ckpt)
+        try:
+            if isinstance(other, Predicted) and other.config == self.net.config:
+                self.net.load_state_dict(other.state_dict())
+            elif isinstance(other, Predicted):
+                raise ValueError("its code, hidden units or channels are of another number.")
+            else:
+                self.net.begin_from(other)
+        except ValueError as error:
+            raise UserError(
+                f"init={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: {error} "
+                "Give the same net=... and its arguments, or leave init= out."
+            ) from error
+
+    def add_to(self, ckpt: str, start: bool = True) -> None:
+        raise UserError(f"add={ckpt} adds a style to a network of several; net=predicted learns any. Leave add= out.")
