@@ -60,6 +60,7 @@ def run(
     several: str | Sequence[str] = (),
     together: bool = False,
     texts: Collection[str] = (),
+    also_groups: Collection[str] = (),
 ) -> None:
     """Compose ``configs/<config_name>.yaml`` with the command line, and call ``function(config)`` once, or once per
     ``-m`` run.
@@ -67,7 +68,8 @@ def run(
     ``paths``: the keys of file names, which are used as typed, without quotes for Hydra's grammar; or a function that
     returns them, called once the user's own configs are known. ``several``: the key or the keys that may be repeated,
     or a list; their value becomes a list. Files without a key belong to the first. ``texts``: the keys of text values,
-    even if they look like numbers. In every option ~ is the user's home. ``together``: several processes may run one
+    even if they look like numbers. ``also_groups``: the keys of options that are names of groups of configs, too: see
+    :func:`as_group`. In every option ~ is the user's home. ``together``: several processes may run one
     training; all except the first use :func:`stylenet.cli.launch.follow`.
 
     Exits with 2 and one line on stderr after a UserError or a mistake in the options, with 130 after Ctrl-C.
@@ -84,7 +86,8 @@ def run(
     except UserError as error:
         _exit(str(error))
     refuse_dashes(sys.argv[1:], config_name)
-    sys.argv[1:] = together_first(as_typed(sys.argv[1:], paths() if callable(paths) else paths, several, texts))
+    words = as_typed(sys.argv[1:], paths() if callable(paths) else paths, several, texts)
+    sys.argv[1:] = together_first([as_group(word, also_groups) for word in words])
     started: list[DictConfig] = []
     job = launch.as_first_process(function) if together else function
     job = launch.report_stop(_exiting_on_mistakes(job, started, tracebacks))
@@ -215,6 +218,19 @@ def as_typed(
     return words
 
 
+def as_group(word: str, keys: Collection[str]) -> str:
+    """A word ``style=x`` as ``style={given:x}`` if its key is among ``keys``: Hydra takes the plain one for the choice of
+    a config, as there is a group of that name. :func:`given` gives x back.
+    """
+    key, equals, value = word.partition("=")
+    return f"{key}={{given:{value}}}" if equals and key in keys else word
+
+
+def given(option: Any) -> Any:
+    """The value of an option of :func:`as_group`."""
+    return option["given"] if isinstance(option, dict) and [*option] == ["given"] else option
+
+
 def _names(value: str) -> list[str]:
     """The file names in a value: the value itself if that file exists, else the parts of [a, b], "a" or ~/a."""
     if os.path.lexists(value):
@@ -230,7 +246,9 @@ def _names(value: str) -> list[str]:
 
 
 def _text(value: str) -> str:
-    """Comma-separated values, quoted if all are plain words."""
+    """Comma-separated values, quoted if all are plain words; shares such as a:0.6,b:0.4 as one text."""
+    if re.fullmatch(r"[^\[\]{}'\",:]+:[\d.]+(,[^\[\]{}'\",:]+:[\d.]+)*", value):
+        return _quote(value)
     words = value.split(",")
     plain = all(re.fullmatch(r"[\w.+-]+", word) and word != "null" for word in words)
     return ",".join(map(_quote, words)) if plain else value

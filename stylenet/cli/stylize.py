@@ -6,7 +6,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from stylenet.cli.hydra_app import run
+from stylenet.cli.hydra_app import given, run
+
+PATHS = ["ckpt", "input", "output", "scratch", "report", "mask", "style"]
 
 
 def job(config: DictConfig) -> None:
@@ -18,6 +20,7 @@ def job(config: DictConfig) -> None:
     keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no partial file remains
     options: Any = OmegaConf.to_container(config, resolve=True)
+    options["style"] = given(options["style"])
     try:
         for path in stylize_files(**options):
             console.write_line(path)
@@ -30,4 +33,4 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
-    run(job, "stylize", paths=["ckpt", "input", "output", "scratch", "report", "mask"], several="input")
+    run(job, "stylize", paths=PATHS, several="input", texts=["mix"], also_groups=["style"])

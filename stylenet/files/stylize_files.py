@@ -62,6 +62,7 @@ def stylize_files(
     _check_places(inputs, output=output, report=writing.report)
     with allowed(runtime.megapixels):
         styles, masks = styles_and_masks(ckpt, controls)
+        controls = controls.opened()
         call = _Call(styles, masks, inputs, output, controls, runtime, film or FilmOptions(), writing)
         yield from _on_ray(call, engine.workers) if engine.engine == "ray" else _here(call)
 
@@ -80,11 +81,19 @@ class _Call:
     writing: Writing
 
 
+def _loaded(
+    styles: Sequence[str | Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
+) -> ImageStylizer:
+    stylizer = load_each(styles, masks, runtime, controls)
+    stylizer.require_style()
+    return stylizer
+
+
 def _on_ray(call: _Call, workers: int | None) -> Iterator[Any]:
     from stylenet.files import ray_engine
 
     _check_moving([], call.film)
-    start = partial(load_each, controls=call.controls)
+    start = partial(_loaded, controls=call.controls)
     work = ray_engine.Work(start, call.styles, call.masks, call.runtime, call.writing, workers)
     yield from ray_engine.stylize_files(work, call.inputs, call.output)
 
@@ -93,7 +102,7 @@ def _here(call: _Call) -> Iterator[Any]:
     writing = call.writing
     found = planning.plan(call.inputs, call.output, "style")  # report missing files before loading the network
     _check_moving(found, call.film)
-    stylizer = load_each(call.styles, call.masks, call.runtime, call.controls)
+    stylizer = _loaded(call.styles, call.masks, call.runtime, call.controls)
     plan = planning.planned(call.inputs, call.output, stylizer.name, checkpoint.known())
     todo = plan.jobs
     moving = {job for job in todo if planning.moves(job.source)}

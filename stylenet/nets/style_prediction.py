@@ -61,10 +61,11 @@ class Predicted(Johnson):
 
     def _begin(self) -> None:
         """Begin with the same picture for every painting: the rows but the first are small, the code is 0 there."""
-        last = self.predict[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        first, last = self.predict[0], self.predict[-1]
+        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+        nn.init.normal_(first.weight)
+        for part in (first.bias, last.weight, last.bias):
+            nn.init.zeros_(part)
         with torch.no_grad():
             for layer in self.modules():
                 if isinstance(layer, InstanceNorm | Noise):
@@ -88,9 +89,13 @@ class Predicted(Johnson):
 
     def code_of(self, statistics: Tensor) -> Tensor:
         """The codes of paintings with these statistics, see :meth:`statistics`."""
+        first, relu, last = self.predict
+        assert isinstance(first, nn.Linear)
         with torch.autocast(statistics.device.type, enabled=False):
             x = (statistics - self.get_buffer("centre")) / self.get_buffer("spread")
-            code = self.predict(x.to(self.predict[0].weight.dtype))  # type: ignore[union-attr]
+            # A step of Adam moves every weight as far: of sums over many inputs it would make leaps.
+            hidden = relu(first(x.to(first.weight.dtype) / STATISTICS**0.5))
+            code = last(hidden / first.out_features**0.5)
         return torch.cat([torch.ones_like(code[:, :1]), code], 1)
 
     def standardise(self, statistics: Tensor) -> None:

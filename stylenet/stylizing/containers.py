@@ -1,7 +1,7 @@
 """Stylize any image container: Pillow images, paths, arrays, tensors. Knows nothing about networks."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
@@ -14,7 +14,7 @@ from stylenet.images import image_io, safe_open
 from stylenet.images.image_io import Picture
 from stylenet.system.errors import UserError
 
-Style = Tensor | Sequence[float] | str | None
+Style = Tensor | Sequence[float] | str | os.PathLike[str] | Image.Image | Mapping[Any, float] | None
 Progress = Callable[[float], object]
 
 
@@ -23,7 +23,8 @@ class ImageStylizer:
 
     ``it(image)`` takes a Pillow image or a path (result: Pillow, upright, sRGB, alpha kept), a numpy array (h, w, 3) of
     uint8 or of floats in [0, 1], or a tensor (b, 3, h, w) of floats in [0, 1], on any device. ``style``: for a network
-    with several styles, the name of one, or weights (n_styles) or (b, n_styles); None for the default.
+    with several styles, the name of one, or weights (n_styles) or (b, n_styles); for a network for any style, a picture
+    as :class:`stylenet.stylizing.controls.Controls` takes it; None for the default.
 
     ``stylize_arrays`` and ``stylize_tensor`` do the work, on ``device``. ``name``: used in the names of results.
     ``megapixels``: refuse larger files; None for Pillow's limit of 179 million pixels.
@@ -40,6 +41,9 @@ class ImageStylizer:
     def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
         """Stylize photos (b, 3, h, w) of floats in [0, 1]; the result has the same shape."""
         raise NotImplementedError
+
+    def require_style(self) -> None:
+        """Raise UserError if no style was chosen, and the network has no default."""
 
     def batch_size(self, height: int, width: int) -> int:
         """The best number of pictures of this size for one call of :meth:`pictures`."""

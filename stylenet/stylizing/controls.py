@@ -4,7 +4,7 @@ Pictures are processed in strips of integer rows, so huge pictures need no float
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from numbers import Real
 from pathlib import Path
@@ -19,7 +19,7 @@ from stylenet.images import image_io
 from stylenet.images.color import Colors, Match, luminance
 from stylenet.images.image_io import over, strips
 from stylenet.images.safe_open import Source, once
-from stylenet.stylizing import brush
+from stylenet.stylizing import brush, style_pictures
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.system.errors import UserError
 
@@ -37,7 +37,9 @@ class Controls:
     photo's colours, with a stretch of at most 2. ``stroke``: the scale of the brush, 0.25 to 8: 2 makes strokes twice
     as broad. ``mask``: a grey picture, a file or a Pillow image, white where the style is applied (``mask_invert``:
     black), stretched to each photo; several styles need one each. ``mix``: for a network with several styles, the name
-    of one, or weights. Raises UserError for invalid values.
+    of one, weights, or shares such as "udnie:0.6,sunflowers:0.4". ``style``: for a network for any style, the picture
+    whose style is wanted: a file, a Pillow image, or several with a share each, "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7,
+    "b.jpg": 0.3}; a list has one of these for each network. Raises UserError for invalid values.
     """
 
     strength: float = 1.0
@@ -46,6 +48,7 @@ class Controls:
     mask: Mask | Sequence[Mask] | None = None
     mask_invert: bool = False
     mix: Style = None
+    style: Any = None
 
     def __post_init__(self) -> None:
         if not (_number(self.strength) and 0 <= self.strength <= 1):
@@ -62,8 +65,21 @@ class Controls:
             raise UserError(f"mask={given}: give a picture: its file, or a Pillow image; or a list of them.")
         if not isinstance(self.mask_invert, bool):
             raise UserError(f"mask_invert={self.mask_invert}: give true or false.")
+        for style in several(self.style):
+            style_pictures.checked(style)
         if self.mask_invert and not masks:
             raise UserError("mask_invert=true inverts a mask: give mask=, too.")
+
+    def opened(self) -> "Controls":
+        """The same with the pictures of ``style`` read. Raises UserError if one cannot be read."""
+        if self.style is None:
+            return self
+        return replace(self, style=[style_pictures.opened(style) for style in several(self.style)])
+
+    def of_one(self, number: int) -> "Controls":
+        """The controls of the network ``number`` of several: its own style."""
+        styles = several(self.style)
+        return replace(self, style=styles[number if len(styles) > 1 else 0]) if styles else self
 
     def before(self, photo: np.ndarray) -> np.ndarray:
         """The network's input for a photo (h, w, 3) of uint8 or uint16: the photo, scaled by ``stroke``."""
@@ -141,6 +157,10 @@ class MaskedStylizer(ImageStylizer):
         self.device = each[0].device
         self.name = "+".join(dict.fromkeys(stylizer.name for stylizer in each))
 
+    def require_style(self) -> None:
+        for stylizer in self.each:
+            stylizer.require_style()
+
     def batch_size(self, height: int, width: int) -> int:
         return min(stylizer.batch_size(height, width) for stylizer in self.each)
 
@@ -181,12 +201,15 @@ def _mixed(photo: Tensor, *layers: Tensor) -> Tensor:
 
 def several(value: Any) -> list[Any]:
     """The value of an option, one or several or None, as a list."""
+    if isinstance(value, tuple) and value and isinstance(value[0], style_pictures.StylePicture):
+        return [value]  # the pictures of one style
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[Image.Image]]:
     """The styles of ``ckpt``, one or a list, and the opened masks of ``controls``: one for each style, or none for a
-    single style. A mask is white where the style is applied.
+    single style. A mask is white where the style is applied. One network with several pictures as ``style`` counts as
+    so many.
 
     Raises UserError if their numbers do not match, or a mask cannot be read.
     """
@@ -195,6 +218,14 @@ def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[Ima
         raise UserError(f"ckpt={ckpt!r:.80}: give the name or the file of a style, or a list of them.")
     if not styles or "" in styles:
         raise UserError("ckpt= is empty: give the name or the file of a style.")
+    pictures = several(controls.style)
+    if len(styles) == 1 and len(pictures) > 1:
+        styles = styles * len(pictures)
+    if len(pictures) > 1 and len(pictures) != len(styles):
+        raise UserError(
+            f"ckpt= has {len(styles)} and style= {len(pictures)}: give one picture for all, or one for each style."
+        )
     if len(styles) != len(masks) and (len(styles) > 1 or masks):
-        raise UserError(f"ckpt= has {len(styles)} and mask= {len(masks)}: give a mask for each style, as mask=[a,b].")
+        what = "style=" if len(pictures) > 1 else "ckpt="
+        raise UserError(f"{what} has {len(styles)} and mask= {len(masks)}: give a mask for each style, as mask=[a,b].")
     return styles, [open_mask(file, controls.mask_invert) for file in masks]

@@ -23,6 +23,7 @@ from stylenet.nets.base import as_style_net
 from stylenet.runtime import backends, tiling
 from stylenet.runtime.options import Device, Runtime, choose_device
 from stylenet.runtime.scratch import Scratch
+from stylenet.stylizing import style_pictures
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
 from stylenet.system import forked
@@ -49,14 +50,25 @@ def load(
     controls, runtime = controls or Controls(), runtime or Runtime()
     with allowed(runtime.megapixels):
         styles, masks = styles_and_masks(ckpt, controls)
+        controls = controls.opened()
     return load_each(styles, masks, runtime, controls)
 
 
 def load_each(
     styles: Sequence[str | Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
 ) -> "Stylizer | MaskedStylizer":
-    """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`."""
-    each = [load_one(style, controls, runtime) for style in styles]
+    """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`, and ``controls`` whose
+    pictures are opened.
+    """
+    loaded: dict[str, Stylizer] = {}
+    each = []
+    for number, style in enumerate(styles):
+        one = controls.of_one(number)
+        known = loaded.get(str(style))
+        loaded[str(style)] = known.restyled(one) if known else load_one(style, one, runtime)
+        each.append(loaded[str(style)])
+    if controls.style is not None and not any(one.net.any_style for one in each):
+        raise UserError(_no_any_style(", ".join(map(str, styles))))
     return MaskedStylizer(each, masks, runtime.megapixels) if masks else each[0]
 
 
@@ -66,6 +78,8 @@ def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylize
     backends.choose(device, runtime.backend, runtime.precision)  # report what is missing before reading
     net, info = checkpoint.load(ckpt, device)
     run = backends.start(net, device, runtime.backend, runtime.precision)
+    if not net.any_style:
+        controls = replace(controls, style=None)  # load_each refuses it if no network takes one
     stylizer = Stylizer(net, info, device, Path(ckpt).stem, controls, runtime, run)
     stylizer.asked = str(runtime.device), runtime.backend, runtime.precision
     return stylizer
@@ -98,7 +112,7 @@ class Stylizer(ImageStylizer):
         run: backends.Run | None = None,
     ):
         controls, runtime = controls or Controls(), runtime or Runtime()
-        self.controls = replace(controls, mask=None, mask_invert=False, mix=None)  # MaskedStylizer handles masks
+        self.controls = replace(controls, mask=None, mask_invert=False, mix=None, style=None)  # of the pictures alone
         self.tile, self.scratch, self.megapixels = runtime.tile, runtime.scratch, runtime.megapixels
         mix = controls.mix
         self.device = torch.device(device)
@@ -106,18 +120,29 @@ class Stylizer(ImageStylizer):
         self.run = run or self.net
         self.info = info
         self.styles = [one.get("name") for one in info.get("styles") or []]
-        chosen = mix if isinstance(mix, str) else self.styles[0] if len(self.styles) == 1 else None
-        self.name = _plain(chosen or name)
         self.mix: Style = None
-        self.mix = self._weights(mix, 1, "mix")
+        if controls.style is not None and not self.net.any_style:
+            raise UserError(_no_any_style(name))
+        if controls.style is not None:
+            self.mix, name = self._painted(controls.of_one(0).style)
+        else:
+            chosen = mix if isinstance(mix, str) else self.styles[0] if len(self.styles) == 1 else None
+            name = chosen or name
+            self.mix = self._weights(mix, 1, "mix") if mix is not None else None
+        self.name = _plain(name)
         self._start_backend()
 
     def with_controls(self, controls: Controls, masks: Sequence[Image.Image] = ()) -> "Stylizer | MaskedStylizer":
         """The same network and backend with other controls. ``masks``: those of ``controls``, opened."""
+        one = self.restyled(controls)
+        return MaskedStylizer([one], masks, self.megapixels) if masks else one
+
+    def restyled(self, controls: Controls) -> "Stylizer":
+        """The same network and backend with other controls, whose masks are ignored."""
         runtime = Runtime(self.device, tile=self.tile, scratch=self.scratch, megapixels=self.megapixels)
         one = Stylizer(self.net, self.info, self.device, self.name, controls, runtime, self.run)
         one.asked = self.asked
-        return MaskedStylizer([one], masks, self.megapixels) if masks else one
+        return one
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -265,10 +290,28 @@ class Stylizer(ImageStylizer):
         with Scratch(self.scratch, min(MOST_KEPT, int((free_memory() or 0) * KEPT))) as scratch:
             tiling.in_strips(self.net, (height, width), read, write, scratch, weights, rows, progress)
 
-    def _weights(self, style: Style, count: int, option: str = "style") -> Tensor | None:
+    def _painted(self, style: Any) -> tuple[Tensor, str]:
+        """The style of a picture or several, and its name."""
+        with allowed(self.megapixels):
+            pictures = style_pictures.opened(style)
+        return style_pictures.weights_of(self.net, pictures, self.device), style_pictures.name_of(pictures)
+
+    def require_style(self) -> None:
+        """Raise UserError if the network paints in any style, and none was chosen."""
+        if self.net.any_style and self.mix is None:
+            raise UserError(f"{self.name} paints in the style of any picture: give one, such as style=painting.jpg.")
+
+    def _weights(self, style: Any, count: int, option: str = "style") -> Tensor | None:
         style = self.mix if style is None else style
         if style is None:
+            self.require_style()
             return None
+        if self.net.any_style and option == "mix":
+            raise UserError(f"mix={style!r:.80} is for a network with several styles: give style=painting.jpg.")
+        if self.net.any_style and not _numbers(style):
+            style, _ = self._painted(style)
+        if isinstance(style, str) and style not in self.styles:
+            style = self._shared(style)
         n_styles = self.net.n_styles
         names = self.styles[:n_styles]
         given = str(style) if isinstance(style, str) else repr(style)[:80]
@@ -285,6 +328,24 @@ class Stylizer(ImageStylizer):
         if tuple(weights.shape) not in [(n_styles,), (1, n_styles), (count, n_styles)]:
             raise UserError(f"{option}={given} has shape {tuple(weights.shape)}; {allowed}, or weights for each image.")
         return weights.expand(count, n_styles)
+
+    def _shared(self, text: str) -> str | list[float]:
+        """The weights of a text such as ``udnie:0.6,sunflowers:0.4``; any other text as it is."""
+        try:
+            parts = dict(style_pictures.shares(text))
+        except ValueError:
+            return text
+        return [parts.get(name, 0.0) for name in self.styles] if parts.keys() <= {*self.styles} else text
+
+
+def _numbers(style: Any) -> bool:
+    return isinstance(style, Tensor | np.ndarray) or (isinstance(style, Sequence) and not isinstance(style, str))
+
+
+def _no_any_style(ckpt: str) -> str:
+    return (
+        f"style= is for networks that paint in any style, and ckpt={ckpt} has its own: leave style= out, or ckpt=any."
+    )
 
 
 def _row(weights: Tensor | None, index: int) -> Tensor | None:

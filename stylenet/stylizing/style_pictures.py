@@ -1,0 +1,115 @@
+"""Pictures whose style is wanted, one or several with a share each, and shares of styles by name. Knows no networks
+but by their ``style_of``.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylenet.images import image_io
+from stylenet.images.safe_open import once
+from stylenet.nets.base import StyleNet
+from stylenet.system.errors import UserError
+
+SIDE = 512  # longer side in pixels of a painting when its style is taken: what training has seen
+NumberText = r"\d+(?:\.\d*)?|\.\d+"
+
+
+@dataclass(frozen=True)
+class StylePicture:
+    """A picture, its share of the style, 0 to 1, and its name."""
+
+    image: Image.Image
+    share: float
+    name: str
+
+
+def shares(text: str) -> list[tuple[str, float]]:
+    """The parts of ``a:0.7,b:0.3`` with their shares, which are made to sum to 1; of a name alone, itself with 1.
+
+    Raises ValueError if some part has no share, or all are 0.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    found = [re.fullmatch(rf"(.+):({NumberText})", part) for part in parts]
+    if not any(found):
+        return [(text, 1.0)]
+    if not all(found):
+        part = parts[found.index(None)]
+        raise ValueError(f"{part!r} has no share; give each one, such as a:0.7,b:0.3")
+    return divided([(match[1], float(match[2])) for match in found if match])
+
+
+def divided(given: Sequence[tuple[Any, float]]) -> list[tuple[Any, float]]:
+    """The same with shares that sum to 1. Raises ValueError unless they are numbers of 0 or more, and one is above."""
+    numbers = [share for _, share in given]
+    if not all(isinstance(x, Real) and not isinstance(x, bool) and isfinite(x) and x >= 0 for x in numbers):
+        raise ValueError("shares are numbers of 0 or more")
+    if not sum(numbers) > 0:
+        raise ValueError("one share must be above 0")
+    return [(one, share / sum(numbers)) for one, share in given]
+
+
+def checked(style: Any) -> None:
+    """Raise UserError for what cannot be a picture whose style is wanted; no file is opened."""
+    _parts(style)
+
+
+def opened(style: Any) -> tuple[StylePicture, ...]:
+    """The pictures of a style. ``style``: a file, a Pillow image, ``"a.jpg:0.7,b.jpg:0.3"``, a mapping of files to
+    shares, or what this function has returned before. Raises UserError if a file cannot be read.
+    """
+    return tuple(_opened(one, share) for one, share in _parts(style))
+
+
+def _parts(style: Any) -> list[tuple[Any, float]]:
+    if isinstance(style, tuple) and style and all(isinstance(one, StylePicture) for one in style):
+        return [(one, one.share) for one in style]
+    try:
+        if isinstance(style, Mapping) and style:
+            return divided([*style.items()])
+        if isinstance(style, str) and style:
+            return [(style, 1.0)] if os.path.lexists(os.path.expanduser(style)) else shares(style)
+    except ValueError as error:
+        raise UserError(f"style={_shown(style)}: {error}.") from None
+    if isinstance(style, Image.Image) or (isinstance(style, Path) and str(style)):
+        return [(style, 1.0)]
+    raise UserError(
+        f"style={_shown(style)}: give a picture: its file, or a Pillow image; or several with a share each, such as "
+        "style=a.jpg:0.7,b.jpg:0.3."
+    )
+
+
+def _opened(one: Any, share: float) -> StylePicture:
+    if isinstance(one, StylePicture):
+        return one
+    if isinstance(one, Image.Image):
+        return StylePicture(image_io.fit(image_io.open_rgb(one), SIDE), share, "picture")
+    path = Path(one).expanduser()
+    if not path.exists():
+        raise UserError(f"style={one}: there is no such file. Give a picture whose style is wanted.")
+    return StylePicture(image_io.fit(image_io.open_rgb(once(path)), SIDE), share, path.stem)
+
+
+@torch.inference_mode()
+def weights_of(net: StyleNet, pictures: Sequence[StylePicture], device: torch.device) -> Tensor:
+    """The style ``(n_styles)`` of these pictures, each with its share, in a network for any style."""
+    each = [one.share * net.style_of(image_io.to_tensor(one.image).to(device))[0] for one in pictures]
+    return torch.stack(each).sum(0)
+
+
+def name_of(pictures: Sequence[StylePicture]) -> str:
+    """A name for results: those of the pictures that have a share."""
+    return "+".join(dict.fromkeys(one.name for one in pictures if one.share > 0))
+
+
+def _shown(style: Any) -> str:
+    return style if isinstance(style, str) else f"{style!r:.80}"
