@@ -36,6 +36,9 @@ class StyleNet(nn.Module):
     any_style: ClassVar[bool] = False
     """Whether the network paints in the style of any picture, which :meth:`style_of` makes the weights of."""
 
+    own_style: ClassVar[bool] = False
+    """Whether None as a style is the picture's own; for all other networks it is the first weight alone."""
+
     config: dict[str, Any]
     n_styles: int
     smallest: int

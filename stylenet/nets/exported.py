@@ -58,9 +58,11 @@ def _weights(graph: Any, held: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]
                 yield f"{convolution.removesuffix('weight')}bias", held[node.input[2]][::4]
             else:
                 yield convolution, weight
+                if len(node.input) > 2:
+                    yield f"{convolution.removesuffix('weight')}bias", held[node.input[2]]
         elif node.op_type == "MatMul":
             of_styles.append(held.pop(node.input[1]))
-        elif node.op_type == "InstanceNormalization":
+        elif node.op_type == "InstanceNormalization" and not convolution.startswith("encoder."):  # not AdaIN's
             pair = of_styles[-2:] or [held[name][None] for name in node.input[1:]]
             yield from zip((f"{_norm(convolution)}.{name}" for name in ("weight", "bias")), pair, strict=True)
             of_styles.clear()

@@ -55,6 +55,23 @@ class InstanceNorm(nn.Module):
         return F.relu(y) if self.relu else y
 
 
+class AdaptiveNorm(InstanceNorm):
+    """Instance norm whose scale and shift are the style itself (Huang & Belongie 2017, eq. 8).
+
+    ``style``: ``(b, 2 c)``, a mean and then a standard deviation for each channel. Nothing in it learns.
+    """
+
+    def __init__(self, channels: int):
+        nn.Module.__init__(self)
+        self.channels, self.relu = channels, False
+
+    def of(self, style: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Raises ValueError without a style."""
+        if style is None:
+            raise ValueError("adaptive instance norm needs a style.")
+        return style[..., self.channels :], style[..., : self.channels]
+
+
 def norm_as_batch(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Instance norm of features ``(b, c, h, w)`` with ``weight`` and ``bias`` ``(1 or b, c)`` as one batch norm over
     ``b * c`` channels: a GPU has one kernel for that, and one for its gradient, with statistics in float32.

@@ -4,13 +4,14 @@ from typing import Any
 
 from torch import nn
 
+from stylenet.nets.adain import AdaIN
 from stylenet.nets.base import StyleNet
 from stylenet.nets.johnson import Johnson
 from stylenet.nets.layers import InstanceNorm, Noise
 from stylenet.nets.style_prediction import Predicted
 from stylenet.system.errors import UserError
 
-NETS: dict[str, type[StyleNet]] = {"johnson": Johnson, "predicted": Predicted}
+NETS: dict[str, type[StyleNet]] = {"johnson": Johnson, "predicted": Predicted, "adain": AdaIN}
 
 
 def of_styles(net: nn.Module) -> set[str]:

@@ -3,11 +3,13 @@
 Unlike the VGG of the losses, its weights are in the network's checkpoint, which so needs no other file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from stylenet.nets.layers import Conv
 
 CONVS = {  # of VGG16 up to relu4_1 (Simonyan & Zisserman 2015, table 1, D): inputs and outputs
     "conv1_1": (3, 64),
@@ -25,12 +27,17 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what it was trained 
 class VGGEncoder(nn.Module):
     """``encoder(image) -> {"relu1_1": features, ...}`` for images ``(b, 3, h, w)`` in [0, 1], 8 pixels a side or more;
     the features are ``(b, c, h / 2^i, w / 2^i)``.
+
+    ``reflect``: borders are reflected instead of zeros, halved sizes are rounded up instead of down, so that all of the
+    image counts, and images are 9 pixels a side or more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reflect: bool = False) -> None:
         super().__init__()
+        self.reflect = reflect
         for name, (inputs, outputs) in CONVS.items():
-            self.add_module(name, nn.Conv2d(inputs, outputs, 3, padding=1))
+            conv = Conv(inputs, outputs, 3, bias=True) if reflect else nn.Conv2d(inputs, outputs, 3, padding=1)
+            self.add_module(name, conv)
         self.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(MEAN, device="cpu").view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD, device="cpu").view(1, 3, 1, 1), persistent=False)
@@ -40,11 +47,13 @@ class VGGEncoder(nn.Module):
         self.load_state_dict({key: state[key] for key in self.state_dict()})
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        features: dict[str, Tensor] = {}
+        return dict(self.layers(image))
+
+    def layers(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The features one by one, as they are computed."""
         x = (image - self.get_buffer("mean")) / self.get_buffer("std")
         for name in CONVS:
             if name != "conv1_1" and name.endswith("_1"):
-                x = F.max_pool2d(x, 2)
+                x = F.max_pool2d(x, 2, ceil_mode=self.reflect)
             x = F.relu(self.get_submodule(name)(x))
-            features[name.replace("conv", "relu")] = x
-        return features
+            yield name.replace("conv", "relu"), x

@@ -121,7 +121,7 @@ class GraphBackend:
     """
 
     def __init__(self, net: StyleNet, runtime: "Runtime", precision: str):
-        self.n_styles = net.n_styles
+        self.n_styles, self.own_style = net.n_styles, net.own_style
         self.lock = threading.Lock()  # a runtime does one thing at a time
         forked.keep(self)
         self.precisions = ["fp32", "bf16"] if precision == "bf16" and net.in_parts else [precision]
@@ -133,6 +133,9 @@ class GraphBackend:
 
     @torch.inference_mode()
     def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        """Raises ValueError for no style where that is the picture's own: a graph takes weights alone."""
+        if style is None and self.own_style:
+            raise ValueError("This network's graph needs a style: give what style_of makes of a picture.")
         weights = []
         if self.n_styles > 1:
             first = torch.eye(self.n_styles)[:1].expand(len(content), -1)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
-from stylenet.nets.layers import EPS, InstanceNorm
+from stylenet.nets.layers import EPS, AdaptiveNorm, InstanceNorm
 from stylenet.system.errors import UserError
 
 OPSET = 18  # of ONNX: the first in which all that the networks do has an operator; onnxruntime-web has them all
@@ -140,7 +140,7 @@ class _WithNorms(nn.Module):
         for parent in list(self.net.modules()):
             for name, layer in list(parent.named_children()):
                 if isinstance(layer, InstanceNorm):
-                    setattr(parent, name, _Norm(layer))
+                    setattr(parent, name, (_Adaptive if isinstance(layer, AdaptiveNorm) else _Norm)(layer))
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         return self.net(content, style)
@@ -194,3 +194,15 @@ class _Norm(nn.Module):
             weight, bias = ((style @ rows.float())[..., None, None] for rows in (self.weight, self.bias))
             y = F.instance_norm(x.float(), eps=EPS) * weight + bias
         return (F.relu(y) if self.relu else y).to(x.dtype)
+
+
+class _Adaptive(nn.Module):
+    """The same for :class:`stylenet.nets.layers.AdaptiveNorm`, whose scale and shift are the style."""
+
+    def __init__(self, norm: AdaptiveNorm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        weight, bias = (each.float()[..., None, None] for each in self.norm.of(style))
+        return (F.instance_norm(x.float(), eps=EPS) * weight + bias).to(x.dtype)

@@ -316,6 +316,31 @@ def _row_by_row(x: Features, weight: Tensor, bias: Tensor | None) -> Features:
     return x.like(compute, c=count, h=height, w=width)
 
 
+def _max_pool(
+    x: Features,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Features:
+    down, across = _pair(kernel_size)
+    if (
+        _pair(stride or kernel_size) != (down, across)
+        or (_pair(padding), _pair(dilation)) != ((0, 0), (1, 1))
+        or return_indices
+    ):
+        raise _refused("it pools places that overlap, lie apart or lie outside")
+    more = (down - 1, across - 1) if ceil_mode else (0, 0)
+
+    def compute(top: int, bottom: int) -> Tensor:
+        rows = x.rows(top * down, min(bottom * down, x.shape[2]))
+        return F.max_pool2d(rows, kernel_size, ceil_mode=ceil_mode)
+
+    return x.like(compute, h=(x.shape[2] + more[0]) // down, w=(x.shape[3] + more[1]) // across)
+
+
 def _pair(value: Any) -> tuple[Any, Any]:
     return (value, value) if isinstance(value, int | float) else tuple(value)
 
@@ -347,6 +372,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     add_noise: _add_noise,
     F.conv2d: _conv,
     F.interpolate: _interpolate,
+    torch.max_pool2d: _max_pool,
     torch.var_mean: _var_mean,
     **{func: _pointwise(func) for func in POINTWISE},
     Tensor.__getitem__: _part,

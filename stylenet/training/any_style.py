@@ -12,6 +12,7 @@ from torch import Tensor
 from stylenet.losses.perceptual import Targets
 from stylenet.losses.vgg_weights import vgg_weights
 from stylenet.nets import checkpoint
+from stylenet.nets.adain import AdaIN
 from stylenet.nets.base import StyleNet
 from stylenet.nets.registry import build, of_styles
 from stylenet.nets.style_prediction import Predicted
@@ -26,15 +27,21 @@ MEASURED = 96  # crops of paintings whose statistics are those of all
 class AnyStyle(StyleTransfer):
     """Trains a network that paints in the style of any picture (Ghiasi et al. 2017, eq. 5), ``styles`` is empty.
 
-    The style network and the norms learn first, see "norms_first" of :class:`StyleTransfer`; VGG in the style network
-    does not learn.
+    Of net=predicted the style network and the norms learn first, see "norms_first" of :class:`StyleTransfer`. Of
+    net=adain only the decoder learns, from the first step on. VGG in the network does not learn.
+
+    The loss is the same for both: the Gram matrices of each picture's own painting, and the features of its photo. The
+    paper of AdaIN compares moments with the painting's, and relu4_1 with the features that AdaIN has made (Huang &
+    Belongie 2017, eq. 12 and 13), so that its decoder learns to invert the encoder. Here the picture is what counts:
+    its loss is the one that all networks are measured with, and the content of the photo is kept where AdaIN would
+    have lost it. ``loss.content_layers`` may be ``{relu4_1: 1}`` for content at the paper's layer.
     """
 
-    net: Predicted
+    net: Predicted | AdaIN
 
     def _built(self, name: str, n_styles: int, arguments: dict[str, Any]) -> StyleNet:
         net = build(name, **arguments)
-        assert isinstance(net, Predicted)
+        assert isinstance(net, Predicted | AdaIN)
         loss = self.hparams["loss"]
         net.encoder.take(
             vgg_weights("vgg16", loss.get("vgg_path") if loss.get("vgg", "vgg16") == "vgg16" else None).state
@@ -59,7 +66,7 @@ class AnyStyle(StyleTransfer):
         """Measure the paintings' statistics and what the loss is measured in, unless a resumed run has them already."""
         if bool(self.loss.get_buffer("is_calibrated")) and self.loss.scale == "calibrated":
             return
-        if bool((self.net.get_buffer("spread") == 1).all()):
+        if isinstance(self.net, Predicted) and bool((self.net.get_buffer("spread") == 1).all()):
             paintings = self._photos().painting_crops
             assert paintings is not None
             log.info("measuring the statistics of %d crops of paintings", MEASURED)
@@ -70,16 +77,16 @@ class AnyStyle(StyleTransfer):
 
     def start_from(self, ckpt: str) -> None:
         """Take the weights of another network for any style; or of one with a style or several, which become the first
-        rows of the norms, see :meth:`stylenet.nets.style_prediction.Predicted.begin_from`.
+        rows of the norms of net=predicted, see :meth:`stylenet.nets.style_prediction.Predicted.begin_from`.
 
         Raises UserError if its network is not of the same kind and size.
         """
         other, info = load_as("init", ckpt)
         try:
-            if isinstance(other, Predicted) and other.config == self.net.config:
+            if type(other) is type(self.net) and other.config == self.net.config:
                 self.net.load_state_dict(other.state_dict())
-            elif isinstance(other, Predicted):
-                raise ValueError("its code, hidden units or channels are of another number.")
+            elif type(other) is type(self.net):
+                raise ValueError("its sizes are others.")
             else:
                 self.net.begin_from(other)
         except ValueError as error:
@@ -89,4 +96,5 @@ class AnyStyle(StyleTransfer):
             ) from error
 
     def add_to(self, ckpt: str, start: bool = True) -> None:
-        raise UserError(f"add={ckpt} adds a style to a network of several; net=predicted learns any. Leave add= out.")
+        name = checkpoint.describe(self.net)["name"]
+        raise UserError(f"add={ckpt} adds a style to a network of several; net={name} learns any. Leave add= out.")

@@ -98,7 +98,7 @@ class StyleTransfer(pl.LightningModule):
         return build(name, n_styles=n_styles, **arguments)
 
     def _first_to_learn(self) -> set[str]:
-        """The parameters that learn at "norms" times the rate, and from the start."""
+        """The parameters that learn at "norms" times the rate, and from the start; none: all learn as the others."""
         return of_styles(self.net)
 
     def setup(self, stage: str) -> None:
@@ -116,10 +116,10 @@ class StyleTransfer(pl.LightningModule):
         def height(step: int) -> float:
             return min(1.0, (step + 1) / max(1, warmup)) * share(self.schedule.part(step), final)
 
-        if norms == 1 and not norms_first:
+        of_style = self._first_to_learn()
+        if (norms == 1 and not norms_first) or not of_style:
             groups, heights = [{"params": [*self.net.parameters()]}], [height]
         else:
-            of_style = self._first_to_learn()
             mine = [one for name, one in self.net.named_parameters() if name in of_style]
             others = [one for name, one in self.net.named_parameters() if name not in of_style]
             groups = [{"params": mine, "lr": lr * norms}, {"params": others}]
