@@ -182,7 +182,8 @@ class GraphBackend:
     def _compare(self, net: StyleNet, precision: str) -> None:
         content = torch.rand(TRIAL, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            difference = (self(content) - net(content)).abs()
+            style = net.style_of(1 - content) if net.own_style else None
+            difference = (self(content, style) - net(content, style)).abs()
         most, mean = DIFFERENCES[precision]
         if not (difference.max() <= most and difference.mean() <= mean):  # so that NaN fails it
             raise UserError(f"its result differs from the network's by {difference.max():.3g}: give backend=torch.")

@@ -140,7 +140,7 @@ class _WithNorms(nn.Module):
         for parent in list(self.net.modules()):
             for name, layer in list(parent.named_children()):
                 if isinstance(layer, InstanceNorm):
-                    setattr(parent, name, (_Adaptive if isinstance(layer, AdaptiveNorm) else _Norm)(layer))
+                    setattr(parent, name, _Adaptive(layer) if isinstance(layer, AdaptiveNorm) else _Norm(layer))
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         return self.net(content, style)

@@ -372,7 +372,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     add_noise: _add_noise,
     F.conv2d: _conv,
     F.interpolate: _interpolate,
-    torch.max_pool2d: _max_pool,
+    F.max_pool2d: _max_pool,
     torch.var_mean: _var_mean,
     **{func: _pointwise(func) for func in POINTWISE},
     Tensor.__getitem__: _part,
