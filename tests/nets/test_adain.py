@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylenet.images.image_io import open_rgb, to_tensor
 from stylenet.losses.vgg import VGG
@@ -193,6 +193,28 @@ def test_the_grid_that_nearest_neighbour_leaves_is_not_there_with_blur(photo: Te
         return float(((image * signs).mean((2, 3)) / image.std((2, 3))).abs().max())
 
     assert alternating("blur") < 0.01 < alternating("nearest")
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+@torch.no_grad()
+def test_what_alternates_is_gone_before_each_doubling(stage: int):
+    """Else each doubling would make a standing grid of it, see :func:`stylenet.nets.layers.without_nyquist`."""
+    seen: list[Tensor] = []
+
+    def alternating(layer: nn.Module, given: object, x: Tensor) -> Tensor:
+        signs = torch.ones_like(x)
+        signs[..., 1::2] = -1
+        return 1 + signs
+
+    def spread(upsample: str) -> float:
+        net = made(upsample=upsample)
+        before, after = net.decoder[stage - 1][-1], net.decoder[stage][0]  # type: ignore[index]
+        before.register_forward_hook(alternating)  # type: ignore[union-attr]
+        after.register_forward_pre_hook(lambda _, given: seen.append(given[0]))  # type: ignore[union-attr]
+        net(torch.rand(1, 3, 16, 160))
+        return float(seen[-1][..., 8:-8].std())
+
+    assert spread("blur") < 1e-5 and spread("nearest") > 0.9
 
 
 @torch.no_grad()
