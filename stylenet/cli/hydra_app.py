@@ -219,8 +219,8 @@ def as_typed(
 
 
 def as_group(word: str, keys: Collection[str]) -> str:
-    """A word ``style=x`` as ``style={given:x}`` if its key is among ``keys``: Hydra takes the plain one for the choice of
-    a config, as there is a group of that name. :func:`given` gives x back.
+    """A word ``style=x`` as ``style={given:x}`` if its key is among ``keys``: Hydra takes the plain one for the choice
+    of a config, as there is a group of that name. :func:`given` gives x back.
     """
     key, equals, value = word.partition("=")
     return f"{key}={{given:{value}}}" if equals and key in keys else word

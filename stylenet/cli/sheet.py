@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from stylenet.cli.hydra_app import run
+from stylenet.cli.hydra_app import given, run
 
 
 def job(config: DictConfig) -> None:
@@ -16,9 +16,10 @@ def job(config: DictConfig) -> None:
     keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no partial file remains
     options: Any = OmegaConf.to_container(config, resolve=True)
+    options["style"] = given(options["style"])
     console.write_line(sheet_file(**options))
 
 
 def main() -> None:
     """The command line."""
-    run(job, "sheet", paths=["input", "output", "styles"], several=["input", "styles"])
+    run(job, "sheet", paths=["input", "output", "styles", "style"], several=["input", "styles"], also_groups=["style"])

@@ -50,6 +50,7 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     check("style_size", settings["style_size"], 1, whole=True)
     styles = style_list(settings)
     name = settings["name"] or "+".join(style["name"] for style in styles) or "any"
+    kind = AnyStyle if learns_any(settings) else StyleTransfer
     if settings["add"] is not None:
         settings["net"] = net_of(settings["add"])
         name = f"{Path(settings['add']).stem}+{name}"
@@ -59,7 +60,6 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     keep_freed_memory()
     pl.seed_everything(seed, verbose=False)
     photos = Photos(**settings["data"], steps=steps, seed=seed)
-    kind = AnyStyle if learns_any(settings) else StyleTransfer
     model = kind(settings["net"], settings["loss"], styles, settings["optimizer"], steps, photos.colors, schedule)
     if settings["add"] is not None:
         model.add_to(settings["add"], start=not settings["resume"])
@@ -97,6 +97,8 @@ def learns_any(settings: dict[str, Any]) -> bool:
             if any_net
             else f"style=any needs a network for any style, this is net={net}: give net=predicted, or experiment=any."
         )
+    if any_style and settings["add"] is not None:
+        raise UserError(f"add={settings['add']} adds one style to a network of several: leave it out with style=any.")
     if any_style and paintings is None:
         raise UserError("style=any learns from many paintings: please give data.paintings=/path/to/paintings.")
     if paintings is not None and not any_style:

@@ -20,6 +20,8 @@ from stylenet.evaluation.onnx_net import OnnxNet
 from stylenet.images.image_io import to_tensor
 from stylenet.losses.perceptual import PerceptualLoss
 from stylenet.nets import checkpoint
+from stylenet.nets.base import StyleNet
+from stylenet.stylizing import style_pictures
 from stylenet.system.errors import UserError
 
 
@@ -77,6 +79,8 @@ def candidate(
     several styles.
     """
     file, net, info = _loaded(ckpt, device, range)
+    if isinstance(net, StyleNet) and net.any_style:
+        return _in_style_of(ckpt, file, net, info, painting, otherwise)
     if len(info.get("styles") or [{}]) > 1:
         raise _several("ckpt", ckpt, info)
     judging = checkpoint.load(judge)[1] if judge else info
@@ -96,6 +100,31 @@ def _loaded(ckpt: str, device: torch.device, range: str) -> tuple[Path, nn.Modul
         file = Path(ckpt).expanduser()
         return file, OnnxNet(file, range), {"styles": [{"name": file.stem}], "origin": "ONNX"}
     return checkpoint.resolve(ckpt), *checkpoint.load(ckpt, device)
+
+
+def _in_style_of(
+    ckpt: str, file: Path, net: StyleNet, info: dict[str, Any], painting: str | None, otherwise: Mapping[str, Any]
+) -> Candidate:
+    """A network for any style, in the style of ``painting``: its loss is measured on the photos."""
+    if painting is None:
+        raise UserError(f"ckpt={ckpt} paints in the style of any picture: give one, as painting=painting.jpg.")
+    picture = painting_file(info, painting)
+    styled = InStyle(net, picture)
+    told = {**info, "styles": [{"name": picture.stem, "size": otherwise["size"]}], "calibration": {}}
+    return Candidate(f"{checkpoint.called(ckpt)}:{picture.stem}", styled, told, told, file, picture)
+
+
+class InStyle(nn.Module):
+    """A network for any style, in the style of one picture: ``net(content) -> image``."""
+
+    def __init__(self, net: StyleNet, picture: Path):
+        super().__init__()
+        self.net = net
+        device = next(net.parameters()).device
+        self.register_buffer("style", style_pictures.weights_of(net, style_pictures.opened(picture), device))
+
+    def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net(content, self.get_buffer("style").expand(len(content), -1))
 
 
 def _several(option: str, ckpt: str, info: dict[str, Any]) -> UserError:

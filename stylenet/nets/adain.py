@@ -6,14 +6,14 @@ Knows pictures; nothing about losses or files.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
-from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, without_nyquist
+from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, InstanceNorm, without_nyquist
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
 
 LAYER = "conv4_1"  # of which the ReLU is the layer
@@ -53,10 +53,10 @@ class AdaIN(StyleNet):
                 f"upsample={upsample!r} output={output!r}: allowed are {[*UPSAMPLE]} and ['sigmoid', 'linear']."
             )
         a, b, c = widths
-        config = {"widths": [a, b, c], "upsample": upsample, "output": output}
+        config: dict[str, Any] = {"widths": [a, b, c], "upsample": upsample, "output": output}
         super().__init__(config, 2 * CHANNELS, SMALLEST, MAPS * max(CONVS["conv1_1"][1], a) * 4)
         self.encoder = VGGEncoder(reflect=True)
-        self.norm = AdaptiveNorm(CHANNELS)
+        self.norm: InstanceNorm = AdaptiveNorm(CHANNELS)
         sizes = [(CHANNELS, c), (c, c, c, b), (b, b, a), (a, a)]  # channels at an eighth, a quarter, half and full size
         self.decoder = nn.ModuleList(
             nn.ModuleList(_conv(*pair) for pair in zip(size[:-1], size[1:], strict=True)) for size in sizes
@@ -66,7 +66,7 @@ class AdaIN(StyleNet):
     def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
         """Raises ValueError for a style of another length."""
         if style is not None and style.shape[-1] != self.n_styles:
-            raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}), see style_of.")
+            raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}).")
         h, w = content.shape[-2:]
         return self.decode(self.encode(content), style)[..., :h, :w]  # halved sizes round up: that is cut off
 
@@ -80,7 +80,7 @@ class AdaIN(StyleNet):
 
     def decode(self, features: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
         """The picture of features in a style, eight times their size."""
-        x = (features if style is None else self.norm(features, style)) / USUAL
+        x = self.normed(features, style) / USUAL
         for number, convs in enumerate(self.decoder):
             if number:
                 x = without_nyquist(x) if self.config["upsample"] == "blur" else x
@@ -92,6 +92,10 @@ class AdaIN(StyleNet):
             return torch.sigmoid(x)
         return x if self.training else x.clamp(0, 1)
 
+    def normed(self, features: Tensor, style: Tensor | None) -> Tensor:
+        """What the decoder makes a picture of, before its division by USUAL: the features in the style."""
+        return features if style is None else self.norm(features, style)
+
     def style_of(self, painting: Tensor) -> Tensor:
         """The styles ``(b, 1024)`` of paintings ``(b, 3, h, w)`` in [0, 1], in float32. The deviations are those that
         the norm divides by, so that a photo's own style changes nothing.
@@ -99,9 +103,37 @@ class AdaIN(StyleNet):
         var, mean = torch.var_mean(self.encode(painting).float(), dim=(2, 3), correction=0)
         return torch.cat([mean, (var + EPS).sqrt()], 1)
 
+    @torch.no_grad()
+    def fixed(self, style: Tensor) -> "AdaINFixed":
+        """The network of one style alone, ``style (1024)``: the same pictures, and no painting is needed."""
+        net = AdaINFixed(**self.config).to(style.device)
+        mean, deviation = style.chunk(2)
+        rows = {"norm.bias": mean[None], "norm.weight": deviation[None]}
+        net.load_state_dict(self.state_dict() | rows)
+        return net.eval()
+
     def begin_from(self, net: StyleNet) -> None:
         """Raises ValueError: no other network has a decoder like this one's."""
         raise ValueError("net=adain begins from another net=adain alone.")
+
+
+class AdaINFixed(AdaIN):
+    """The same for one style or several, whose means and deviations are its weights: an instance norm as that of other
+    networks. :meth:`AdaIN.fixed` makes one. ``style``: weights ``(b, n_styles)``, None for the first style.
+    """
+
+    any_style: ClassVar[bool] = False
+    own_style: ClassVar[bool] = False
+
+    def __init__(self, n_styles: int = 1, **arguments: Any):
+        if not isinstance(n_styles, int) or n_styles < 1:
+            raise ValueError(f"n_styles={n_styles}: give a whole number of 1 or more.")
+        super().__init__(**arguments)
+        self.config["n_styles"] = self.n_styles = n_styles
+        self.norm = InstanceNorm(CHANNELS, n_styles)
+
+    def normed(self, features: Tensor, style: Tensor | None) -> Tensor:
+        return self.norm(features, style)
 
 
 def _conv(inputs: int, outputs: int) -> Conv:

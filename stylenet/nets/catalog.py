@@ -10,6 +10,7 @@ from stylenet.system.errors import UserError
 from stylenet.system.places import ASSETS, project
 
 KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
+ANY_STYLE = ("predicted", "adain")  # the networks that paint in the style of any picture
 LONGEST = 10**8  # bytes of a header: what safetensors itself takes
 
 
@@ -66,7 +67,10 @@ def _described(name: str, file: Path) -> list[dict[str, Any]]:
         size = file.stat().st_size
     except (UserError, OSError) as error:
         return [{"ckpt": name, "file": str(file), "error": str(error)}]
-    styles = [one for one in info.get("styles") or [] if isinstance(one, Mapping)] or [{"name": name}]
+    net = info.get("net")
+    any_style = isinstance(net, Mapping) and net.get("name") in ANY_STYLE
+    unnamed = {"name": name, "title": "any: give style=painting.jpg"} if any_style else {"name": name}
+    styles = [one for one in info.get("styles") or [] if isinstance(one, Mapping)] or [unnamed]
     shared = {"network": _network(info), "bytes": size, "file": str(file), "training": info.get("training")}
     described = []
     for one in styles:

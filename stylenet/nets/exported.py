@@ -35,6 +35,8 @@ def style(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         info = json.loads(told[KEY])
         held = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in model.graph.initializer}
         state = dict(_weights(model.graph, held))
+        if info["net"]["name"] == "adain":  # its norm has no weights
+            state = {key: value for key, value in state.items() if not key.startswith("norm.")}
         if info["net"]["args"].get("noise"):
             state["noise.weight"] = _noise(info["net"]["args"], held)
     except Exception:  # a stranger's file can make the reader fail in any way
@@ -62,7 +64,7 @@ def _weights(graph: Any, held: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]
                     yield f"{convolution.removesuffix('weight')}bias", held[node.input[2]]
         elif node.op_type == "MatMul":
             of_styles.append(held.pop(node.input[1]))
-        elif node.op_type == "InstanceNormalization" and not convolution.startswith("encoder."):  # not AdaIN's
+        elif node.op_type == "InstanceNormalization":
             pair = of_styles[-2:] or [held[name][None] for name in node.input[1:]]
             yield from zip((f"{_norm(convolution)}.{name}" for name in ("weight", "bias")), pair, strict=True)
             of_styles.clear()
@@ -76,7 +78,9 @@ def _noise(args: dict[str, Any], held: dict[str, Tensor]) -> Tensor:
 
 
 def _norm(convolution: str) -> str:
-    """The norm after a convolution: down.0.norm after down.0.conv.weight, norm2 after conv2."""
+    """The norm after a convolution: down.0.norm after down.0.conv.weight, norm2 after conv2; norm after VGG."""
+    if convolution.startswith("encoder."):
+        return "norm"
     parent, _, layer = convolution.removesuffix(".weight").rpartition(".")
     return f"{parent}.{layer.replace('conv', 'norm')}" if layer.startswith("conv") else f"{parent}.{layer}.norm"
 

@@ -4,14 +4,19 @@ from typing import Any
 
 from torch import nn
 
-from stylenet.nets.adain import AdaIN
+from stylenet.nets.adain import AdaIN, AdaINFixed
 from stylenet.nets.base import StyleNet
 from stylenet.nets.johnson import Johnson
 from stylenet.nets.layers import InstanceNorm, Noise
 from stylenet.nets.style_prediction import Predicted
 from stylenet.system.errors import UserError
 
-NETS: dict[str, type[StyleNet]] = {"johnson": Johnson, "predicted": Predicted, "adain": AdaIN}
+NETS: dict[str, type[StyleNet]] = {
+    "johnson": Johnson,
+    "predicted": Predicted,
+    "adain": AdaIN,
+    "adain_fixed": AdaINFixed,
+}
 
 
 def of_styles(net: nn.Module) -> set[str]:

@@ -104,24 +104,32 @@ class Predicted(Johnson):
         self.get_buffer("spread").copy_(statistics.std(0, correction=0) + 0.05 * statistics.mean(0) + 1e-3)
 
     @torch.no_grad()
+    def fixed(self, code: Tensor) -> Johnson:
+        """The network of one style alone, given by its code ``(code)``: the same pictures without a style network."""
+        arguments = {key: value for key, value in self.config.items() if key not in ("code", "hidden")}
+        net = Johnson(**arguments, n_styles=1).to(code.device)
+        rows, state = self._rows(), self.state_dict()
+        net.load_state_dict({key: code[None] @ state[key] if key in rows else state[key] for key in net.state_dict()})
+        return net.eval()
+
+    def _rows(self) -> set[str]:
+        """The names of the parameters that have a row for each number of the code."""
+        layers = [(name, layer) for name, layer in self.named_modules() if isinstance(layer, InstanceNorm | Noise)]
+        return {f"{name}.{part}" for name, layer in layers for part, _ in layer.named_parameters(recurse=False)}
+
+    @torch.no_grad()
     def begin_from(self, net: StyleNet) -> None:
         """Take the weights of a :class:`Johnson` with one style or several: the middle is the mean of its styles, and
         the row after it how each of them differs, as far as there are rows. So ``(1, 1, 0, 0 ...)`` is its first style.
 
         Raises ValueError if it is of another size.
         """
-        other, mine = net.state_dict(), self.state_dict()
-        rows = {
-            f"{name}.{part}"
-            for name, layer in self.named_modules()
-            if isinstance(layer, InstanceNorm | Noise)
-            for part, _ in layer.named_parameters(recurse=False)
-        }
+        other, mine, rows = net.state_dict(), self.state_dict(), self._rows()
         for key in mine:
             if key not in other:
                 if not key.startswith(("encoder.", "predict.", "centre", "spread")) and "noise" not in key:
                     raise ValueError(f"it has no {key}.")
-            elif other[key].shape[1:] != mine[key].shape[1:]:
+            elif other[key].shape[key in rows :] != mine[key].shape[key in rows :]:
                 raise ValueError(f"{key} is {tuple(other[key].shape)} there and {tuple(mine[key].shape)} here.")
             elif key in rows:
                 mean = other[key].mean(0)

@@ -117,6 +117,8 @@ def _fill(page: Path, wanted: Sequence[str | Path], engine: Path, on_style: Call
 def _add(page: Path, ckpt: str | Path, taken: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Write the network of ``ckpt`` and the thumbnails of its styles, and describe them."""
     net, info = checkpoint.load(ckpt)
+    if net.any_style:
+        raise UserError(f"styles={ckpt} paints in any style, which a page cannot yet: give styles with a name.")
     name = _free(f"networks/{_plain(checkpoint.called(ckpt))}", ".onnx", taken)
     file = export(ckpt, "onnx", page / name)
     told = [one for one in info.get("styles") or [] if isinstance(one, dict)]

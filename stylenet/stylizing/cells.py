@@ -12,6 +12,7 @@ from PIL import Image
 from stylenet.images.contact_sheet import has_letters
 from stylenet.nets import checkpoint
 from stylenet.nets.catalog import dated
+from stylenet.stylizing import style_pictures
 from stylenet.stylizing.controls import Controls, several, styles_and_masks
 from stylenet.stylizing.settings import Setting
 from stylenet.stylizing.stylizer import Stylizer
@@ -38,7 +39,8 @@ def of_photo(photo: str | os.PathLike[str] | Image.Image) -> Cell:
 
 
 def of_known(controls: Controls) -> tuple[list[Cell], list[str]]:
-    """All styles at hand, in the order of ``stylenet styles``, and notes on those left out.
+    """All styles at hand, in the order of ``stylenet styles``, and notes on those left out. A network for any style has
+    a cell for each picture of ``controls.style``.
 
     A style of a file with several is left out if there is a file of that name with one style.
     """
@@ -79,19 +81,27 @@ def _at_once(alone: Cell, shared: Cell) -> Cell:
 
 
 def of_styles(styles: Any, controls: Controls) -> list[Cell]:
-    """The styles that are asked for; all styles of a file with several. Raises UserError if one cannot be used."""
-    return [cell for style in listed("styles", styles) for cell in _of_file(style, controls, "styles")]
+    """The styles that are asked for; all styles of a file with several, and all pictures of ``controls.style`` in a
+    network for any style. Raises UserError if one cannot be used.
+    """
+    cells = [cell for style in listed("styles", styles) for cell in _of_file(style, controls, "styles")]
+    if controls.style is not None and all(cell.controls.style is None for cell in cells):
+        raise UserError("style= is for networks that paint in any style: leave it out, or give styles=any.")
+    return cells
 
 
 def _of_file(ckpt: str | Path, controls: Controls, option: str = "ckpt") -> list[Cell]:
     file, wanted = checkpoint.split(ckpt)
     net, info = _loaded(ckpt if wanted is None else file, option)
+    if net.any_style:
+        return _of_pictures(file, controls)
     numbers = list(range(net.n_styles))
     told = [_told(info, number) for number in numbers]
     if wanted is not None:
         if wanted not in (names := [one.get("name") for one in told]):
             _loaded(ckpt, option)  # says so, and which there are
         numbers = [names.index(wanted)]
+    controls = replace(controls, style=None)
     _, masks = styles_and_masks("one", controls)
     cells = []
     for number in numbers:
@@ -100,6 +110,16 @@ def _of_file(ckpt: str | Path, controls: Controls, option: str = "ckpt") -> list
         caption = titled(told[number], name)
         cells.append(Cell(file, caption, replace(controls, mix=mix), masks))
     return cells
+
+
+def _of_pictures(ckpt: str | Path, controls: Controls) -> list[Cell]:
+    """A network for any style, in the style of each picture."""
+    name = checkpoint.called(ckpt)
+    if controls.style is None:
+        raise UserError(f"{name} paints in the style of any picture: give some, such as style=[a.jpg,b.jpg].")
+    _, masks = styles_and_masks("one", replace(controls, style=None))
+    pictures = [style_pictures.opened(style) for style in several(controls.style)]
+    return [Cell(ckpt, (style_pictures.name_of(one), name), replace(controls, style=one), masks) for one in pictures]
 
 
 def _told(info: Mapping[str, Any], number: int) -> Mapping[str, Any]:
@@ -131,7 +151,8 @@ def _compared(ckpt: str | Path, name: str, settings: Sequence[Setting]) -> list[
     net, info = _loaded(ckpt, "ckpts")
     row = []
     for one in settings or [Setting(Controls(), "")]:
-        Stylizer(net, info, controls=one.controls)  # reports a mix that this checkpoint has not
+        # Reports a mix that this checkpoint has not, and a style that is missing.
+        Stylizer(net, info, name=name, controls=one.controls).require_style()
         lines = titled(_mixed(info, net.n_styles, one.controls.mix), name)
         caption = (one.text, ": ".join(reversed(lines))) if settings else lines
         row.append(Cell(ckpt, caption, one.controls, styles_and_masks(ckpt, one.controls)[1]))

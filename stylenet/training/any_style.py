@@ -94,7 +94,3 @@ class AnyStyle(StyleTransfer):
                 f"init={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: {error} "
                 "Give the same net=... and its arguments, or leave init= out."
             ) from error
-
-    def add_to(self, ckpt: str, start: bool = True) -> None:
-        name = checkpoint.describe(self.net)["name"]
-        raise UserError(f"add={ckpt} adds a style to a network of several; net={name} learns any. Leave add= out.")

@@ -286,3 +286,44 @@ def test_what_there_is_not_is_told_in_one_line(args: dict[str, Any], told: str):
     with pytest.raises(UserError) as error:
         loss(**args)
     assert told in str(error.value) and "\n" not in str(error.value)
+
+
+# --- paintings that come with the batch
+
+
+def test_a_painting_of_the_batch_is_a_style_like_any_other(photos: Tensor, calibrated: PerceptualLoss):
+    """Targets made of paintings on the way, and references made of two moments of the photos, are those of styles that
+    the loss knew beforehand and measured photo by photo.
+    """
+    made = PerceptualLoss([], "calibrated", dict.fromkeys(LAYERS, 1.0), {"relu3_3": 1.0}, 4.0, 1.0)
+    made.calibrate(photos[k : k + 1] for k in range(len(photos)))
+    paintings = torch.cat([picture("starry_night"), picture("great_wave")])
+    found, known = made.targets_of(paintings), calibrated.targets(torch.eye(2))
+    for layer in LAYERS:
+        torch.testing.assert_close(found.grams[layer], known.grams[layer])
+        torch.testing.assert_close(found.references[layer], known.references[layer], rtol=1e-4, atol=0)
+    output, content = photos[:2].flip(3), photos[:2]
+    expected = calibrated(output, content, known)
+    for name, term in made(output, content, found).items():
+        torch.testing.assert_close(term, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_its_references_are_resumed(photos: Tensor):
+    arguments: Any = ([], "calibrated", {"relu2_2": 1.0}, {"relu3_3": 1.0}, 4.0, 1.0)
+    made, again = PerceptualLoss(*arguments), PerceptualLoss(*arguments)
+    made.calibrate(photos[k : k + 1] for k in range(len(photos)))
+    with pytest.raises(UserError, match="calibrate"):
+        again.require_calibration()
+    again.load_state_dict(made.state_dict())
+    paintings = picture("great_wave")
+    assert again.targets_of(paintings).references == made.targets_of(paintings).references
+
+
+@pytest.mark.parametrize("scale", ["johnson", "pytorch_examples", "gatys"])
+def test_paintings_of_the_batch_in_the_other_scales(scale: str, photos: Tensor):
+    known = loss("starry_night", scale=scale)
+    made = loss("starry_night", scale=scale)
+    made.__init__([], scale, known.style_layers, known.content_layers, 4.0, 1.0)  # type: ignore[misc]
+    expected = known(photos[:1], photos[1:2])
+    for name, term in made(photos[:1], photos[1:2], made.targets_of(picture("starry_night"))).items():
+        torch.testing.assert_close(term, expected[name])

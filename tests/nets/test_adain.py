@@ -12,6 +12,7 @@ from stylenet.losses.vgg import VGG
 from stylenet.losses.vgg_weights import vgg_weights
 from stylenet.nets import checkpoint, registry
 from stylenet.nets.adain import AdaIN
+from stylenet.nets.joined import joined
 from stylenet.nets.layers import AdaptiveNorm
 from stylenet.nets.vgg_encoder import VGGEncoder
 from stylenet.system.errors import UserError
@@ -249,6 +250,22 @@ def test_a_checkpoint_needs_no_other_file(tmp_path: Path, photo: Tensor, wave: T
     assert isinstance(other, AdaIN) and not any(weight.requires_grad for weight in other.encoder.parameters())
     torch.testing.assert_close(other.style_of(wave), net.style_of(wave), rtol=0.01, atol=0.05)
     torch.testing.assert_close(other(photo, other.style_of(wave)), net(photo, net.style_of(wave)), rtol=0, atol=0.02)
+
+
+@torch.no_grad()
+def test_with_a_fixed_style_it_is_a_network_like_any_other(
+    tmp_path: Path, net: AdaIN, photo: Tensor, wave: Tensor, stars: Tensor
+):
+    styles = [net.style_of(wave)[0], net.style_of(stars)[0]]
+    fixed = [net.fixed(style) for style in styles]
+    for one, style in zip(fixed, styles, strict=True):
+        assert (one.any_style, one.own_style, one.n_styles) == (False, False, 1)
+        torch.testing.assert_close(one(photo), net(photo, style[None]), rtol=0, atol=1e-5)
+    file = checkpoint.save(tmp_path / "wave.safetensors", fixed[0], {"styles": [{"name": "wave"}]})
+    torch.testing.assert_close(checkpoint.load(file)[0](photo), fixed[0](photo))
+    both, _ = joined(fixed[0], {"styles": [{"name": "wave"}]}, fixed[1], {"styles": [{"name": "stars"}]})
+    mixed = both(photo, torch.tensor([[0.3, 0.7]]))
+    torch.testing.assert_close(mixed, net(photo, 0.3 * styles[0][None] + 0.7 * styles[1][None]), rtol=0, atol=1e-5)
 
 
 def test_what_it_says_about_itself(net: AdaIN):

@@ -180,6 +180,16 @@ def test_onnx_gives_its_pictures_and_is_a_checkpoint_again(net: AdaIN, style: Te
         assert torch.equal(again.state_dict()[name], weight), name
 
 
+def test_a_fixed_style_is_an_onnx_file_that_is_a_checkpoint_again(net: AdaIN, style: Tensor, tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    one = net.fixed(style[0])
+    file = checkpoint.save(tmp_path / "one.safetensors", one, {"styles": [{"name": "one"}]})
+    again, _ = checkpoint.load(export(file, "onnx", tmp_path / "one.onnx", size="24x16"))
+    content = half_dark(33, 20)
+    assert (whole(again, content) - whole(net, content, style)).abs().max() < 1e-5
+
+
 def test_torchscript_gives_its_pictures(net: AdaIN, style: Tensor, file: Path, tmp_path: Path):
     run = torch.jit.load(export(file, "torchscript", tmp_path / "any.pt"))
     assert max(far(run, net, style, size) for size in SIZES) < 1e-3

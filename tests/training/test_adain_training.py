@@ -125,8 +125,3 @@ def test_the_others_do_not_begin_from_it(tmp_path: Path):
     torch.manual_seed(0)
     with pytest.raises(UserError, match="it has no .* Give the same net="):
         AnyStyle(predicted, LOSS, [], OPTIMIZER, 4).start_from(str(file))
-
-
-def test_no_style_is_added_to_it():
-    with pytest.raises(UserError, match="net=adain learns any"):
-        model().add_to("gallery")
