@@ -11,6 +11,7 @@ from torch import Tensor, nn
 # many more. This is slightly above every measurement, with first widths of 4 to 64.
 MAPS_PER_CHANNEL, MORE_MAPS = 10, 20
 
+STYLE_SIDE = 512  # longer side in pixels of a painting when its style is taken: about what training shows
 SMALLEST = 16  # pixels a side that a graph of a module which does not say so gets at least
 
 
@@ -70,6 +71,10 @@ class StyleNet(nn.Module):
         """The weights ``(b, n_styles)`` of the styles of paintings ``(b, 3, h, w)`` in [0, 1]; of a network with
         ``any_style`` alone.
         """
+        raise NotImplementedError
+
+    def fixed(self, style: Tensor) -> "StyleNet":
+        """A network with one style alone, ``style (n_styles)``, that paints the same; of one with ``any_style``."""
         raise NotImplementedError
 
     def begin_noise_at(self, down: int, across: int) -> None:
