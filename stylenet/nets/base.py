@@ -37,6 +37,9 @@ class StyleNet(nn.Module):
     any_style: ClassVar[bool] = False
     """Whether the network paints in the style of any picture, which :meth:`style_of` makes the weights of."""
 
+    style_parts: ClassVar[tuple[str, ...]] = ()
+    """The submodules that only :meth:`style_of` uses, where it uses no others."""
+
     config: dict[str, Any]
     n_styles: int
     smallest: int

@@ -36,6 +36,7 @@ class Predicted(Johnson):
     """
 
     any_style: ClassVar[bool] = True
+    style_parts: ClassVar[tuple[str, ...]] = ("encoder", "predict")
 
     def __init__(
         self,

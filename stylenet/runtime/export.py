@@ -199,6 +199,8 @@ class Exported(StyleNet):
         super().__init__(net.config, net.n_styles, net.smallest)
         self.kind = kind
         self.net = fast(net).half() if kind.half else fast(net)
+        for name in net.style_parts:  # the style is an input
+            delattr(self.net, name)
 
     def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
         levels = self.kind.pixels == "uint8"

@@ -61,6 +61,8 @@ class StyleOf(nn.Module):
     def __init__(self, net: StyleNet):
         super().__init__()
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        for name in [name for name, _ in self.net.named_children() if net.style_parts and name not in net.style_parts]:
+            delattr(self.net, name)
 
     def forward(self, painting: Tensor, style: Tensor | None = None) -> Tensor:
         return self.net.style_of(painting)
