@@ -236,15 +236,16 @@ class PerceptualLoss(nn.Module):
             )
 
     @torch.no_grad()
-    def targets_of(self, paintings: Tensor) -> Targets:
-        """The targets of a batch whose pictures have a painting each, ``(b, 3, h, w)`` in [0, 1].
+    def targets_of(self, paintings: Tensor, features: Mapping[str, Tensor] | None = None) -> Targets:
+        """The targets of a batch whose pictures have a painting each, ``(b, 3, h, w)`` in [0, 1]. ``features``: what
+        ``vgg`` sees of these, if that is known.
 
         A reference is the mean distance of the calibration photos to a painting's Gram matrix A, as for a style that is
         known beforehand. The photos are not needed for it, only two moments of their Gram matrices P:
         ``E ||P - A||^2 = E ||P||^2 - 2 <E P, A> + ||A||^2``.
         """
-        features = self.vgg(paintings, self.style_layers)
-        grams = {layer: gram(features[layer]) for layer in self.style_layers}
+        seen = self.vgg(paintings, self.style_layers) if features is None else features
+        grams = {layer: gram(seen[layer]) for layer in self.style_layers}
         if self.scale != "calibrated":
             return Targets(grams, {layer: torch.ones(len(paintings), device=paintings.device) for layer in grams})
         references = {}

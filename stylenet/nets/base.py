@@ -11,6 +11,7 @@ from torch import Tensor, nn
 # many more. This is slightly above every measurement, with first widths of 4 to 64.
 MAPS_PER_CHANNEL, MORE_MAPS = 10, 20
 
+STYLE_SIDE = 512  # longer side in pixels of a painting when its style is taken: about what training shows
 SMALLEST = 16  # pixels a side that a graph of a module which does not say so gets at least
 
 
@@ -38,6 +39,9 @@ class StyleNet(nn.Module):
 
     own_style: ClassVar[bool] = False
     """Whether None as a style is the picture's own; for all other networks it is the first weight alone."""
+
+    style_parts: ClassVar[tuple[str, ...]] = ()
+    """The submodules that only :meth:`style_of` uses, where it uses no others."""
 
     config: dict[str, Any]
     n_styles: int
@@ -73,6 +77,10 @@ class StyleNet(nn.Module):
         """The weights ``(b, n_styles)`` of the styles of paintings ``(b, 3, h, w)`` in [0, 1]; of a network with
         ``any_style`` alone.
         """
+        raise NotImplementedError
+
+    def fixed(self, style: Tensor) -> "StyleNet":
+        """A network with one style alone, ``style (n_styles)``, that paints the same; of one with ``any_style``."""
         raise NotImplementedError
 
     def begin_noise_at(self, down: int, across: int) -> None:

@@ -4,7 +4,7 @@
 Knows pictures; nothing about losses or files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -36,6 +36,7 @@ class Predicted(Johnson):
     """
 
     any_style: ClassVar[bool] = True
+    style_parts: ClassVar[tuple[str, ...]] = ("encoder", "predict")
 
     def __init__(
         self,
@@ -83,7 +84,10 @@ class Predicted(Johnson):
         if min(h, w) < SMALLEST:
             size = [max(SMALLEST, h), max(SMALLEST, w)]
             painting = F.interpolate(painting, size, mode="bilinear")
-        features = self.encoder(painting)
+        return self.statistics_of(self.encoder(painting))
+
+    def statistics_of(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The same of features of VGG16 by layer, see :class:`stylenet.nets.vgg_encoder.VGGEncoder`."""
         found = [torch.var_mean(features[layer].float(), dim=(2, 3), correction=0) for layer in LAYERS]
         return torch.cat([part for var, mean in found for part in (mean, var.sqrt())], 1)
 
@@ -95,7 +99,7 @@ class Predicted(Johnson):
             x = (statistics - self.get_buffer("centre")) / self.get_buffer("spread")
             # A step of Adam moves every weight as far: of sums over many inputs it would make leaps.
             hidden = relu(first(x.to(first.weight.dtype) / STATISTICS**0.5))
-            code = last(hidden / first.out_features**0.5)
+            code = last(hidden / first.out_features**0.25)
         return torch.cat([torch.ones_like(code[:, :1]), code], 1)
 
     def standardise(self, statistics: Tensor) -> None:

@@ -15,17 +15,19 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
+from stylenet.images import image_io
 from stylenet.nets import checkpoint
-from stylenet.nets.base import StyleNet
+from stylenet.nets.base import STYLE_SIDE, StyleNet
 from stylenet.nets.fuse import fast
 from stylenet.runtime import graph
 from stylenet.system import console
@@ -61,7 +63,7 @@ class Format(NamedTuple):
     """A kind of file: its suffix, how one is written with a text inside, and how it is opened to be run."""
 
     suffix: str
-    write: Callable[["Exported", tuple[Tensor, ...], Path, str], None]
+    write: Callable[["Exported | ExportedStyle", tuple[Tensor, ...], Path, str], None]
     open: Callable[[Path], Runner]
     needs: tuple[str, ...] = ()
     extra: str = ""
@@ -75,8 +77,13 @@ def export(
     half: bool = False,
     overwrite: bool = False,
     size: str | int | None = None,
+    style: Any = None,
 ) -> Path:
     """Write the style ``ckpt`` as ``format`` (a name of ``FORMATS``) and return the path.
+
+    A network for any style becomes two files: the network, whose second input is a style, and beside it
+    ``<name>_style``, which makes a style ``(b, n_styles)`` of paintings ``(b, 3, h, w)``, 32 pixels a side or more.
+    With ``style``, a picture or its file, it becomes one file like any other, for the style of that picture.
 
     ``output``: None for ``<style>.<suffix>`` in the present folder. ``pixels``, ``half``: see :class:`Kind`.
     ``size``: "<width>x<height>", or one number for both, of an ONNX file for one picture of this size; its operators
@@ -93,18 +100,55 @@ def export(
     target = Path(os.path.expanduser(output or f"{checkpoint.resolve(ckpt).stem}{made.suffix}"))
     _check_target(target, made.suffix, overwrite)
     net, info = checkpoint.load(ckpt)
+    net, info = (net, info) if style is None else _fixed(net, info, style, ckpt)
+    beside = target.with_stem(f"{target.stem}_style")
+    if net.any_style:
+        _check_target(beside, made.suffix, overwrite)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"style{made.suffix}"
+        file = Path(folder) / f"image{made.suffix}"
         module = Exported(net, kind)
         example = graph.inputs(net, PIXELS[pixels], (1, *kind.size) if kind.size else graph.TRIAL)
-        made.write(module, example, file, json.dumps(describe(info, format, kind), allow_nan=False))
+        text = json.dumps(describe(info, format, kind), allow_nan=False)
+        made.write(module, example, file, text)
         check(made.open(file), net, kind)
         if kind.size:
             _tell_operators(file, net, kind)
-        for part in sorted(Path(folder).iterdir(), key=lambda path: path.suffix == made.suffix):  # the one named last
-            with replacing(target.with_suffix(part.suffix)) as temp:
+        if net.any_style:
+            _write_style(net, made, Path(folder), replace(kind, size=None), text)
+        for part in sorted(Path(folder).iterdir(), key=lambda path: (path.stem == "image", path.suffix == made.suffix)):
+            named = target if part.stem == "image" else beside
+            with replacing(named.with_suffix(part.suffix)) as temp:  # the one that is returned last
                 shutil.copyfile(part, temp)
     return target
+
+
+def _fixed(net: StyleNet, info: dict[str, Any], style: Any, ckpt: str | Path) -> tuple[StyleNet, dict[str, Any]]:
+    """A network for any style with the style of one picture, and what is said of it."""
+    if not net.any_style:
+        raise UserError(f"style= is for networks that paint in any style; ckpt={ckpt} has its own: leave style= out.")
+    if not isinstance(style, str | Path | Image.Image) or style == "":
+        raise UserError(f"style={style!r:.80}: give one picture, its file.")
+    picture = image_io.fit(image_io.open_rgb(style), STYLE_SIDE)
+    with torch.inference_mode():
+        one = net.fixed(net.style_of(image_io.to_tensor(picture))[0])
+    name = "picture" if isinstance(style, Image.Image) else Path(style).stem
+    return one, {**info, "net": checkpoint.describe(one), "styles": [{"name": name}], "calibration": {}}
+
+
+def _write_style(net: StyleNet, made: "Format", folder: Path, kind: Kind, text: str) -> None:
+    """Write the style network, and raise UserError unless it gives the styles of ``net``."""
+    file = folder / f"style{made.suffix}"
+    module = ExportedStyle(net, kind)
+    made.write(module, (graph.inputs(net, PIXELS[kind.pixels])[0],), file, text)
+    run = made.open(file)
+    for height, width in ((61, 97), (64, 48), (40, 130)):
+        levels = (torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255).round()
+        given = levels.to(torch.uint8) if kind.pixels == "uint8" else levels / 255
+        expected = net.style_of(levels / 255).detach().numpy()
+        found = run([given.numpy()])
+        difference = np.abs(found - expected).max()
+        if not (found.shape == expected.shape and difference <= 1e-3 * (1 + np.abs(expected).max())):
+            raise UserError(f"The export's style differs from the network's by {difference:.3g}: it was not kept.")
 
 
 def _check_options(format: str, pixels: str, half: Any, overwrite: Any) -> None:
@@ -155,12 +199,27 @@ class Exported(StyleNet):
         super().__init__(net.config, net.n_styles, net.smallest)
         self.kind = kind
         self.net = fast(net).half() if kind.half else fast(net)
+        for name in net.style_parts:  # the style is an input
+            delattr(self.net, name)
 
     def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
         levels = self.kind.pixels == "uint8"
         x = content.float() / 255 if levels else content
         image = self.net(x.half() if self.kind.half else x, style, framed)
         return (image * 255).round().clamp(0, 255).to(torch.uint8) if levels else image
+
+
+class ExportedStyle(nn.Module):
+    """A network's ``style_of`` with pixels of the ``kind`` as its input, in float32."""
+
+    of_style = True
+
+    def __init__(self, net: StyleNet, kind: Kind):
+        super().__init__()
+        self.kind, self.net = kind, graph.StyleOf(net)
+
+    def forward(self, painting: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net(painting.float() / 255 if self.kind.pixels == "uint8" else painting)
 
 
 @torch.inference_mode()
@@ -194,7 +253,7 @@ def _compare(found: np.ndarray, expected: np.ndarray, kind: Kind, size: str) -> 
 # --- the formats: write(module, example, file, text) and open(file)
 
 
-def _write_onnx(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_onnx(module: Exported | ExportedStyle, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     onnx = graph.require("onnx", "onnx")
     fixed = module.kind.size is not None
     model = graph.onnx(module, example, fixed).model_proto
@@ -204,7 +263,8 @@ def _write_onnx(module: Exported, example: tuple[Tensor, ...], file: Path, text:
     for node in [*model.graph.node, *model.graph.input, *model.graph.output]:
         del node.metadata_props[:]  # paths of this machine are in there
     del model.graph.value_info[:]
-    model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)  # by name
+    if isinstance(module, Exported):
+        model.graph.output[0].type.tensor_type.shape.CopyFrom(model.graph.input[0].type.tensor_type.shape)  # by name
     onnx.helper.set_model_props(model, {KEY: json.dumps(json.loads(text) | {"operators": operators})})
     onnx.checker.check_model(model)
     file.write_bytes(model.SerializeToString())
@@ -213,7 +273,8 @@ def _write_onnx(module: Exported, example: tuple[Tensor, ...], file: Path, text:
 def _open_onnx(file: Path) -> Runner:
     onnxruntime = graph.require("onnxruntime", "onnx")
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return lambda arrays: session.run(None, dict(zip(graph.NAMES, arrays, strict=False)))[0]
+    names = [one.name for one in session.get_inputs()]
+    return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
 
 
 def _tell_operators(file: Path, net: StyleNet, kind: Kind) -> None:
@@ -244,7 +305,7 @@ def _opencv(cv2: Any, file: Path) -> Runner:
     return run
 
 
-def _write_torchscript(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_torchscript(module: Exported | ExportedStyle, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     with warnings.catch_warnings(action="ignore"):  # torch deprecates it; asked for, it is written all the same
         torch.jit.save(graph.script(module, example), file, _extra_files={f"{KEY}.json": text})
 
@@ -254,7 +315,7 @@ def _open_torchscript(file: Path) -> Runner:
         return _with_tensors(torch.jit.load(file))
 
 
-def _write_torch_export(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_torch_export(module: Exported | ExportedStyle, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     torch.export.save(graph.program(module, example), file, extra_files={f"{KEY}.json": text})
 
 
@@ -266,7 +327,7 @@ def _with_tensors(module: Callable[..., Tensor]) -> Runner:
     return lambda arrays: module(*map(torch.from_numpy, arrays)).numpy()
 
 
-def _write_openvino(module: Exported, example: tuple[Tensor, ...], file: Path, text: str) -> None:
+def _write_openvino(module: Exported | ExportedStyle, example: tuple[Tensor, ...], file: Path, text: str) -> None:
     openvino = graph.require("openvino", "openvino")
     model = graph.openvino(module, example)
     model.set_rt_info(text, [KEY])

@@ -55,24 +55,44 @@ def parts(net: StyleNet) -> list["StyleNet | Part"]:
     return [Encoder(net), Decoder(net)] if net.in_parts else [net]
 
 
-def script(net: "StyleNet | Part", example: tuple[Tensor, ...]) -> Any:
+class StyleOf(nn.Module):
+    """The style network of a network for any style: ``(painting (b, 3, h, w)) -> (b, n_styles)``, 32x32 or more."""
+
+    def __init__(self, net: StyleNet):
+        super().__init__()
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        for name in [name for name, _ in self.net.named_children() if net.style_parts and name not in net.style_parts]:
+            delattr(self.net, name)
+
+    def forward(self, painting: Tensor, style: Tensor | None = None) -> Tensor:
+        return self.net.style_of(painting)
+
+
+def names_of(net: nn.Module, example: tuple[Tensor, ...]) -> tuple[tuple[str, ...], str]:
+    """What a graph's inputs and its output are called."""
+    of_style = isinstance(net, StyleOf) or getattr(net, "of_style", False)
+    return (("painting",), "style") if of_style else (NAMES[: len(example)], "image")
+
+
+def script(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """The network, or one of its :func:`parts`, in TorchScript."""
     traced = AnySize(net) if isinstance(net, StyleNet) else net
     with torch.no_grad(), _quiet():
         return torch.jit.trace(traced, example, check_trace=False)
 
 
-def openvino(net: "StyleNet | Part", example: tuple[Tensor, ...]) -> Any:
+def openvino(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """The network, or one of its :func:`parts`, as an ``openvino.Model``. Raises UserError without that package."""
     convert_model = require("openvino", "openvino").convert_model
     with _quiet():
         model = convert_model(script(net, example))
-    for port, name in zip([*model.inputs, *model.outputs], [*NAMES[: len(example)], "image"], strict=True):
+    inputs, output = names_of(net, example)
+    for port, name in zip([*model.inputs, *model.outputs], [*inputs, output], strict=True):
         port.get_tensor().set_names({name})
     return model
 
 
-def program(net: StyleNet, example: tuple[Tensor, ...]) -> Any:
+def program(net: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """The network as a ``torch.export.ExportedProgram``."""
     from torch.fx.experimental import _config as config
 
@@ -82,13 +102,14 @@ def program(net: StyleNet, example: tuple[Tensor, ...]) -> Any:
         return torch.export.export(_WithNorms(net), example, dynamic_shapes=shapes)
 
 
-def onnx(net: StyleNet, example: tuple[Tensor, ...], fixed: bool = False) -> Any:
+def onnx(net: nn.Module, example: tuple[Tensor, ...], fixed: bool = False) -> Any:
     """The network as a ``torch.onnx.ONNXProgram``; ``fixed``: for the sizes of ``example`` alone, which makes constants
     of all that follows from them. Raises UserError without the packages onnx and onnxscript.
     """
     require("onnx", "onnx")
     require("onnxscript", "onnx")
-    options: dict[str, Any] = {"input_names": NAMES[: len(example)], "output_names": ["image"]}
+    inputs, output = names_of(net, example)
+    options: dict[str, Any] = {"input_names": inputs, "output_names": [output]}
     options |= {
         "dynamic_shapes": None if fixed else _dynamic(example),
         "opset_version": OPSET,
@@ -134,9 +155,9 @@ def _quiet() -> Iterator[None]:
 class _WithNorms(nn.Module):
     """A copy of the network whose graph has "instance norm" as one operator: runtimes have fast code for it."""
 
-    def __init__(self, net: StyleNet):
+    def __init__(self, net: nn.Module):
         super().__init__()
-        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.net: Any = copy.deepcopy(net).eval().requires_grad_(False)
         for parent in list(self.net.modules()):
             for name, layer in list(parent.named_children()):
                 if isinstance(layer, InstanceNorm):

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from stylenet.images import image_io
 from stylenet.images.safe_open import once
-from stylenet.nets.base import StyleNet
+from stylenet.nets.base import STYLE_SIDE, StyleNet
 from stylenet.system.errors import UserError
 
-SIDE = 512  # longer side in pixels of a painting when its style is taken: what training has seen
 NumberText = r"\d+(?:\.\d*)?|\.\d+"
 
 
@@ -92,11 +91,11 @@ def _opened(one: Any, share: float) -> StylePicture:
     if isinstance(one, StylePicture):
         return one
     if isinstance(one, Image.Image):
-        return StylePicture(image_io.fit(image_io.open_rgb(one), SIDE), share, "picture")
+        return StylePicture(image_io.fit(image_io.open_rgb(one), STYLE_SIDE), share, "picture")
     path = Path(one).expanduser()
     if not path.exists():
         raise UserError(f"style={one}: there is no such file. Give a picture whose style is wanted.")
-    return StylePicture(image_io.fit(image_io.open_rgb(once(path)), SIDE), share, path.stem)
+    return StylePicture(image_io.fit(image_io.open_rgb(once(path)), STYLE_SIDE), share, path.stem)
 
 
 @torch.inference_mode()

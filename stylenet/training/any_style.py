@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from stylenet.losses.perceptual import Targets
+from stylenet.losses.vgg import POOLINGS
 from stylenet.losses.vgg_weights import vgg_weights
 from stylenet.nets import checkpoint
 from stylenet.nets.adain import AdaIN
 from stylenet.nets.base import StyleNet
 from stylenet.nets.registry import build, of_styles
-from stylenet.nets.style_prediction import Predicted
+from stylenet.nets.style_prediction import LAYERS, Predicted
 from stylenet.system.errors import UserError
 from stylenet.training.module import StyleTransfer, load_as
 
@@ -53,7 +54,17 @@ class AnyStyle(StyleTransfer):
 
     def inputs(self, batch: Any, first: int) -> tuple[Tensor, Tensor | None, Targets | None]:
         photos, paintings = (self.prepare(images) for images in batch)
-        return photos, self.net.style_of(paintings), self.loss.targets_of(paintings)
+        if not isinstance(self.net, Predicted) or not self._sees_the_same():
+            return photos, self.net.style_of(paintings), self.loss.targets_of(paintings)
+        with torch.no_grad():
+            features = self.loss.vgg(paintings, {*self.loss.style_layers, *LAYERS})
+        return photos, self.net.code_of(self.net.statistics_of(features)), self.loss.targets_of(paintings, features)
+
+    def _sees_the_same(self) -> bool:
+        """Whether the loss and the style network see paintings by one VGG, which one pass is enough for then."""
+        vgg = self.loss.vgg
+        deep_enough = "conv4_1" in vgg.convs
+        return self.hparams["loss"].get("vgg", "vgg16") == "vgg16" and vgg.pool is POOLINGS["max"] and deep_enough
 
     def samples(self, photos: list[Tensor]) -> list[list[Tensor]]:
         """The paintings, the photos, and each photo in the style of the painting above it."""
