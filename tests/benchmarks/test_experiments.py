@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from PIL import Image
 
 from stylenet.nets import checkpoint
 from stylenet.nets.cost import multiply_adds
@@ -100,3 +101,29 @@ def test_mistakes_are_answered_in_a_line(
     assert experiment(script, f"out={tmp_path}", *arguments) == 2
     said = capfd.readouterr().err
     assert told in said and len(said.splitlines()) == 1
+
+
+def test_networks_for_any_style_are_measured_once_and_shown(
+    experiment: Experiment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    net = build("predicted", widths=(4, 4, 4), blocks=1, code=3, hidden=4)
+    ckpt = checkpoint.save(tmp_path / "small.safetensors", net, {"styles": []})
+    assets = ROOT / "stylenet/assets"
+    paintings = [assets / "styles/great_wave.jpg", assets / "styles/starry_night.jpg"]
+    unseen = tmp_path / "unseen.txt"
+    unseen.write_text("".join(f"{one}\n" for one in paintings))
+    arguments = [f"ckpts=[{ckpt}]", f"paintings={unseen}", f"photos={assets / 'photos/val'}", "count=2", "size=64"]
+    assert experiment("any_style", *arguments, f"out={tmp_path / 'any.json'}") == 0
+    found = json.loads((tmp_path / "any.json").read_text())["small"]
+    figures = found["paintings"]
+    assert figures.keys() == {"great_wave", "starry_night"}
+    assert found["mean"]["style"] == pytest.approx(sum(one["style"] for one in figures.values()) / 2, abs=1e-3)
+    before = (tmp_path / "any.json").stat().st_mtime_ns
+    assert experiment("any_style", *arguments, f"out={tmp_path / 'any.json'}") == 0
+    assert (tmp_path / "any.json").stat().st_mtime_ns == before
+    shown = [f"shown=[{assets / 'photos/val/castle.jpg'}]", f"page={tmp_path / 'any.png'}", "side=40", "painted=48"]
+    assert experiment("any_style", arguments[0], arguments[1], *shown) == 0
+    with Image.open(tmp_path / "any.png") as page:
+        assert page.size == (3 * 40 + 2 * 8 + 16, 2 * 40 + 8 + 16)  # two paintings and the photo's column, 8 px apart
+    assert experiment("any_style", arguments[0]) == 2
+    assert "paintings= and photos= are missing" in capfd.readouterr().err
