@@ -153,7 +153,7 @@ def train(inputs: Path, out: Path, chosen: dict[str, Any]) -> int:
     return subprocess.run([sys.executable, str(TRAIN), *words, *chosen["arguments"]]).returncode
 
 
-def of_any_style(inputs: Path, net: str) -> list[str]:
+def of_any_style(inputs: Path, net: str | None) -> list[str]:
     """The options of a network for any style."""
     folder = inputs / "any_style"
     if not (folder / "seen").is_dir():
