@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
 RunScript = Callable[..., subprocess.CompletedProcess]
-pytest_plugins = ["pages"]  # the fixtures of tests/page: a second conftest.py would hide this one from imports
+# Fixtures of tests/page and of the hub: a second conftest.py would hide this one from imports.
+pytest_plugins = ["pages", "hub_server"]
 
 # A shell's background job and nohup start with Ctrl-C ignored, and what they start inherits it: tests that press Ctrl-C
 # would wait for ever.

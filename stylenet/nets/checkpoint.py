@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from stylenet.nets import exported, mistaken, pytorch_examples
+from stylenet.nets import exported, hub, mistaken, pytorch_examples
 from stylenet.nets.base import StyleNet
 from stylenet.nets.catalog import KEY, known
 from stylenet.nets.registry import NETS, build, of_styles
@@ -78,11 +78,12 @@ def describe(net: StyleNet) -> dict[str, Any]:
 def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[StyleNet, dict[str, Any]]:
     """The network in eval mode and float32 on ``device``, and what the file says about it.
 
-    ``ckpt``: a name (see ``known``) or the path of our ``.safetensors``, a ``.ckpt`` of our training, an ``.onnx`` that
-    we exported, or a pytorch/examples ``.pth`` or ``.model``; with ":" and a style's name after it, that style alone of
-    a file with several. The weights alone will do, as safetensors or saved by torch, in any precision, inside of other
-    dicts, and under names that DataParallel or torch.compile have lengthened. Raises UserError for a file that is
-    missing, damaged, foreign, newer than this program or at odds with itself, and for a style that it has not.
+    ``ckpt``: a name (see ``known``), an address on the hub (``hf:user/name``, see :mod:`stylenet.nets.hub`) or the
+    path of our ``.safetensors``, a ``.ckpt`` of our training, an ``.onnx`` that we exported, or a pytorch/examples
+    ``.pth`` or ``.model``; with ":" and a style's name after it, that style alone of a file with several. The
+    weights alone will do, as safetensors or saved by torch, in any precision, inside of other dicts, and under
+    names that DataParallel or torch.compile have lengthened. Raises UserError for a file that is missing, damaged,
+    foreign, newer than this program or at odds with itself, and for a style that it has not.
     """
     path, (_, style) = resolve(ckpt), split(ckpt)
     info, state = _read(path)
@@ -95,18 +96,23 @@ def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[StyleNet
 def called(ckpt: str | Path) -> str:
     """A checkpoint's name: that of its file, and of the style in it that is meant."""
     file, style = split(ckpt)
-    return Path(file).stem + (f":{style}" if style else "")
+    return (hub.address(file).name if hub.is_address(file) else Path(file).stem) + (f":{style}" if style else "")
 
 
 def split(ckpt: str | Path) -> tuple[str, str | None]:
     """The file or its name, and the style in it after the last colon; None if the colon is part of a path."""
+    if hub.is_address(ckpt):
+        wanted = hub.address(ckpt)
+        return str(wanted), wanted.style
     file, _, style = str(ckpt).rpartition(":")
     path = len(file) < 2 or {"/", "\\"} & {*style} or Path(os.path.expanduser(ckpt)).exists()
     return (str(ckpt), None) if path or not style else (file, style)
 
 
 def resolve(name: str | Path) -> Path:
-    """The file meant by a name or a path. Raises UserError with the known names where there is none."""
+    """The file meant by a name, a path or an address on the hub. Raises UserError where there is none."""
+    if hub.is_address(name):
+        return hub.fetch(name)
     styles, name = known(), split(name)[0]
     if str(name) in styles:
         return styles[str(name)]
