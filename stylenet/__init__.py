@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from stylenet.files.options import Engine, Writing
     from stylenet.files.paint_file import paint_file as paint
+    from stylenet.files.publishing import publish
     from stylenet.nets.catalog import list_styles
     from stylenet.runtime.export import export
     from stylenet.runtime.options import Runtime
@@ -38,6 +39,7 @@ __all__ = [
     "list_styles",
     "load",
     "paint",
+    "publish",
     "sheet",
     "stylize_files",
 ]
@@ -52,6 +54,7 @@ _PLACES = {
     "export": "runtime.export",
     "list_styles": "nets.catalog",
     "paint": "files.paint_file",
+    "publish": "files.publishing",
     "sheet": "stylizing.sheets",
 }
 _NAMES = {"paint": "paint_file"}

@@ -132,6 +132,16 @@ class _Answers(BaseHTTPRequestHandler):
     def _refuse(self, status: int, code: str, message: str) -> None:
         self._send(status, {"error": message}, X_Error_Code=code, X_Error_Message=message)
 
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = b""
+        while length := int(self.rfile.readline(), 16):
+            body += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
     def _token(self) -> str:
         return self.headers.get("authorization", "").removeprefix("Bearer ")
 
@@ -151,7 +161,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = self._body()
         path = urlsplit(self.path).path
         if self.server.down:
             self._refuse(self.server.down, "", "Internal error")

@@ -23,6 +23,7 @@ COMMANDS = {
     "optimize": "paint one picture by Gatys' method, without training",
     "evaluate": "measure trained styles on photos",
     "export": "write a style as ONNX, OpenVINO, TorchScript or torch.export",
+    "publish": "publish a style on the Hugging Face hub",
     "page": "write a web page that paints photos in the browser",
     "serve": "serve that page on this machine",
 }

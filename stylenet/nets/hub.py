@@ -79,7 +79,7 @@ def fetch(ckpt: object) -> Path:
     if key not in _fetched or not _fetched[key].is_file():
         hub = package()
         with _one_line(f"ckpt={key}"):
-            file = _cached(hub, wanted) if hub.constants.is_offline_mode() else _download(hub, wanted)
+            file = _cached(hub, wanted) if hub.constants.HF_HUB_OFFLINE else _download(hub, wanted)
         _require_style(wanted, file.name, KEY if read_info(file) else "")
         _fetched[key] = file
     return _fetched[key]
