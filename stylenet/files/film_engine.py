@@ -5,6 +5,7 @@ Frames are read, stylized and written concurrently; only a few are in memory.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from stylenet.files import planning
+from stylenet.files import live_engine, planning
 from stylenet.files.options import Writing
 from stylenet.files.pipeline import in_order
 from stylenet.files.planning import Job
@@ -38,13 +39,14 @@ class FilmSettings:
     """The settings for each film of a run.
 
     ``device``: computes the optical flow. ``alone``: the run has only one film. Its progress bar is always shown; those
-    of several films are shown only in a terminal.
+    of several films are shown only in a terminal. ``record``: the result is written; a preview need not be.
     """
 
     film: FilmOptions = FilmOptions()
     writing: Writing = Writing()
     device: str = "cpu"
     alone: bool = True
+    record: bool = True
 
 
 def check_target(job: Job) -> None:
@@ -84,15 +86,18 @@ def stylized(job: Job, stylize: Stylize, settings: FilmSettings) -> Outcome:
         return Outcome(job.source, job.target, FAILED, reason(error), seconds=time.perf_counter() - begin)
     if size is None:
         return Outcome(job.source, job.target, SKIPPED, planning.SKIPPED)
-    return Outcome(job.source, job.target, WRITTEN, why, *size, time.perf_counter() - begin)
+    target = job.target if settings.record else planning.STREAM
+    return Outcome(job.source, target, WRITTEN, why, *size, time.perf_counter() - begin)
 
 
 def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | None, tuple[int, int] | None]:
     """What is missing in the result, or None, and its width and height in pixels, None if it was skipped."""
     film, writing = settings.film, settings.writing
+    if not settings.record:
+        return _shown(job, stylize, settings)
     check_target(job)
     _require_free(job, writing.existing)
-    steady = temporal.Steady(film.steadiness, temporal.flow_of(film.flow, settings.device) if film.steadiness else None)
+    steady = _steady(settings)
     source = open_source(job.source, film.rate)
     keep = writing.existing == "skip"
     try:
@@ -100,15 +105,47 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
             return None, None
         size = _fitted(source.size, writing.size)
         opened = open_sink(job.target, source, writing.quality, keep)
-        with _bar(source, settings.alone) as bar, opened as sink:
-            _convert(source, sink, size, stylize, steady, bar)
+        with ExitStack() as stack:
+            sink = stack.enter_context(opened)
+            whole = True
+            if film.preview:
+                whole = live_engine.show(source, sink, size, _at(size, stylize), steady)
+            else:
+                _convert(source, sink, size, stylize, steady, stack.enter_context(_bar(source, settings.alone)))
             size = sink.size or size
         for note in sink.notes:
             left_out.warn_note(job.target, note)
-        why = None if source.missing is None else f"{source.missing}; {job.target} holds what can be"
+        missing = source.missing if whole else None
+        why = None if missing is None else f"{missing}; {job.target} holds what can be"
         return why, size
     finally:
         source.close()
+
+
+def _shown(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | None, tuple[int, int]]:
+    """As :func:`_film`, for a preview of which nothing is written."""
+    source = open_source(job.source, settings.film.rate)
+    try:
+        size = _fitted(source.size, settings.writing.size)
+        whole = live_engine.show(source, None, size, _at(size, stylize), _steady(settings))
+        return source.missing if whole else None, size
+    finally:
+        source.close()
+
+
+def _steady(settings: FilmSettings) -> temporal.Steady:
+    film = settings.film
+    return temporal.Steady(film.steadiness, temporal.flow_of(film.flow, settings.device) if film.steadiness else None)
+
+
+def _at(size: tuple[int, int], stylize: Stylize) -> Callable[[Frame], tuple[Frame, np.ndarray]]:
+    """A frame at ``size``, and its stylized pixels."""
+
+    def painted(frame: Frame) -> tuple[Frame, np.ndarray]:
+        frame = frame if frame.rgb.shape[1::-1] == size else _resized(frame, size)
+        return frame, stylize(Picture(frame.rgb)).rgb
+
+    return painted
 
 
 def _bar(source: FilmSource, alone: bool) -> tqdm:

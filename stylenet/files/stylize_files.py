@@ -102,6 +102,7 @@ def _here(call: _Call) -> Iterator[Any]:
     writing = call.writing
     found = planning.plan(call.inputs, call.output, "style")  # report missing files before loading the network
     _check_moving(found, call.film)
+    _check_preview(found, call)
     stylizer = _loaded(call.styles, call.masks, call.runtime, call.controls)
     plan = planning.planned(call.inputs, call.output, stylizer.name, checkpoint.known())
     todo = plan.jobs
@@ -147,7 +148,8 @@ def _engines(
 
         for job in moving:
             film_engine.check_target(job)
-        settings = film_engine.FilmSettings(call.film, writing, stylizer.device.type, alone)
+        record = call.output is not None or not call.film.preview
+        settings = film_engine.FilmSettings(call.film, writing, stylizer.device.type, alone, record)
         engines.append(film_engine.engine(stylizer.picture, settings))
     return engines
 
@@ -176,6 +178,14 @@ def _check_moving(todo: Sequence[planning.Job], film: FilmOptions) -> None:
         raise UserError(f"{name}={value} is for films, but there is none among the inputs: leave it out.")
     if "fps" in given and all(map(planning.has_times, moving)):
         raise UserError(f"fps={given['fps']} is for numbered pictures and cameras: films have their own times.")
+
+
+def _check_preview(todo: Sequence[planning.Job], call: _Call) -> None:
+    """Raise UserError for a preview of anything but one film or camera, and for one that would be skipped."""
+    if call.film.preview and len(todo) != 1:
+        raise UserError(f"preview=true shows one film or camera, not {len(todo)} inputs: give one.")
+    if call.film.preview and call.writing.skip_existing:
+        raise UserError("preview=true and skip_existing=true contradict each other: give one of them.")
 
 
 def _read(job: planning.Job, writing: Writing) -> Picture:

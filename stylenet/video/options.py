@@ -18,12 +18,14 @@ class FilmOptions:
 
     ``temporal``: how much of the previous result is kept, 0 to 0.95, see :class:`stylenet.video.temporal.Steady`; None
     for STEADY where OpenCV is installed, else 0. ``flow``: a name of ``stylenet.video.temporal.FLOWS``. ``fps``: frames
-    a second of numbered pictures and cameras, 0.01 to 1000; None for 25.
+    a second of numbered pictures and cameras, 0.01 to 1000; None for 25. ``preview``: show them in a window as they
+    happen, see :mod:`stylenet.files.live_engine`.
     """
 
     temporal: float | None = None
     flow: str = "auto"
     fps: float | None = None
+    preview: bool = False
 
     def __post_init__(self) -> None:
         if self.temporal is not None:
@@ -33,6 +35,8 @@ class FilmOptions:
         is_number = isinstance(self.fps, Real) and not isinstance(self.fps, bool)
         if self.fps is not None and not (is_number and 0.01 <= float(self.fps) <= 1000):
             raise UserError(f"fps={self.fps}: give frames a second, 0.01 to 1000, such as fps=25.")
+        if not isinstance(self.preview, bool):
+            raise UserError(f"preview={self.preview}: give true or false.")
 
     @property
     def rate(self) -> Fraction:

@@ -1,0 +1,58 @@
+"""A window that shows frames, by OpenCV. Knows arrays and keys; nothing about films or networks."""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from stylenet.system.errors import UserError
+
+KEYS = (ord("q"), ord("Q"), 27)  # 27: Esc
+
+
+class Window:
+    """A window of ``size``, width and height in pixels, that can be resized. q, Esc and its cross end it.
+
+    Raises UserError where there is no screen, or an OpenCV that has no windows.
+    """
+
+    def __init__(self, title: str, size: tuple[int, int]):
+        try:
+            self._cv2: Any = import_module("cv2")
+        except ImportError as error:
+            raise UserError("preview=true needs OpenCV with windows: pip install opencv-python.") from error
+        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            # Qt would end the whole process here, without an exception.
+            raise UserError(
+                "preview=true needs a screen, and DISPLAY is not set: start it on a desktop, or leave it out."
+            )
+        self._title = title
+        try:
+            self._cv2.namedWindow(title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
+            self._cv2.resizeWindow(title, *size)
+        except self._cv2.error as error:
+            raise UserError(
+                "preview=true needs an OpenCV with windows, and the one here has none: "
+                "pip uninstall -y opencv-python-headless && pip install opencv-python."
+            ) from error
+
+    def show(self, rgb: np.ndarray) -> None:
+        """Show a frame (h, w, 3), uint8. It is on the screen after the next :meth:`ended`."""
+        self._cv2.imshow(self._title, np.ascontiguousarray(rgb[..., ::-1]))
+
+    def ended(self) -> bool:
+        """Draw, handle what the user did, and return whether the window is to be closed, or is closed already."""
+        key = self._cv2.waitKey(1)
+        if key >= 0 and key & 0xFF in KEYS:
+            return True
+        return self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) < 1
+
+    def close(self) -> None:
+        """Close the window, if the user has not."""
+        try:
+            self._cv2.destroyWindow(self._title)
+            self._cv2.waitKey(1)  # closes it on a Mac
+        except self._cv2.error:
+            pass
