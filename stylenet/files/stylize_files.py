@@ -29,6 +29,7 @@ from stylenet.stylizing.stylizer import load_each
 from stylenet.system import console
 from stylenet.system.atomic import is_pipe
 from stylenet.system.errors import UserError
+from stylenet.video import window
 from stylenet.video.options import FilmOptions
 
 if TYPE_CHECKING:
@@ -182,10 +183,13 @@ def _check_moving(todo: Sequence[planning.Job], film: FilmOptions) -> None:
 
 def _check_preview(todo: Sequence[planning.Job], call: _Call) -> None:
     """Raise UserError for a preview of anything but one film or camera, and for one that would be skipped."""
-    if call.film.preview and len(todo) != 1:
+    if not call.film.preview:
+        return
+    if len(todo) != 1:
         raise UserError(f"preview=true shows one film or camera, not {len(todo)} inputs: give one.")
-    if call.film.preview and call.writing.skip_existing:
+    if call.writing.skip_existing:
         raise UserError("preview=true and skip_existing=true contradict each other: give one of them.")
+    window.prepare()
 
 
 def _read(job: planning.Job, writing: Writing) -> Picture:

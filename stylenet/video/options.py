@@ -17,9 +17,9 @@ class FilmOptions:
     """How films are stylized. Raises UserError for values that are not allowed.
 
     ``temporal``: how much of the previous result is kept, 0 to 0.95, see :class:`stylenet.video.temporal.Steady`; None
-    for STEADY where OpenCV is installed, else 0. ``flow``: a name of ``stylenet.video.temporal.FLOWS``. ``fps``: frames
-    a second of numbered pictures and cameras, 0.01 to 1000; None for 25. ``preview``: show them in a window as they
-    happen, see :mod:`stylenet.files.live_engine`.
+    for STEADY where OpenCV is installed, else 0, as in a preview, whose frames a second the flow would halve. ``flow``:
+    a name of ``stylenet.video.temporal.FLOWS``. ``fps``: frames a second of numbered pictures and cameras, 0.01 to
+    1000; None for 25. ``preview``: show them in a window as they happen, see :mod:`stylenet.files.live_engine`.
     """
 
     temporal: float | None = None
@@ -47,5 +47,5 @@ class FilmOptions:
     def steadiness(self) -> float:
         """The part of the previous result that is kept, 0 to 0.95."""
         if self.temporal is None:
-            return STEADY if find_spec("cv2") else 0.0
+            return STEADY if find_spec("cv2") and not self.preview else 0.0
         return float(self.temporal)

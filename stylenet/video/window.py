@@ -12,6 +12,27 @@ from stylenet.system.errors import UserError
 KEYS = (ord("q"), ord("Q"), 27)  # 27: Esc
 
 
+def prepare() -> Any:
+    """OpenCV, which must be imported before PyAV: both bring libxcb, and with PyAV's a window hangs for ever.
+
+    Raises UserError where OpenCV is missing, PyAV came first, or there is no screen.
+    """
+    late = "av" in sys.modules and "cv2" not in sys.modules
+    try:
+        cv2 = import_module("cv2")
+    except ImportError as error:
+        raise UserError("preview=true needs OpenCV with windows: pip install opencv-python.") from error
+    if sys.platform.startswith("linux"):
+        if late:
+            raise UserError("preview=true hangs where PyAV is imported before OpenCV: import cv2 first, then av.")
+        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            # Qt would end the whole process here, without an exception.
+            raise UserError(
+                "preview=true needs a screen, but DISPLAY is unset: start it on a desktop, or leave it out."
+            )
+    return cv2
+
+
 class Window:
     """A window of ``size``, width and height in pixels, that can be resized. q, Esc and its cross end it.
 
@@ -19,18 +40,11 @@ class Window:
     """
 
     def __init__(self, title: str, size: tuple[int, int]):
-        try:
-            self._cv2: Any = import_module("cv2")
-        except ImportError as error:
-            raise UserError("preview=true needs OpenCV with windows: pip install opencv-python.") from error
-        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            # Qt would end the whole process here, without an exception.
-            raise UserError(
-                "preview=true needs a screen, and DISPLAY is not set: start it on a desktop, or leave it out."
-            )
+        self._cv2: Any = prepare()
         self._title = title
         try:
-            self._cv2.namedWindow(title, self._cv2.WINDOW_NORMAL | self._cv2.WINDOW_KEEPRATIO)
+            flags = ("WINDOW_NORMAL", "WINDOW_KEEPRATIO", "WINDOW_GUI_NORMAL")  # the last: without Qt's buttons
+            self._cv2.namedWindow(title, sum(getattr(self._cv2, flag) for flag in flags))
             self._cv2.resizeWindow(title, *size)
         except self._cv2.error as error:
             raise UserError(

@@ -3,6 +3,8 @@
 A film stands in for the camera. The window is OpenCV's own where this machine has one; else its calls are stood in for.
 """
 
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +15,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from test_films import film, times
 
 import stylenet
-from stylenet.files import film_engine, live_engine
+from stylenet.files import live_engine
 from stylenet.system.errors import UserError
 from stylenet.video.live import Live
+from stylenet.video.options import FilmOptions
 from stylenet.video.protocol import FilmSource, Frame, Look
 
 cv2 = pytest.importorskip("cv2")
@@ -242,15 +246,34 @@ def test_mistakes_are_told_before_a_window_opens(brief: Path, screen):
         with pytest.raises(UserError, match=message):
             stylized(**options)
     with pytest.raises(UserError, match="preview=2: give true or false"):
-        film_engine.FilmOptions(preview=2)  # type: ignore[arg-type]
+        FilmOptions(preview=2)  # type: ignore[arg-type]
     assert screen["open"] is None
+
+
+def test_the_flow_is_left_out_unless_it_is_asked_for():
+    assert (FilmOptions(preview=True).steadiness, FilmOptions(preview=True, temporal=0.5).steadiness) == (0, 0.5)
+    assert FilmOptions().steadiness == 0.6
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the two libraries agree elsewhere")
+def test_opencv_comes_before_pyav_whose_libraries_would_hang_its_windows(brief: Path):
+    def told(code: str) -> str:
+        variables = os.environ | {"PYTHONPATH": str(ROOT), "DISPLAY": ":0", "OMP_NUM_THREADS": "1"}
+        line = [sys.executable, "-c", code]
+        return subprocess.run(line, env=variables, capture_output=True, text=True, timeout=300).stderr
+
+    late = "preview=true hangs where PyAV is imported before OpenCV: import cv2 first, then av."
+    assert late in told("import av; from stylenet.video.window import prepare; prepare()")
+    assert late not in told("import cv2, av; from stylenet.video.window import prepare; prepare()")
+    show = "list(stylenet.stylize_files('the_scream_lite', 'in.mp4', preview=True, device='cpu', backend='torch'))"
+    assert late not in told(f"import stylenet; {show}")  # no module of ours imports PyAV before
 
 
 def test_without_windows_or_a_screen_one_line_says_what_to_do(brief: Path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UserError, match="^preview=true needs a screen, and DISPLAY is not set"):
+    with pytest.raises(UserError, match="^preview=true needs a screen, but DISPLAY is unset"):
         stylized(input=brief)
     if "GUI:                           NONE" not in cv2.getBuildInformation():
         pytest.skip("this OpenCV has windows")
