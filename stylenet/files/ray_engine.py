@@ -36,7 +36,7 @@ PER_TASK = 8  # pictures per task of a worker; few, as all are repeated if it di
 RETRIES = 1  # by Ray, of such a group; then once more one by one, to isolate a picture that crashes a worker
 DIED = "its worker died each time: it ran out of memory, or this picture crashes it"
 
-Start = Callable[[Sequence[Path], Sequence[Image.Image], Runtime], ImageStylizer]
+Start = Callable[[Sequence[str | Path], Sequence[Image.Image], Runtime], ImageStylizer]
 """Loads checkpoint files and masks as a stylizer, with the given Runtime."""
 
 
@@ -66,8 +66,9 @@ def stylize_files(work: Work, inputs: Sequence[str | Path], output: str | Path |
         raise UserError("engine=ray works on files: give input= and output= files, folders or URIs, not -.")
     planning.plan(inputs, output, "style", find=remote.find)  # report missing files before starting Ray
     files = [checkpoint.resolve(style) for style in work.styles]
+    parts = [checkpoint.split(style)[1] for style in work.styles]
     plainly = replace(work.runtime, device="cpu", backend="torch", precision="fp32", tile="auto")
-    name = work.start(files, work.masks, plainly).name
+    name = work.start([*map(_of_file, files, parts)], work.masks, plainly).name
     plan = planning.planned(inputs, output, name, checkpoint.known(), remote.find)
     todo = plan.jobs
     for job in todo:
@@ -76,7 +77,7 @@ def stylize_files(work: Work, inputs: Sequence[str | Path], output: str | Path |
         image_io.format_of(job.target)
     existing = work.writing.existing
     there = set() if existing == "replace" else remote.existing(job.target for job in todo)
-    carried = [(file.name, file.read_bytes()) for file in files]
+    carried = [(file.name, file.read_bytes(), part) for file, part in zip(files, parts, strict=True)]
     worker = partial(_Worker, work, carried, Image.MAX_IMAGE_PIXELS)
 
     def engine(rest: Sequence[Job], on_outcome: OnOutcome) -> Iterator[Outcome]:
@@ -175,20 +176,29 @@ class _Called:
         return pyarrow.table({"row": pyarrow.array(map(pickle.dumps, self.worker(rows)), pyarrow.binary())})
 
 
-class _Worker:
-    """A loaded network that stylizes batches of pictures."""
+def _of_file(file: Path, style: str | None) -> str | Path:
+    """A checkpoint's file, or one style in it."""
+    return file if style is None else f"{file}:{style}"
 
-    def __init__(self, work: Work, styles: Sequence[tuple[str, bytes]], most: int | None):
+
+class _Worker:
+    """A loaded network that stylizes batches of pictures.
+
+    ``styles``: of each the name of its file, the file, and the one style in it that is meant, None for all.
+    """
+
+    def __init__(self, work: Work, styles: Sequence[tuple[str, bytes, str | None]], most: int | None):
         keep_freed_memory()
         Image.MAX_IMAGE_PIXELS = most  # as in the driver: see stylenet.images.safe_open
         self.writing, self.refused = work.writing, None
         try:
             with tempfile.TemporaryDirectory() as folder:
-                files = [Path(folder) / str(number) / name for number, (name, _) in enumerate(styles)]
-                for file, (_, data) in zip(files, styles, strict=True):
+                files = [Path(folder) / str(number) / name for number, (name, _, _) in enumerate(styles)]
+                for file, (_, data, _) in zip(files, styles, strict=True):
                     file.parent.mkdir()
                     file.write_bytes(data)
-                self.stylizer = work.start(files, work.masks, work.runtime)
+                meant = [_of_file(file, part) for file, (_, _, part) in zip(files, styles, strict=True)]
+                self.stylizer = work.start(meant, work.masks, work.runtime)
         except UserError as error:  # such as a missing device: ends the run, without retries
             self.refused = str(error)
 

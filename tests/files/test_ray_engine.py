@@ -208,3 +208,20 @@ def test_films_are_refused(cluster, tiny, tmp_path, monkeypatch):
     Path("clip.mp4").write_bytes(b"")
     with pytest.raises(UserError, match=r"clip\.mp4 is a film: engine=ray takes pictures"):
         list(on_cluster(tiny, "clip.mp4", "out"))
+
+
+def test_one_style_of_several_is_that_one_on_the_cluster_too(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    net = registry.build("johnson", widths=(4, 4, 4), blocks=1, n_styles=2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    checkpoint.save("both.safetensors", net, {"styles": [{"name": "calm"}, {"name": "storm"}]})
+    photos(tmp_path / "in", 2)
+    list(on_cluster("both.safetensors:storm", "in", "out"))
+    styles = [load(f"both.safetensors:{name}", device="cpu", backend="torch") for name in ("calm", "storm")]
+    for photo in sorted(Path("in").iterdir()):
+        (made,) = Path("out").glob(f"{photo.stem}_*.png")
+        calm, storm = (np.asarray(style(photo), int) for style in styles)  # type: ignore[arg-type]
+        assert np.abs(np.asarray(Image.open(made), int) - storm).max() <= 1
+        assert np.abs(calm - storm).max() > 10

@@ -9,14 +9,17 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import ROOT
 from hub_server import READER, WRITER, Hub
-from PIL import Image
+from PIL import Image, ImageChops
 from safetensors.torch import save as plain_bytes
 
+import stylenet
+from stylenet.evaluation.candidates import candidate
 from stylenet.nets import checkpoint, registry
 from stylenet.nets import hub as ours
 from stylenet.system.errors import UserError
@@ -172,6 +175,25 @@ def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ours, "_fetched", {})
     with pytest.raises(UserError, match=r"pip install 'stylenet\[hub\]'"):
         checkpoint.load("hf:ann/sea")
+
+
+def test_every_door_takes_an_address(hub: Hub, place: Path):
+    photo = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
+    hub.add("ann/sea", {"both.safetensors": style_file(place, "calm", "storm")})
+    options: dict[str, Any] = {"device": "cpu", "backend": "torch"}
+    here = stylenet.load(f"{place / 'made.safetensors'}:storm", **options)(photo)
+    assert stylenet.load("hf:ann/sea:storm", **options)(photo) == here
+    sheets = [stylenet.sheet(photo, ckpt, size=64, **options) for ckpt in ("hf:ann/sea", "made.safetensors")]
+    assert ImageChops.difference(*(sheet.crop((0, 0, sheet.width, 70)) for sheet in sheets)).getbbox() is None
+    page = stylenet.compare(photo, ["hf:ann/sea:storm", "hf:ann/sea:calm"], size=64, **options)
+    assert page.size[0] == 2 * 21 + 3 * 192 + 2 * 14
+    file = stylenet.export("hf:ann/sea:storm", "torchscript")
+    assert file.is_file()
+    found = candidate("hf:ann/sea:storm", str(ROOT / "stylenet/assets/styles/great_wave.jpg"), torch.device("cpu"), {})
+    assert found.name == "sea:storm" and found.file.read_bytes() == (place / "made.safetensors").read_bytes()
+    for wrong in (lambda: stylenet.sheet(photo, "hf:ann/none"), lambda: stylenet.compare(photo, "hf:ann/none")):
+        with pytest.raises(UserError, match="^(styles|ckpts)=hf:ann/none: the hub has no such repo"):
+            wrong()
 
 
 def test_from_the_command_line_with_the_hubs_own_variables(hub: Hub, place: Path):
