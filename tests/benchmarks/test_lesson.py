@@ -36,11 +36,10 @@ def test_each_formula_has_its_function():
     for name, path in named:
         module = importlib.import_module(path.replace("/", "."))
         assert callable(reduce(getattr, name.split("."), module)), name
-    parts = re.split(r"^```\n(.+?)^```\n", text, flags=re.MULTILINE | re.DOTALL)
-    formulas = list(zip(parts[1::2], parts[2::2], strict=True))
-    assert len(formulas) >= 9
+    formulas = re.findall(r"^```text\n(.+?)^```\n(.+?)(?=^(?:```|!|#))", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(formulas) == 10
     for formula, after in formulas:
-        assert "](../" in after.split("\n\n```")[0], f"no function beside {formula}"
+        assert re.search(r"\[`[\w.]+`\]\(\.\./", after), f"no function beside {formula}"
 
 
 def test_each_link_leads_somewhere():
