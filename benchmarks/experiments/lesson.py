@@ -46,10 +46,10 @@ OPTIONS: dict[str, Any] = {
 PHOTOS = BUNDLED.parent / "photos"
 PORTRAIT, VIEW = "val/red_panda", "val/castle"
 
-FEATURES = {"relu1_2": 60, "relu2_2": 120, "relu3_3": 200, "relu4_3": 300, "relu5_3": 300}
+FEATURES = {"relu1_2": 60, "relu2_2": 120, "relu3_3": 200, "relu4_3": 500, "relu5_3": 600}
 """Layers and the iterations that a picture rebuilt from them takes."""
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-TEXTURE_STEPS = 150
+TEXTURE_STEPS = 300
 TEXTURE = ("starry_night.jpg", (430, 250, 1010, 830))  # a painting and a part of it, where strokes are large
 GRAM_LAYER, GRAM_CHANNELS = "relu1_2", 24  # the channels that answer most, of 64
 GRAM_PAINTINGS = {
@@ -59,11 +59,11 @@ GRAM_PAINTINGS = {
 }
 EXERCISE = ("relu3_3", "relu1_2", "relu5_3", "relu2_2", "relu4_3")  # in the order of the letters A to E
 RATIOS, RATIO_STEPS = (0.25, 1.0, 4.0, 16.0), 30  # beta / alpha
-MOMENTS = (0, 5, 15, 40, 120)  # iterations of which starts.jpg shows the picture
+MOMENTS = (0, 5, 20, 80, 400)  # iterations of which starts.jpg shows the picture
 TRAINING_STEPS, SHEETS, TRAINING_SIDE = 250, (10, 40, 110, 250), 144
-TRAINING = ["style=great_wave", "experiment=quick", "net=lite", "data=bundled", "data.size=128", "data.margin=16"]
-TRAINING += ["data.batch_size=2", f"data.val_size={TRAINING_SIDE}", "data.workers=0", "style_size=512"]
-TRAINING += ["trainer.sheet_every=10", f"trainer.val_every={TRAINING_STEPS}", "logger=none"]
+TRAINING = ["style=street_in_auvers", "experiment=quick", "net=lite", "data=bundled", "data.size=128", "data.margin=16"]
+TRAINING += ["data.batch_size=2", f"data.val_size={TRAINING_SIDE}", "data.workers=0", "style_size=384"]
+TRAINING += ["loss.style_weight=4", "trainer.sheet_every=10", f"trainer.val_every={TRAINING_STEPS}", "logger=none"]
 BASE = "the_scream_lite"  # where experiment=quick with net=lite starts
 CASTLE = 1  # its place among the validation photos, in the order of their names
 
