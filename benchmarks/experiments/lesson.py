@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 import stylenet
@@ -60,7 +60,7 @@ GRAM_PAINTINGS = {
 EXERCISE = ("relu3_3", "relu1_2", "relu5_3", "relu2_2", "relu4_3")  # in the order of the letters A to E
 RATIOS, RATIO_STEPS = (0.25, 1.0, 4.0, 16.0), 30  # beta / alpha
 MOMENTS = (0, 5, 20, 80, 400)  # iterations of which starts.jpg shows the picture
-TRAINING_STEPS, SHEETS, TRAINING_SIDE = 250, (10, 40, 110, 250), 144
+TRAINING_STEPS, SHEETS, TRAINING_SIDE = 250, (10, 40, 110, 250), 384
 TRAINING = ["style=street_in_auvers", "experiment=quick", "net=lite", "data=bundled", "data.size=128", "data.margin=16"]
 TRAINING += ["data.batch_size=2", f"data.val_size={TRAINING_SIDE}", "data.workers=0", "style_size=384"]
 TRAINING += ["loss.style_weight=4", "trainer.sheet_every=10", f"trainer.val_every={TRAINING_STEPS}", "logger=none"]
@@ -203,11 +203,12 @@ def training(chosen: Chosen) -> Rows:
     moments = [scaled(chosen, at) for at in SHEETS]
     wanted = [min(there, key=lambda x, at=at: abs(int(x.stem) - at)) for at in moments]
     view = square(VIEW, TRAINING_SIDE)
-    cells: list[Cell] = [(view, ["the photo"]), (stylenet.load(BASE)(view), ["step 0", BASE])]
+    cells: list[Cell] = [(small(view), ["the photo"]), (small(stylenet.load(BASE)(view)), ["step 0", BASE])]
     for file in wanted:
         sheet = open_rgb(file)
         side = sheet.height // 2  # photos above, pictures below
-        cells.append((sheet.crop((CASTLE * side, side, (CASTLE + 1) * side, 2 * side)), [f"step {int(file.stem)}"]))
+        picture = sheet.crop((CASTLE * side, side, (CASTLE + 1) * side, 2 * side))
+        cells.append((small(picture), [f"step {int(file.stem)}"]))
     return [cells]
 
 
@@ -219,11 +220,11 @@ def styles(chosen: Chosen) -> Rows:
     )
     names += ("street_in_auvers", "summertime")
     above = [(centre_square(open_painting(f"{name}.jpg", 1024), SHOWN), [name]) for name in names]
-    below = [(shrunk(stylenet.load(f"gallery:{name}")(photo)), [f"gallery:{name}"]) for name in names]
+    below = [(small(stylenet.load(f"gallery:{name}")(photo)), [f"gallery:{name}"]) for name in names]
     mixed = []
     for share in (1.0, 0.75, 0.5, 0.25, 0.0):
         net = stylenet.load("gallery", mix=f"starry_night:{share},great_wave:{1 - share}")
-        mixed.append((shrunk(net(photo)), [f"{share:.0%} starry_night"]))
+        mixed.append((small(net(photo)), [f"{share:.0%} starry_night"]))
     return [above, below, mixed]
 
 
@@ -288,8 +289,10 @@ def square(photo: str, side: int) -> Image.Image:
     return centre_square(open_rgb(PHOTOS / f"{photo}.jpg"), side)
 
 
-def shrunk(picture: Image.Image) -> Image.Image:
-    return centre_square(picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS), SHOWN)
+def small(picture: Image.Image) -> Image.Image:
+    """The middle of a picture, as large as a cell."""
+    side = min(picture.size)
+    return ImageOps.fit(picture, (min(side, SHOWN),) * 2, Image.Resampling.LANCZOS)
 
 
 def field(layer: str) -> int:

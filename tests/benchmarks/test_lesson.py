@@ -15,6 +15,7 @@ from PIL import Image
 from benchmarks.experiments import lesson, lesson_seen
 from benchmarks.experiments.lesson_cells import colored
 from benchmarks.experiments.trainings import answering
+from stylenet.images.image_io import to_tensor
 from stylenet.losses.perceptual import gram
 from stylenet.losses.vgg import VGG
 from stylenet.optimizing import gatys
@@ -86,9 +87,9 @@ def test_pictures_are_rebuilt_from_noise():
 
 
 def test_maps_vary_and_are_unlike():
-    photo = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    for layer, maps in lesson_seen.strongest_maps(photo, LAYERS, 3).items():
-        assert len(maps) == 3 and all(one.max() == 1 and one.min() >= 0 for one in maps), layer
+    photo = to_tensor(lesson.square(lesson.PORTRAIT, 96))
+    for layer, maps in lesson_seen.strongest_maps(photo, LAYERS, 4).items():
+        assert len(maps) == 4 and all(one.max() == 1 and one.min() >= 0 for one in maps), layer
         flat = torch.stack(maps).flatten(1)
         assert torch.corrcoef(flat).fill_diagonal_(0).abs().max() < 0.71, layer
 
