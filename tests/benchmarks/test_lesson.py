@@ -124,7 +124,7 @@ def test_all_pictures_in_miniature_and_none_twice(run: Run, tmp_path: Path, capf
     with Image.open(made["starts"]) as page:
         assert page.width == 5 * 32 + 4 * 8 + 2 * 8  # five moments in a row, 8 px apart
     readings = json.loads((tmp_path / "out" / "readings.json").read_text())
-    assert readings["features_relu5_3"]["settings"] == {"steps": 6, "side": 32}
+    assert readings["features_relu5_3"]["settings"] == {"steps": 12, "side": 32}
     assert set(readings["textures_2"]["terms"]) == {"style/relu1_1", "style/relu2_1"}
     capfd.readouterr()
     made["starts"].unlink()
