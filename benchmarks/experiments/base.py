@@ -13,6 +13,12 @@ use a short run for each and benchmarks/experiments/panel.py:
 
     python -m benchmarks.experiments.base out=deep minutes=1 init=base/base.safetensors \
         "arguments=[~loss.content_layers.relu3_3,+loss.content_layers.relu4_2=1]"
+
+With ``any_style=[/path/e]`` the first adds the paintings of these folders, and the second, with ``net=predicted`` or
+``net=adain``, trains a network for any style on them; ``unseen`` is a .txt file of those to leave out:
+
+    python -m benchmarks.experiments.base prepare=true photos=[/path/a] any_style=[/path/e] unseen=unseen.txt count=600
+    python -m benchmarks.experiments.base net=predicted out=any minutes=4
 """
 
 import shutil
@@ -57,6 +63,9 @@ OPTIONS: dict[str, Any] = {
     "lr": 1e-3,
     "init": None,
     "styles": [*STYLES],  # names of them
+    "any_style": [],  # folders of paintings
+    "unseen": None,
+    "net": None,  # for any style
     "arguments": [],
 }
 
@@ -83,6 +92,8 @@ def prepare(inputs: Path, chosen: dict[str, Any]) -> None:
     for name, side in STYLES.items():
         picture = fit(open_rgb(painting(name, chosen["paintings"])), side)
         picture.save(inputs / "paintings" / f"{name}.jpg", quality=88, optimize=True)
+    if chosen["any_style"]:
+        prepare_any(inputs / "any_style", chosen)
     names = [*vgg_weights.shapes("vgg16")]
     needed = names[: names.index(f"{chosen['deepest']}.bias") + 1]
     state = {key: value.bfloat16() for key, value in vgg_weights.vgg_weights("vgg16").state.items() if key in needed}
@@ -92,6 +103,16 @@ def prepare(inputs: Path, chosen: dict[str, Any]) -> None:
     subprocess.run([*install, "--target", inputs / "site", *same], check=True)
     size = sum(file.stat().st_size for file in inputs.rglob("*") if file.is_file())
     print(f"{inputs}: {size / 2**20:.1f} MiB", file=sys.stderr)
+
+
+def prepare_any(folder: Path, chosen: dict[str, Any]) -> None:
+    """Paintings for networks for any style; those of ``unseen`` go to a folder of their own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    unseen = {path.stem for path in find_images(chosen["unseen"])} if chosen["unseen"] else set()
+    for path in [path for place in chosen["any_style"] for path in find_images(Path(place))]:
+        place = folder / ("unseen" if path.stem in unseen else "seen")
+        place.mkdir(parents=True, exist_ok=True)
+        smaller(open_rgb(path), chosen["side"]).save(place / f"{path.stem}.webp", quality=chosen["quality"])
 
 
 def smaller(photo: Image.Image, side: int) -> Image.Image:
@@ -116,18 +137,29 @@ def train(inputs: Path, out: Path, chosen: dict[str, Any]) -> int:
     last = out / "last.ckpt"
     if unknown := [name for name in chosen["styles"] if name not in STYLES]:
         raise UserError(f"styles={unknown[0]}: there is no such style here. Allowed: {', '.join(STYLES)}.")
-    styles = {name: STYLES[name] for name in chosen["styles"]}
-    words = [f"style=[{','.join(styles)}]", "data=folder", f"data.root={inputs / 'photos'}", "data.val=16"]
+    styles = {name: STYLES[name] for name in chosen["styles"]} if chosen["net"] is None else {}
+    words = [f"style=[{','.join(styles)}]"] if styles else of_any_style(inputs, chosen["net"])
+    words += ["data=folder", f"data.root={inputs / 'photos'}", "data.val=16"]
     for name, side in styles.items():
         words += [f"style.{name}.image={inputs / 'paintings' / name}.jpg", f"++style.{name}.size={side}"]
     words += [f"minutes={chosen['minutes']}", f"data.size={chosen['size']}", f"data.batch_size={chosen['batch']}"]
-    words += [f"optimizer.lr={chosen['lr']}", f"loss.vgg_path={vgg(inputs, out)}", "name=base", "half=true"]
+    words += [f"optimizer.lr={chosen['lr']}", f"loss.vgg_path={vgg(inputs, out)}", "half=true"]
+    words.append(f"name={'base' if styles else 'any'}")
     words += [f"out={out}", f"hydra.run.dir={out}", "logger=csv", "trainer.val_every=1000000"]
     words.append("overwrite=true")  # a base that was given more minutes takes the place of the one before
     words += (
         [f"resume={last}"] if last.exists() else [f"init={Path(chosen['init']).resolve()}"] if chosen["init"] else []
     )
     return subprocess.run([sys.executable, str(TRAIN), *words, *chosen["arguments"]]).returncode
+
+
+def of_any_style(inputs: Path, net: str | None) -> list[str]:
+    """The options of a network for any style."""
+    folder = inputs / "any_style"
+    if not (folder / "seen").is_dir():
+        raise UserError(f"net={net}: {folder} has no paintings. Fill it first: prepare=true any_style=...")
+    words = ["experiment=any", f"net={net}", f"data.paintings={folder / 'seen'}"]
+    return words + ([f"data.val_paintings={folder / 'unseen'}"] if (folder / "unseen").is_dir() else [])
 
 
 def vgg(inputs: Path, out: Path) -> Path:
