@@ -74,7 +74,8 @@ class LogMetrics(Callback):
         metrics["train/grad_norm"] = float(pl_module.last_norm)
         metrics["train/lr"] = trainer.optimizers[0].param_groups[-1]["lr"]  # of the norms it may be another
         if self.since and step > self.since[1]:
-            images = trainer.datamodule.batch_size * trainer.world_size * (step - self.since[1])  # type: ignore[attr-defined]
+            count = len(batch) if isinstance(batch, Tensor) else len(batch[0])  # photos, with paintings
+            images = count * trainer.world_size * (step - self.since[1])
             metrics["train/images_per_s"] = images / (now - self.since[0])
         self.since = (now, step)
         shown = {name: readings[name] for name in ("loss", "style", "content") if name in readings}

@@ -1,5 +1,6 @@
 """A network for any style: it begins as the network it comes from, and its style is a linear code of a painting."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,25 @@ def test_single_styles_and_joining_are_for_networks_of_several(tmp_path: Path, s
         checkpoint.load(f"{path}:udnie")
     with pytest.raises(ValueError, match="two kinds"):
         joined(seeing, {"styles": []}, several(1), {"styles": [{"name": "a"}]})
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") != "1", reason="needs Triton's interpreter"
+)
+def test_the_kernels_of_a_gpu_pass_the_gradient_to_the_code(monkeypatch: pytest.MonkeyPatch):
+    """Two photos with a code each: the pictures and the codes' gradients are those of the layers, in float64."""
+    pytest.importorskip("triton")
+    from stylenet.nets import kernels
+    from stylenet.nets.kernel_net import TrainingPass
+
+    monkeypatch.setattr(kernels, "LANES", 2**15)  # the interpreter takes long for many programs
+    net = predicted().double().train()
+    photos = torch.rand(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for run in (net, TrainingPass(net)):
+        code = torch.tensor([[1.0, 0.5, -1, 0, 2, 0], [1.0, 0, 0, 3, 0, 1]], dtype=torch.float64, requires_grad=True)
+        picture = run(photos, code)
+        (picture**2).sum().backward()
+        found.append((picture.detach(), code.grad))
+    for layers, kernel in zip(*found, strict=True):
+        torch.testing.assert_close(kernel.double(), layers.double(), rtol=1e-4, atol=1e-5)

@@ -155,9 +155,8 @@ def test_the_sheet_has_photos_above_their_stylizations(tmp_path: Path):
     model = SimpleNamespace(
         eval=net.eval,
         train=net.train,
-        net=lambda content, style: 1 - content,
         prepare=lambda photo: photo / 255,
-        choose_styles=lambda first, count: None,
+        samples=lambda photos: [photos, [1 - photo for photo in photos]],
         schedule=Schedule(1000),
     )
     now = trainer(5, datamodule=SimpleNamespace(val_photos=photos))
