@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_strips_paint_what_the_whole_gives(able: Path):
         ({"style": ["a.jpg", "b.jpg"]}, "style= has 2 and mask= 0"),
     ],
 )
-def test_styles_that_cannot_be_used(able: Path, options: dict[str, object], said: str):
+def test_styles_that_cannot_be_used(able: Path, options: dict[str, Any], said: str):
     with pytest.raises(UserError, match=said.replace("(", r"\(")):
         stylenet.load(able, **options)
 

@@ -44,7 +44,9 @@ def seeing() -> Predicted:
     """With VGG's real weights, and a style network that tells paintings apart."""
     net = predicted()
     net.encoder.take(vgg_weights("vgg16").state)
-    torch.nn.init.normal_(net.predict[-1].weight, std=3.0)
+    last = net.predict[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.normal_(last.weight, std=3.0)
     return net
 
 

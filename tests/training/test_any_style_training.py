@@ -27,6 +27,7 @@ def model(**loss: Any) -> AnyStyle:
     torch.manual_seed(0)
     made = AnyStyle(NET, LOSS | loss, [], {"lr": 1e-2, "warmup": 1, "final": 1.0}, 10)
     made.loss.calibrate(photos().split(1))
+    assert isinstance(made.net, Predicted)
     made.net.standardise(made.net.statistics(paintings()))
     return made
 
