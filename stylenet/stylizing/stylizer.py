@@ -20,10 +20,12 @@ from stylenet.images import image_io
 from stylenet.images.safe_open import allowed
 from stylenet.nets import checkpoint
 from stylenet.nets.base import as_style_net
+from stylenet.nets.regions import Regions
 from stylenet.runtime import backends, tiling
 from stylenet.runtime.options import Device, Runtime, choose_device
 from stylenet.runtime.scratch import Scratch
 from stylenet.stylizing import style_pictures
+from stylenet.stylizing.areas import Areas, areas, covered
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
 from stylenet.system import forked
@@ -60,6 +62,8 @@ def load_each(
     """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`, and ``controls`` whose
     pictures are opened.
     """
+    if len(masks) > 1 and runtime.backend in ("auto", "torch") and (one := _the_only(styles, runtime)):
+        return _in_one_pass(one, styles, masks, controls)
     loaded: dict[str, Stylizer] = {}
     each = []
     for number, style in enumerate(styles):
@@ -70,6 +74,26 @@ def load_each(
     if controls.style is not None and not any(one.net.any_style for one in each):
         raise UserError(_no_any_style(", ".join(map(str, styles))))
     return MaskedStylizer(each, masks, runtime.megapixels) if masks else each[0]
+
+
+def _the_only(styles: Sequence[str | Path], runtime: Runtime) -> "Stylizer | None":
+    """The network of all these styles, if it is one that knows several."""
+    file, *others = dict.fromkeys(checkpoint.split(style)[0] for style in styles)
+    one = None if others else load_one(file, Controls(), replace(runtime, backend="torch"))
+    return one if one and one.net.n_styles > 1 else None
+
+
+def _in_one_pass(
+    one: "Stylizer", styles: Sequence[str | Path], masks: Sequence[Image.Image], controls: Controls
+) -> "Stylizer | MaskedStylizer":
+    """The styles of one network in their masks. ``one``: the network, with any style."""
+    each = [controls.of_one(number) for number in range(len(styles))]
+    named = [checkpoint.split(style)[1] for style in styles]
+    parts = [
+        one.restyled(replace(its, mix=name or its.mix, style=None if name else its.style))
+        for its, name in zip(each, named, strict=True)
+    ]
+    return one.in_areas(parts, masks)
 
 
 def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylizer":
@@ -121,6 +145,8 @@ class Stylizer(ImageStylizer):
         self.info = info
         self.styles = [one.get("name") for one in info.get("styles") or []]
         self.mix: Style = None
+        self.areas: Areas | None = None
+        self._in_areas: Any = None  # the pass that knows areas
         if controls.style is not None and not self.net.any_style:
             raise UserError(_no_any_style(name))
         if controls.style is not None:
@@ -144,8 +170,25 @@ class Stylizer(ImageStylizer):
         one.asked = self.asked
         return one
 
+    def in_areas(self, parts: Sequence["Stylizer"], masks: Sequence[Image.Image]) -> "Stylizer | MaskedStylizer":
+        """The same network with the styles of ``parts``, which share it and other controls, each in its mask, see
+        :mod:`stylenet.stylizing.areas`. The rest is the photo.
+        """
+        one = self.restyled(parts[0].controls)
+        one.name = "+".join(dict.fromkeys(part.name for part in parts))
+        one.areas = areas(torch.cat([part.own_weights() for part in parts]), masks)
+        cover = covered(masks)
+        return one if cover is None else MaskedStylizer([one], [cover], self.megapixels)
+
+    def own_weights(self) -> Tensor:
+        """The weights ``(1, n_styles)`` of the style that is used where no other is asked for."""
+        first = torch.eye(self.net.n_styles, device=self.device)[:1]
+        weights = self._weights(None, 1)
+        return first if weights is None else weights
+
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
+        state["_in_areas"] = None
         on_cpu = self.net if self.device.type == "cpu" else copy.deepcopy(self.net).cpu()
         # Bytes, as multiprocessing puts tensors into shared memory, which may be small and ends with this process.
         state["net"] = pickle.dumps(on_cpu)
@@ -198,7 +241,8 @@ class Stylizer(ImageStylizer):
 
     def _levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
         """Stylize (h, w, 3) of uint8 or uint16 to the same type; in strips, without a float copy."""
-        weights, size, levels = self._weights(style, len(photos)), photos[0].shape[:2], photos[0].dtype.type
+        size, levels = photos[0].shape[:2], photos[0].dtype.type
+        weights = self._style(style, len(photos), size)
 
         def whole() -> list[np.ndarray]:
             image = torch.cat([image_io.to_tensor(photo) for photo in photos])
@@ -221,7 +265,8 @@ class Stylizer(ImageStylizer):
 
     def _tensor(self, image: Tensor, style: Style) -> Tensor:
         """Stylize (b, 3, h, w) to float32, on the network's device, or on the CPU if processed in strips."""
-        weights, size = self._weights(style, len(image)), image.shape[2:]
+        size = image.shape[2:]
+        weights = self._style(style, len(image), size)
 
         def strips() -> Tensor:
             stylized = torch.empty(image.shape)
@@ -274,15 +319,21 @@ class Stylizer(ImageStylizer):
         return self.tile == "auto" and needed > free * WHOLE
 
     @torch.inference_mode()
-    def _whole(self, image: Tensor, weights: Tensor | None) -> Tensor:
-        return self.run(image.to(self.device, torch.float32), weights)
+    def _whole(self, image: Tensor, weights: Tensor | Regions | None) -> Tensor:
+        image = image.to(self.device, torch.float32)
+        if not isinstance(weights, Regions):
+            return self.run(image, weights)
+        if self._in_areas is None:  # graphs and kernels know weights alone
+            mine = isinstance(self.run, backends.TorchBackend) and self.run.half is None
+            self._in_areas = self.run if mine else backends.TorchBackend(self.net, self.device, "fp32")
+        return self._in_areas(image, weights)
 
     def _strips(
         self,
         size: Sequence[int],
         read: Callable[[int, int], Tensor],
         write: Callable[[int, Tensor], None],
-        weights: Tensor | None,
+        weights: Tensor | Regions | None,
         progress: Progress | None = None,
     ) -> None:
         height, width = size
@@ -298,8 +349,14 @@ class Stylizer(ImageStylizer):
 
     def require_style(self) -> None:
         """Raise UserError if the network paints in any style, and none was chosen."""
-        if self.net.any_style and self.mix is None:
+        if self.net.any_style and self.mix is None and self.areas is None:
             raise UserError(f"{self.name} paints in the style of any picture: give one, such as style=painting.jpg.")
+
+    def _style(self, style: Any, count: int, size: Sequence[int]) -> Tensor | Regions | None:
+        """The weights of each of ``count`` pictures, or the regions of pictures of this height and width."""
+        if style is None and self.areas is not None:
+            return self.areas.of(size[0], size[1], self.device)
+        return self._weights(style, count)
 
     def _weights(self, style: Any, count: int, option: str = "style") -> Tensor | None:
         style = self.mix if style is None else style
@@ -348,8 +405,8 @@ def _no_any_style(ckpt: str) -> str:
     )
 
 
-def _row(weights: Tensor | None, index: int) -> Tensor | None:
-    return None if weights is None else weights[index : index + 1]
+def _row(weights: Tensor | Regions | None, index: int) -> Tensor | Regions | None:
+    return weights[index : index + 1] if isinstance(weights, Tensor) else weights
 
 
 def _out_of_memory(error: Exception) -> bool:
