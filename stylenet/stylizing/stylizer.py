@@ -180,6 +180,10 @@ class Stylizer(ImageStylizer):
         cover = covered(masks)
         return one if cover is None else MaskedStylizer([one], [cover], self.megapixels)
 
+    def mixed(self, mix: Style) -> "Stylizer":
+        """The same with another ``mix``, see :class:`stylenet.stylizing.controls.Controls`."""
+        return self.restyled(replace(self.controls, mix=mix))
+
     def own_weights(self) -> Tensor:
         """The weights ``(1, n_styles)`` of the style that is used where no other is asked for."""
         first = torch.eye(self.net.n_styles, device=self.device)[:1]
