@@ -145,12 +145,13 @@ class Stylizer(ImageStylizer):
         self.info = info
         self.styles = [one.get("name") for one in info.get("styles") or []]
         self.mix: Style = None
+        self.own = 0.0  # how much of the style is the photo's own
         self.areas: Areas | None = None
         self._in_areas: Any = None  # the pass that knows areas
         if controls.style is not None and not self.net.any_style:
             raise UserError(_no_any_style(name))
         if controls.style is not None:
-            self.mix, name = self._painted(controls.of_one(0).style)
+            self.mix, self.own, name = self._painted(controls.of_one(0).style)
         else:
             chosen = mix if isinstance(mix, str) else self.styles[0] if len(self.styles) == 1 else None
             name = chosen or name
@@ -176,6 +177,8 @@ class Stylizer(ImageStylizer):
         """
         one = self.restyled(parts[0].controls)
         one.name = "+".join(dict.fromkeys(part.name for part in parts))
+        if any(part.own for part in parts):
+            raise UserError("style=: masks need the styles of pictures, not that of the photo.")
         one.areas = areas(torch.cat([part.own_weights() for part in parts]), masks)
         cover = covered(masks)
         return one if cover is None else MaskedStylizer([one], [cover], self.megapixels)
@@ -245,8 +248,7 @@ class Stylizer(ImageStylizer):
 
     def _levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
         """Stylize (h, w, 3) of uint8 or uint16 to the same type; in strips, without a float copy."""
-        size, levels = photos[0].shape[:2], photos[0].dtype.type
-        weights = self._style(style, len(photos), size)
+        weights, size, levels = self._style(style, photos), photos[0].shape[:2], photos[0].dtype.type
 
         def whole() -> list[np.ndarray]:
             image = torch.cat([image_io.to_tensor(photo) for photo in photos])
@@ -269,8 +271,7 @@ class Stylizer(ImageStylizer):
 
     def _tensor(self, image: Tensor, style: Style) -> Tensor:
         """Stylize (b, 3, h, w) to float32, on the network's device, or on the CPU if processed in strips."""
-        size = image.shape[2:]
-        weights = self._style(style, len(image), size)
+        weights, size = self._style(style, image.split(1)), image.shape[2:]
 
         def strips() -> Tensor:
             stylized = torch.empty(image.shape)
@@ -345,22 +346,35 @@ class Stylizer(ImageStylizer):
         with Scratch(self.scratch, min(MOST_KEPT, int((free_memory() or 0) * KEPT))) as scratch:
             tiling.in_strips(self.net, (height, width), read, write, scratch, weights, rows, progress)
 
-    def _painted(self, style: Any) -> tuple[Tensor, str]:
-        """The style of a picture or several, and its name."""
+    def _painted(self, style: Any) -> tuple[Tensor, float, str]:
+        """The style of a picture or several, how much of it is the photo's own and missing there, and its name."""
         with allowed(self.megapixels):
             pictures = style_pictures.opened(style)
-        return style_pictures.weights_of(self.net, pictures, self.device), style_pictures.name_of(pictures)
+        weights = style_pictures.weights_of(self.net, pictures, self.device)
+        return weights, style_pictures.own_share(pictures), style_pictures.name_of(pictures)
 
     def require_style(self) -> None:
         """Raise UserError if the network paints in any style, and none was chosen."""
         if self.net.any_style and self.mix is None and self.areas is None:
             raise UserError(f"{self.name} paints in the style of any picture: give one, such as style=painting.jpg.")
 
-    def _style(self, style: Any, count: int, size: Sequence[int]) -> Tensor | Regions | None:
-        """The weights of each of ``count`` pictures, or the regions of pictures of this height and width."""
+    def _style(self, style: Any, photos: Sequence[Tensor | np.ndarray]) -> Tensor | Regions | None:
+        """The weights of each of these photos, (1, 3, h, w) or (h, w, 3), or the regions of all."""
+        own = self.own
         if style is None and self.areas is not None:
-            return self.areas.of(size[0], size[1], self.device)
-        return self._weights(style, count)
+            height, width = photos[0].shape[:2] if isinstance(photos[0], np.ndarray) else photos[0].shape[2:]
+            return self.areas.of(height, width, self.device)
+        if style is not None and self.net.any_style and not _numbers(style):
+            style, own, _ = self._painted(style)
+        elif style is not None:
+            own = 0.0
+        weights = self._weights(style, len(photos))
+        if not own:
+            return weights
+        tensors = [image_io.to_tensor(one) if isinstance(one, np.ndarray) else one for one in photos]
+        each = [style_pictures.own_style(self.net, one.to(self.device, torch.float32)) for one in tensors]
+        assert weights is not None
+        return weights + own * torch.cat(each)
 
     def _weights(self, style: Any, count: int, option: str = "style") -> Tensor | None:
         style = self.mix if style is None else style
@@ -370,7 +384,7 @@ class Stylizer(ImageStylizer):
         if self.net.any_style and option == "mix":
             raise UserError(f"mix={style!r:.80} is for a network with several styles: give style=painting.jpg.")
         if self.net.any_style and not _numbers(style):
-            style, _ = self._painted(style)
+            style, _, _ = self._painted(style)
         if isinstance(style, str) and style not in self.styles:
             style = self._shared(style)
         n_styles = self.net.n_styles

@@ -65,6 +65,8 @@ def along(stylizer: Any, walk: Any) -> Walk:
         raise UserError(f"walk= is for a network with several styles, and {stylizer.name} has one: give ckpt=gallery.")
     if stylizer.net.any_style:
         pictures = [style_pictures.opened(style) for style in styles]
+        for some in pictures:
+            style_pictures.refuse_own(some, "walk=")
         weights = [style_pictures.weights_of(stylizer.net, some, stylizer.device) for some in pictures]
         return Walk(torch.stack(weights), [style_pictures.name_of(some) for some in pictures])
     parts = [stylizer.mixed(style) for style in styles]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from test_train_script import Run, when_under_way
 
 import stylenet
+from stylenet.images.image_io import fit, open_rgb, to_tensor
 from stylenet.nets import checkpoint
 from stylenet.system.errors import UserError
 
@@ -133,6 +134,27 @@ def test_a_painting_for_each_mask(able: Path):
     assert both.name == "great_wave+starry_night"
 
 
+def test_the_photos_own_style_has_a_share(able: Path):
+    """Each photo of a batch has its own, also in strips; a large one is looked at as paintings are."""
+    wave = PAINTINGS / "great_wave.jpg"
+    photos = torch.rand(2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    photos[1] *= 0.3
+    made = stylenet.load(able, style=f"{wave}:0.25,photo:0.75", backend="torch")(photos)
+    net, _ = checkpoint.load(able)
+    with torch.inference_mode():
+        painting = net.style_of(to_tensor(fit(open_rgb(wave), 512)))
+        wanted = [net(photo, 0.25 * painting + 0.75 * net.style_of(photo)) for photo in photos.split(1)]
+    torch.testing.assert_close(made, torch.cat(wanted), atol=1e-4, rtol=0)
+    style = stylenet.load(able, style=wave, backend="torch", tile=8)
+    torch.testing.assert_close(style(photos, style={wave: 1, "photo": 3}), made, atol=1e-4, rtol=0)
+    assert (style(photos) - made).abs().max() > 0.01
+    large = torch.rand(1, 3, 32, 1024, generator=torch.Generator().manual_seed(0))
+    halves = torch.nn.functional.interpolate(large, (16, 512), mode="bilinear", antialias=True)
+    with torch.inference_mode():
+        wanted = [net(large, net.style_of(halves))]
+    torch.testing.assert_close(style(large, style="photo"), wanted[0], atol=1e-4, rtol=0)
+
+
 def test_strips_paint_what_the_whole_gives(able: Path):
     photo = torch.rand(1, 3, 71, 64, generator=torch.Generator().manual_seed(0))
     style = PAINTINGS / "great_wave.jpg"
@@ -149,6 +171,7 @@ def test_strips_paint_what_the_whole_gives(able: Path):
         ({"style": 3}, "style=3: give a picture"),
         ({"mix": "udnie"}, "mix='udnie' is for a network with several styles"),
         ({"style": ["a.jpg", "b.jpg"]}, "style= has 2 and mask= 0"),
+        ({"style": ["photo"] * 2, "mask": [Image.new("L", (1, 1), 255)] * 2}, "not that of the photo"),
     ],
 )
 def test_styles_that_cannot_be_used(able: Path, options: dict[str, Any], said: str):
