@@ -106,6 +106,8 @@ def test_faults_of_a_site_are_found(tmp_path: Path):
 def test_a_link_out_of_the_docs_is_answered_with_the_way_out():
     with pytest.raises(UserError, match="LICENSE is not part of the docs site: link to a file in docs/"):
         gather.for_site(ROOT, "docs/page.md", "[the licence](../LICENSE)")
+    code = "    [a](../LICENSE)\n```\n[b](../LICENSE)\n```\n"  # is shown as it is
+    assert gather.for_site(ROOT, "docs/page.md", code) == (code, set())
 
 
 def test_the_page_is_left_out_with_a_word(monkeypatch: pytest.MonkeyPatch, capfd, tmp_path: Path):
