@@ -104,7 +104,7 @@ def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylize
     run = backends.start(net, device, runtime.backend, runtime.precision)
     if not net.any_style:
         controls = replace(controls, style=None)  # load_each refuses it if no network takes one
-    stylizer = Stylizer(net, info, device, Path(ckpt).stem, controls, runtime, run)
+    stylizer = Stylizer(net, info, device, checkpoint.called(ckpt), controls, runtime, run)
     stylizer.asked = str(runtime.device), runtime.backend, runtime.precision
     return stylizer
 
