@@ -45,6 +45,7 @@ class AdaIN(StyleNet):
     in_parts: ClassVar[bool] = True
     any_style: ClassVar[bool] = True
     own_style: ClassVar[bool] = True
+    multiple: ClassVar[int] = 8
 
     def __init__(self, widths: Sequence[int] = (64, 128, 256), upsample: str = "blur", output: str = "sigmoid"):
         if len(widths) != 3 or not all(isinstance(width, int) and width >= 1 for width in widths):
@@ -84,8 +85,8 @@ class AdaIN(StyleNet):
         x = self.normed(features, style) / USUAL
         for number, convs in enumerate(self.decoder):
             if number:
-                x = without_nyquist(x) if self.config["upsample"] == "blur" else x
-                x = UPSAMPLE[self.config["upsample"]](x)
+                x = without_nyquist(x, self.wrap) if self.config["upsample"] == "blur" else x
+                x = UPSAMPLE[self.config["upsample"]](x, self.wrap)
             for conv in convs:  # type: ignore[attr-defined]
                 x = F.relu(conv(x))
         x = self.last(x).float()

@@ -3,10 +3,12 @@
 Knows nothing about VGG, losses, training or files.
 """
 
+import copy
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from stylenet.nets import borders
 from stylenet.nets.regions import Regions
 
 # Float32 maps of the picture's size that a pass holds at its peak: so many for each channel of the first width, and so
@@ -43,8 +45,14 @@ class StyleNet(nn.Module):
     own_style: ClassVar[bool] = False
     """Whether None as a style is the picture's own; for all other networks it is the first weight alone."""
 
+    multiple: ClassVar[int] = 1
+    """Sides in pixels that all features of a picture divide: what wraps around needs sides of multiples of it."""
+
     style_parts: ClassVar[tuple[str, ...]] = ()
     """The submodules that only :meth:`style_of` uses, where it uses no others."""
+
+    wrap: str = ""
+    """The axes along which pictures go on at their other side, see :mod:`stylenet.nets.borders`."""
 
     config: dict[str, Any]
     n_styles: int
@@ -85,6 +93,19 @@ class StyleNet(nn.Module):
     def fixed(self, style: Tensor) -> "StyleNet":
         """A network with one style alone, ``style (n_styles)``, that paints the same; of one with ``any_style``."""
         raise NotImplementedError
+
+    def wrapped(self, wrap: str) -> "StyleNet":
+        """The same network for pictures that go on at their other side along these axes, "x", "y" or "xy", and whose
+        sides there are multiples of ``multiple``. Raises ValueError for a network that cannot.
+        """
+        if self.multiple == 1:
+            raise ValueError("its pictures cannot wrap around.")
+        net = copy.deepcopy(self)
+        borders.set_wrap(net, wrap)
+        return net
+
+    def extra_repr(self) -> str:
+        return f"wrap={self.wrap}" if self.wrap else ""
 
     def begin_noise_at(self, down: int, across: int) -> None:
         """Set where the noise of a training step begins, see :class:`stylenet.nets.layers.Noise`. A network without

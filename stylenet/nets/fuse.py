@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylenet.nets import borders
 from stylenet.nets.layers import Conv, Down, Residual, Up, upsample_nearest
 from stylenet.nets.regions import Regions
 
@@ -55,10 +56,10 @@ class FourPixels(nn.Module):
         self.weight = nn.Parameter(weight.flatten(0, 2), requires_grad=False)
         bias = None if conv.bias is None else conv.bias.detach().repeat_interleave(4)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        self.border = size // 2
+        self.border, self.wrap = size // 2, conv.wrap
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (self.border,) * 4, mode="reflect")
+        padded = borders.pad(x, self.border, "reflect", self.wrap)
         return F.pixel_shuffle(F.conv2d(padded, self.weight, self.bias, stride=2), 2)
 
 
@@ -71,7 +72,7 @@ class Doubling(nn.Module):
 
     def __init__(self, up: Up):
         super().__init__()
-        self.norm = up.norm
+        self.norm, self.wrap = up.norm, up.wrap
         sums = up.conv.weight.new_tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])  # parity, place, tap
         phases = torch.einsum("atk,bul,oikl->iotaub", sums, sums, up.conv.weight.detach())
         inputs, outputs = phases.shape[:2]
@@ -80,5 +81,5 @@ class Doubling(nn.Module):
         self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
 
     def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        padded = borders.pad(x, 1, "replicate", self.wrap)
         return self.norm(F.conv_transpose2d(padded, self.weight, stride=2, padding=3), style)

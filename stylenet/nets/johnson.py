@@ -29,6 +29,7 @@ class Johnson(StyleNet):
     """
 
     in_parts = True
+    multiple = 4
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Johnson(StyleNet):
         if style is not None and style.shape[-1] != self.n_styles:
             raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}) weights.")
         h, w = content.shape[-2:]
-        style = style.framed(self.frame * framed) if isinstance(style, Regions) else style
+        style = style.framed(*self._around(framed)) if isinstance(style, Regions) else style
         image = self.decode(self.encode(content, style, framed), style, framed)
         return image[..., :h, :w]  # a stride of 2 rounds up: that is cut off
 
@@ -76,8 +77,9 @@ class Johnson(StyleNet):
         """
         h, w = content.shape[-2:]
         x = F.pad(content, (0, max(0, self.smallest - w), 0, max(0, self.smallest - h)), mode="replicate")
-        if framed and self.frame:
-            x = F.pad(x, (self.frame,) * 4, mode="reflect")
+        down, across = self._around(framed)
+        if down or across:
+            x = F.pad(x, (across, across, down, down), mode="reflect")
         for block in self.down:
             x = block(x, style)
         return x
@@ -89,15 +91,21 @@ class Johnson(StyleNet):
         x = features if self.noise is None else self.noise(features, style)
         for block in self.trunk:
             x = block(x, style)
-        x = without_nyquist(x) if self.config["upsample"] == "blur" else x
+        x = without_nyquist(x, self.wrap) if self.config["upsample"] == "blur" else x
         for block in self.up:
             x = block(x, style)
         x = self.last(x).float()
-        if framed and self.frame:
-            x = x[..., self.frame :, self.frame :]
+        down, across = self._around(framed)
+        if down or across:
+            x = x[..., down:, across:]
         if self.config["output"] == "sigmoid":
             return torch.sigmoid(x)
         return x if self.training else x.clamp(0, 1)
+
+    def _around(self, framed: bool) -> tuple[int, int]:
+        """Pixels of the frame above and below, and on either side: a picture that wraps needs none there."""
+        down, across = (0 if axis in self.wrap or not framed else self.frame for axis in "yx")
+        return down, across
 
     def begin_noise_at(self, down: int, across: int) -> None:
         if self.noise is not None:

@@ -34,7 +34,7 @@ MOST = 2**31  # numbers of one picture in a map: the kernels count them in 32 bi
 
 def works_for(net: nn.Module) -> bool:
     """Whether this module computes the network's passes on a GPU."""
-    return isinstance(net, Johnson) and len(net.trunk) > 0 and has_triton()
+    return isinstance(net, Johnson) and len(net.trunk) > 0 and not net.wrap and has_triton()
 
 
 def fits(net: Johnson, h: int, w: int) -> bool:

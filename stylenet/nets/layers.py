@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylenet.nets import regions
+from stylenet.nets import borders, regions
 from stylenet.nets.regions import Regions
 
 EPS = 1e-5
@@ -200,12 +200,22 @@ def _signs(side: int) -> Tensor:
 
 
 class Conv(nn.Conv2d):
-    """A convolution whose border is the reflected picture; ``ceil(h / stride), ceil(w / stride)`` come out."""
+    """A convolution whose border is the reflected picture; ``ceil(h / stride), ceil(w / stride)`` come out. ``wrap``:
+    see :mod:`stylenet.nets.borders`.
+    """
+
+    wrap = ""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, bias: bool = False):
         super().__init__(
             in_channels, out_channels, kernel, stride, padding=kernel // 2, padding_mode="reflect", bias=bias
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.wrap:
+            return super().forward(x)
+        padded = borders.pad(x, self.kernel_size[0] // 2, "reflect", self.wrap)
+        return F.conv2d(padded, self.weight, self.bias, self.stride)
 
 
 class Residual(nn.Module):
@@ -223,14 +233,15 @@ class Residual(nn.Module):
         return x + self.norm2(self.conv2(y), style)
 
 
-def _filter(x: Tensor, taps: list[float]) -> Tensor:
+def _filter(x: Tensor, taps: list[float], wrap: str = "") -> Tensor:
     reach = len(taps) // 2
     # Made where x is: numbers that come from the host make a GPU wait, and cannot be in a CUDA graph.
     row = torch.stack([torch.full((), tap / sum(taps), dtype=x.dtype, device=x.device) for tap in taps])
     kernel = (row[:, None] * row).expand(x.shape[1], 1, -1, -1)
     known = torch.amp.is_autocast_available(x.device.type)  # not on "meta", where sizes are worked out
     with torch.autocast(x.device.type, enabled=False) if known else nullcontext():  # it would pad in float32
-        return F.conv2d(_replicate(x, reach), kernel, groups=x.shape[1])
+        padded = borders.pad(x, reach, "replicate", wrap) if wrap else _replicate(x, reach)
+        return F.conv2d(padded, kernel, groups=x.shape[1])
 
 
 def _replicate(x: Tensor, reach: int) -> Tensor:
@@ -242,17 +253,17 @@ def _replicate(x: Tensor, reach: int) -> Tensor:
     return x
 
 
-def without_nyquist(x: Tensor) -> Tensor:
+def without_nyquist(x: Tensor, wrap: str = "") -> Tensor:
     """Remove what alternates from one place to the next: [-1 4 10 4 -1] / 16 along both axes, 0 at the highest
     frequency.
 
     A pattern (+ - + -) of the features becomes (+ + - -) when they are doubled, whatever the low-pass, and a difference
     with a ReLU makes a grid of it that stands still. Without the pattern there is nothing to make a grid of.
     """
-    return _filter(x, [-1.0, 4.0, 10.0, 4.0, -1.0])
+    return _filter(x, [-1.0, 4.0, 10.0, 4.0, -1.0], wrap)
 
 
-def upsample_blur(x: Tensor) -> Tensor:
+def upsample_blur(x: Tensor, wrap: str = "") -> Tensor:
     """Double h and w: nearest neighbour, then a [1 4 6 4 1] / 16 low-pass along both axes.
 
     Nearest neighbour alone tells the next convolution which of the two copies it is looking at, and the ReLU after it
@@ -260,7 +271,10 @@ def upsample_blur(x: Tensor) -> Tensor:
     knowledge away. It is computed as bilinear upsampling (nearest and [1 2 1] / 4) and another [1 2 1] / 4, which is
     the same and faster.
     """
-    return _filter(F.interpolate(x, scale_factor=2.0, mode="bilinear"), [1.0, 2.0, 1.0])
+    if not wrap:
+        return _filter(F.interpolate(x, scale_factor=2.0, mode="bilinear"), [1.0, 2.0, 1.0])
+    doubled = F.interpolate(borders.pad(x, 1, "replicate", wrap), scale_factor=2.0, mode="bilinear")
+    return _filter(doubled[..., 2:-2, 2:-2], [1.0, 2.0, 1.0], wrap)
 
 
 BLUR_TAPS = tuple(number / 16 for number in (1, 5, 10, 10, 5, 1))  # of nearest neighbour and [1 4 6 4 1] / 16
@@ -289,7 +303,7 @@ def _constant(rows: tuple[tuple[float, ...], ...], device: torch.device, dtype: 
     return torch.tensor(rows, dtype=dtype, device=device)
 
 
-def upsample_nearest(x: Tensor) -> Tensor:
+def upsample_nearest(x: Tensor, wrap: str = "") -> Tensor:
     """Double h and w by copying: what the public trainers do (Odena et al. 2016)."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
@@ -300,6 +314,8 @@ UPSAMPLE = {"blur": upsample_blur, "nearest": upsample_nearest}
 class Up(nn.Module):
     """Twice the size, then a convolution, norm and ReLU."""
 
+    wrap = ""
+
     def __init__(self, in_channels: int, out_channels: int, n_styles: int, upsample: str):
         super().__init__()
         self.upsample = UPSAMPLE[upsample]
@@ -308,12 +324,13 @@ class Up(nn.Module):
     def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
         if (
             self.training
+            and not self.wrap
             and x.device.type == "cuda"
             and self.upsample is upsample_blur
             and not torch.compiler.is_compiling()
         ):
             return self.norm(upsample_blur_conv(x, self.conv.weight), style)
-        return self.norm(self.conv(self.upsample(x)), style)
+        return self.norm(self.conv(self.upsample(x, self.wrap)), style)
 
 
 class Down(nn.Module):

@@ -19,22 +19,22 @@ class Regions:
 
     ``weights``: the style of each region, ``(k, n_styles)``. ``masks``: ``(k, h, w)`` of any size, in [0, 1], stretched
     to the picture and divided by their sum at each place. ``size``: height and width of the picture in pixels.
-    ``frame``: pixels that the network has laid around it.
+    ``frame``: pixels that the network has laid above and below it, and on either side.
     """
 
     weights: Tensor
     masks: Tensor
     size: tuple[int, int]
-    frame: int = 0
+    frame: tuple[int, int] = (0, 0)
 
     @property
     def shape(self) -> torch.Size:
         """That of ``weights``."""
         return self.weights.shape
 
-    def framed(self, frame: int) -> "Regions":
-        """The same for a picture with so many pixels around it."""
-        return replace(self, frame=frame)
+    def framed(self, down: int, across: int) -> "Regions":
+        """The same for a picture with so many pixels above and below it, and on either side."""
+        return replace(self, frame=(down, across))
 
     def shares(self, height: int, width: int, top: int = 0, bottom: int | None = None) -> Tensor:
         """The share of each style in features ``(b, c, height, width)`` of the picture, in their rows from ``top`` up
@@ -48,9 +48,9 @@ class Regions:
 
     def _places(self, cells: Tensor, count: int, axis: int) -> Tensor:
         """Where cells, of ``count`` along an axis, lie in the masks."""
-        side, pixels = self.masks.shape[axis + 1], self.size[axis]
-        cell = 2 ** round(log2((pixels + 2 * self.frame) / count))  # in pixels; counts are rounded up
-        pixel = ((cells + 0.5) * cell - self.frame).clamp(0, pixels).to(self.masks.device)
+        side, pixels, frame = self.masks.shape[axis + 1], self.size[axis], self.frame[axis]
+        cell = 2 ** round(log2((pixels + 2 * frame) / count))  # in pixels; counts are rounded up
+        pixel = ((cells + 0.5) * cell - frame).clamp(0, pixels).to(self.masks.device)
         return (pixel * (side / pixels) - 0.5).clamp(0, side - 1)
 
 

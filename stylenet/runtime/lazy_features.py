@@ -86,6 +86,10 @@ class Features:
         if self._store is None:
             assert self._compute is not None
             return self._compute(top, bottom)
+        while self._compute is not None and bottom - self._have > max(bottom - top, self.run.rows):
+            have = self._have  # what lies before is computed strip by strip
+            self._have = min(have + self.run.rows, bottom)
+            self._store.write(have, self._compute(have, self._have))
         if self._compute is not None and bottom > self._have:
             have, self._have = self._have, bottom
             new = self._compute(have, bottom)
@@ -274,13 +278,18 @@ def _pad(x: Features, pad: Sequence[int], mode: str = "constant", value: float |
     sources: dict[str, Callable[[int], int]] = {
         "reflect": lambda row: height - 1 - abs(height - 1 - abs(row)),
         "replicate": lambda row: min(max(row, 0), height - 1),
+        "circular": lambda row: row % height,
     }
     if mode not in sources:
         raise _refused(f"its borders are {mode!r}")
+    if mode == "circular" and x.run.small(x.shape):
+        x.keep()  # else rows at both ends would be computed twice for each layer, and four times for two
     recent = Recent(x)
 
     def compute(top: int, bottom: int) -> Tensor:
         wanted = [sources[mode](row - above) for row in range(top, bottom)]
+        if mode == "circular":
+            return F.pad(_around(x, recent, wanted), (left, right, 0, 0), mode=mode)
         first, last = min(wanted), max(wanted)
         rows = recent.rows(first, last + 1)
         if wanted != [*range(first, last + 1)]:
@@ -288,6 +297,19 @@ def _pad(x: Features, pad: Sequence[int], mode: str = "constant", value: float |
         return F.pad(rows, (left, right, 0, 0), mode=mode)
 
     return x.like(compute, h=height + above + below, w=width + left + right)
+
+
+def _around(x: Features, recent: Recent, wanted: Sequence[int]) -> Tensor:
+    """Rows that may go on at the other end."""
+    runs: list[list[int]] = []
+    for row in wanted:
+        if runs and row == runs[-1][-1] + 1:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    most = max(runs, key=len)
+    parts = [(recent if run is most else x).rows(run[0], run[-1] + 1) for run in runs]
+    return parts[0] if len(parts) == 1 else torch.cat([part.contiguous() for part in parts], 2)
 
 
 def _conv(

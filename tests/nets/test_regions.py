@@ -33,7 +33,7 @@ def test_shares_lie_between_the_cells_of_a_mask():
 def test_a_frame_lies_outside_of_the_picture():
     """Of a picture of 8 by 8 with 4 pixels around it, a quarter of the size are 4 by 4 cells: two of them inside."""
     mask = torch.eye(2)[:, None].expand(2, 8, 2).repeat_interleave(4, 2)  # the first style in the left half
-    shares = Regions(torch.eye(2), mask, (8, 8)).framed(4).shares(4, 4)
+    shares = Regions(torch.eye(2), mask, (8, 8)).framed(4, 4).shares(4, 4)
     assert shares[0, 0].round().tolist() == [1, 1, 0, 0]
 
 
