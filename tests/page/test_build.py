@@ -59,7 +59,10 @@ def test_weights_that_are_exact_in_16_bits_are_stored_so_and_the_others_as_they_
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     exact = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float16).astype(np.float32)
     odd = exact + np.float32(1e-6)
-    nodes = [onnx.helper.make_node("MatMul", ["x", "exact"], ["y"]), onnx.helper.make_node("MatMul", ["y", "odd"], ["z"])]
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "exact"], ["y"]),
+        onnx.helper.make_node("MatMul", ["y", "odd"], ["z"]),
+    ]
     ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 64]) for name in "xz"]
     weights = [onnx.numpy_helper.from_array(one, name) for one, name in ((exact, "exact"), (odd, "odd"))]
     model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "it", ends[:1], ends[1:], weights), ir_version=10)

@@ -163,13 +163,16 @@ def test_a_painting_that_is_none_tiny_or_moving_is_said_and_the_page_goes_on(ope
     cut.write_bytes(photo.read_bytes()[:5000])
     for file in (tmp_path / "notes.png", cut):
         add_painting(page, file)
-        told = f"{file.name} is no painting that this browser can read. Use a JPEG, PNG or WebP file."
+        told = f"{file.name} is no picture that this browser can read. Use a JPEG, PNG or WebP file."
         assert problem(page) == told and page.locator("#styles label").count() == 5
     dot, moving = tmp_path / "dot.png", tmp_path / "moving.gif"
     Image.new("RGB", (1, 1), "orange").save(dot)
     frames = [Image.new("RGB", (80, 60), colour) for colour in ("red", "blue")]
     frames[0].save(moving, save_all=True, append_images=frames[1:])
-    for file, told in ((dot, "has 1 × 1 pixels, with hardly any strokes."), (moving, "moves. Its first picture is used.")):
+    for file, told in (
+        (dot, "has 1 × 1 pixels, with hardly any strokes."),
+        (moving, "moves. Its first picture is used."),
+    ):
         add_painting(page, file)
         assert page.text_content("#own-note") == f"“{file.stem}” {told}"
         assert page.locator("#problem").is_hidden() and "Painted at 300" in page.text_content("#status")
@@ -276,7 +279,8 @@ def test_the_keyboard_is_enough(opened, address):
 
 
 NAMES = """() => [...document.querySelectorAll("input, select, button, canvas, progress, dialog, section, form")]
-    .filter((one) => one.type !== "file" && !one.ariaLabel && !one.ariaHidden && !one.labels?.length && !one.textContent.trim())
+    .filter((one) => one.type !== "file" && !one.ariaHidden)
+    .filter((one) => !one.ariaLabel && !one.labels?.length && !one.textContent.trim())
     .map((one) => one.outerHTML)"""
 
 CONTRASTS = """() => {

@@ -135,13 +135,17 @@ def test_a_painting_of_ones_own_gives_pythons_picture_alone_and_mixed(page, phot
     with Image.open(BUNDLED / "summertime.jpg") as summer:
         summer.resize((90, 7)).save(line)  # and this one's at 90 x 32
     wild = styles[3]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rsplit("/")[-1]))
     add_painting(page, large)
     own = downloaded(page)
     same(own, stylenet.load(wild, style=large)(array(photo)))
+    page.evaluate("document.getElementById('stop').click()")  # a new worker
     page.get_by_label("Mix with").select_option("The Great Wave off Kanagawa")
     set_all(page, {"share": "30"})
     wave = BUNDLED / "great_wave.jpg"
     same(downloaded(page), stylenet.load(wild, style={large: 0.7, wave: 0.3})(array(photo)))
+    assert asked.count("wild.onnx") == 2 and asked.count("wild_style.onnx") == 1  # its style is known by now
     add_painting(page, line)
     page.get_by_label("Mix with").select_option("a street")
     set_all(page, {"share": "60"})

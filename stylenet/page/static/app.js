@@ -83,7 +83,8 @@ const on = {
     bitmap.close();
     const finer = scaled ? ` The photo is larger, so strokes are ${round(stroke)} times as broad.` : "";
     const by = engine === "webgpu" ? " by the graphics card" : "";
-    const faster = seconds > SLOW && +find("detail").value > 512 ? " A smaller “Painted at” is faster." : "";
+    const smaller = Math.max(...size.split(" × ")) > +find("detail").options[0].value;
+    const faster = smaller && seconds > SLOW ? " A smaller “Painted at” is faster." : "";
     say(`Painted at ${size} pixels in ${round(seconds)} s${by}.${finer}${faster}`);
     allowSaving(true);
   },

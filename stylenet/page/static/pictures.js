@@ -6,7 +6,7 @@ const READABLE = "Use a JPEG, PNG or WebP file.";
 /** An error whose message is for the user, and after which all is as good as before. */
 export class Sentence extends Error {}
 
-/** A file's picture, upright. `kind`: "photo" or "painting". Raises a sentence if it is none. */
+/** A file's picture, upright. `kind`: what to call it, "photo" or "picture". Raises a sentence if it is none. */
 export async function decoded(file, kind) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });

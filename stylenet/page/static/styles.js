@@ -6,6 +6,8 @@ import { decoded, moves } from "./pictures.js";
 const THUMBNAIL = 224; // pixels a side
 const FAINT = 64; // pixels: a painting with no longer side shows hardly any strokes
 
+const YEAR = /, (about )?\d{4}(-\d+)?$/;
+
 const find = (id) => document.getElementById(id);
 const chosen = () => styles[+document.querySelector("input[name=style]:checked").value];
 let networks = [];
@@ -25,9 +27,9 @@ function show(style, n, picture, first = false) {
   const label = document.createElement("label");
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "style", value: n });
   const name = Object.assign(document.createElement("span"), { textContent: style.title });
-  const by = Object.assign(document.createElement("small"), { textContent: style.by });
+  const by = Object.assign(document.createElement("small"), { textContent: style.by.replace(YEAR, "") });
   label.append(radio, picture, name, by);
-  label.title = [style.title, style.by].filter(Boolean).join(", "); // long ones are cut
+  label.title = [style.title, style.by].filter(Boolean).join(", "); // the whole of it: there is little room
   find("styles")[first ? "prepend" : "append"](label);
   find("second").append(new Option(style.title, n));
   return radio;
@@ -37,7 +39,7 @@ const networkForAny = () => networks.findIndex((network) => network.style_of);
 
 /** Offer a painting of the user's own, and choose it. Resolves to a note on it; raises a sentence if it is none. */
 export async function addPainting(file) {
-  const bitmap = await decoded(file, "painting");
+  const bitmap = await decoded(file, "picture");
   const { width, height } = bitmap;
   const picture = thumbnail(bitmap);
   bitmap.close();
@@ -48,7 +50,7 @@ export async function addPainting(file) {
   find("styles").scrollTo(0, 0);
   const called = `“${name}”`;
   if (Math.max(width, height) <= FAINT) return `${called} has ${width} × ${height} pixels, with hardly any strokes.`;
-  return (await moves(file)) ? `${called} moves. Its first picture is used.` : `${called} is among the styles now.`;
+  return (await moves(file)) ? `${called} moves. Its first picture is used.` : `Added ${called}.`;
 }
 
 /** The middle of a painting. A canvas, as the page's security policy lets no file of the user's into an image. */

@@ -56,7 +56,7 @@ async function weightsOf({ network, weights, paintings }) {
   for (const { style, file, share } of paintings) {
     if (!learned.has(style)) {
       progress("Reading the painting …");
-      const painting = fitted(await readPicture(file, "painting"), network.style_of.side);
+      const painting = fitted(await readPicture(file, "picture"), network.style_of.side);
       learned.set(style, await styleOf(network, painting, progress));
       say({ type: "style", style, weights: learned.get(style) });
     }
