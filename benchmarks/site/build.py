@@ -27,7 +27,8 @@ OPTIONS: dict[str, Any] = {
 }
 PAGE = "try"  # the page's folder in the site
 EMBEDDED = """
-This is the page, in two light styles. [Open it in a tab of its own]({page}/index.html){{ target=_blank }}.
+This is the page, in two light styles and in that of any painting.
+[Open it in a tab of its own]({page}/index.html){{ target=_blank }}.
 
 <iframe class="page" src="{page}/index.html" title="A page that paints photos" allow="camera" loading="lazy"></iframe>
 

@@ -20,4 +20,4 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
-    run(job, "page", paths=["folder", "styles", "runtime"])
+    run(job, "page", paths=["folder", "styles", "paintings", "runtime"])

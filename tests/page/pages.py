@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from stylenet.system.places import ASSETS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+SMALL: dict[str, Any] = {"widths": (4, 6, 8), "blocks": 1, "noise": 1, "frame": 8}
 PHOTO = ASSETS / "photos" / "val" / "harbour_at_dusk.jpg"
 
 
@@ -34,27 +36,35 @@ def runtime() -> Path:
 
 @pytest.fixture(scope="session")
 def styles(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The names or files of the styles of :func:`site`: a light network, and two more with one style and with two."""
+    """The names or files of the styles of :func:`site`: a light network, two more with one style and with two, and a
+    small one for any style, which looks at paintings as the bundled one does.
+    """
     folder = tmp_path_factory.mktemp("styles")
     made = ["the_scream_lite"]
     for name, count in (("plain", 1), ("pair", 2)):
         torch.manual_seed(count)
-        net = registry.build("johnson", widths=(4, 6, 8), blocks=1, n_styles=count, noise=1, frame=8).eval()
+        net = registry.build("johnson", **SMALL, n_styles=count).eval()
         with torch.no_grad():
             for key, parameter in net.named_parameters():
                 if ".norm" in key or "noise" in key:
                     parameter.add_(torch.randn_like(parameter) * 0.3)
         told = [{"name": f"{name}_{n}", "title": f"{name.title()} {n}"} for n in range(count)]
         made.append(str(checkpoint.save(folder / f"{name}.safetensors", net, {"styles": told})))
-    return made
+    bundled, _ = checkpoint.load("any")
+    wild = registry.build("predicted", **SMALL, code=bundled.n_styles, hidden=bundled.config["hidden"]).eval()
+    looks = ("encoder.", "predict.", "centre", "spread")
+    wild.load_state_dict({key: it for key, it in bundled.state_dict().items() if key.startswith(looks)}, strict=False)
+    return [*made, str(checkpoint.save(folder / "wild.safetensors", wild, {"styles": []}, half=True))]
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, runtime: Path, styles: list[str]) -> Path:
-    """A page with the styles the_scream_lite, plain_0, pair_0 and pair_1. Tests do not change it."""
+    """A page with the styles the_scream_lite, plain_0, pair_0, pair_1 and great_wave, and with paintings of one's own.
+    Tests do not change it.
+    """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
-    return build(tmp_path_factory.mktemp("page") / "site", styles, runtime=runtime)
+    return build(tmp_path_factory.mktemp("page") / "site", styles, paintings=["great_wave"], runtime=runtime)
 
 
 @contextmanager
@@ -130,6 +140,12 @@ def settled(page) -> None:
 def choose(page, photo: Path) -> None:
     """Open a photo and wait for its picture."""
     page.locator("#file").set_input_files(photo)
+    settled(page)
+
+
+def add_painting(page, painting: Path) -> None:
+    """Add a painting of one's own and wait for the picture in its style."""
+    page.locator("#painting").set_input_files(painting)
     settled(page)
 
 

@@ -10,13 +10,15 @@ import stat
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
 from stylenet.page import onnxruntime_web
-from stylenet.page.build import STATIC, _tell_apart, _title, build
+from stylenet.page.build import STATIC, _tell_apart, build
 from stylenet.page.serve import POLICY, page_files
+from stylenet.page.styles import halve, title
 from stylenet.system.errors import UserError
 
 
@@ -24,9 +26,13 @@ def test_the_page_is_whole_and_lists_its_styles(site: Path):
     listed = json.loads((site / "styles.json").read_text())
     names = [(one["name"], one["title"], one["by"]) for one in listed["styles"]]
     assert names[0] == ("the_scream_lite", "The Scream", "Edvard Munch, 1893")
-    assert names[1:] == [("plain_0", "Plain 0", ""), ("pair_0", "Pair 0", ""), ("pair_1", "Pair 1", "")]
-    assert [(one["network"], one["index"]) for one in listed["styles"]] == [(0, 0), (1, 0), (2, 0), (2, 1)]
-    for network in listed["networks"]:
+    assert names[1:4] == [("plain_0", "Plain 0", ""), ("pair_0", "Pair 0", ""), ("pair_1", "Pair 1", "")]
+    assert names[4:] == [("great_wave", "The Great Wave off Kanagawa", "Katsushika Hokusai, about 1831")]
+    assert [one["network"] for one in listed["styles"]] == [0, 1, 2, 2, 3]
+    assert [one["weights"] for one in listed["styles"]][:4] == [[1], [1], [1, 0], [0, 1]]
+    assert len(listed["styles"][4]["weights"]) == listed["networks"][3]["styles"] == 64
+    assert ["style_of" in network for network in listed["networks"]] == [False, False, False, True]
+    for network in [*listed["networks"], listed["networks"][3]["style_of"]]:
         data = (site / network["file"]).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (network["bytes"], network["sha256"])
     pictures = []
@@ -34,7 +40,7 @@ def test_the_page_is_whole_and_lists_its_styles(site: Path):
         with Image.open(site / style["thumbnail"]) as thumbnail:
             assert thumbnail.size == (224, 224)
             pictures.append(thumbnail.tobytes())
-    assert len(set(pictures)) == 4
+    assert len(set(pictures)) == 5
     there = {file.relative_to(site).as_posix() for file in site.rglob("*") if file.is_file()}
     assert set(listed["files"]) == there and set(page_files(site)) == {f"/{name}" for name in there} | {"/"}
     assert all(file.stat().st_mode & stat.S_IROTH for file in site.rglob("*")) and os.stat(site).st_mode & stat.S_IROTH
@@ -49,10 +55,30 @@ def test_the_page_asks_for_nothing_from_elsewhere():
     )  # for servers without headers; a meta element cannot say the rest
 
 
+def test_weights_that_are_exact_in_16_bits_are_stored_so_and_the_others_as_they_are(tmp_path: Path):
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    exact = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float16).astype(np.float32)
+    odd = exact + np.float32(1e-6)
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "exact"], ["y"]),
+        onnx.helper.make_node("MatMul", ["y", "odd"], ["z"]),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 64]) for name in "xz"]
+    weights = [onnx.numpy_helper.from_array(one, name) for one, name in ((exact, "exact"), (odd, "odd"))]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "it", ends[:1], ends[1:], weights), ir_version=10)
+    file = tmp_path / "it.onnx"
+    file.write_bytes(model.SerializeToString())
+    run = {"x": np.ones((1, 64), np.float32)}
+    size, before = file.stat().st_size, onnxruntime.InferenceSession(file).run(None, run)[0]
+    halve(file)
+    assert np.array_equal(onnxruntime.InferenceSession(file).run(None, run)[0], before)
+    assert size - file.stat().st_size == pytest.approx(2 * 64 * 64, abs=200)
+
+
 def test_titles_are_told_apart():
-    assert _title("Udnie, Francis Picabia, 1913") == ("Udnie", "Francis Picabia, 1913")
-    assert _title("The Great Wave off Kanagawa, Katsushika Hokusai, about 1831")[1] == "Katsushika Hokusai, about 1831"
-    assert _title("mine") == ("mine", "")
+    assert title("Udnie, Francis Picabia, 1913") == ("Udnie", "Francis Picabia, 1913")
+    assert title("The Great Wave off Kanagawa, Katsushika Hokusai, about 1831")[1] == "Katsushika Hokusai, about 1831"
+    assert title("mine") == ("mine", "")
     styles = [{"title": "A", "name": name} for name in ("a_lite", "a", "b")] + [{"title": "C", "name": "c"}]
     _tell_apart(styles)
     assert [one["title"] for one in styles] == ["A, light", "A (a)", "A (b)", "C"]
@@ -143,6 +169,9 @@ def test_mistakes_are_a_line_each(run_script, tmp_path: Path):
     for words, told in (
         (["styles=[nobody]"], "styles=nobody: no such style or file. Known styles:"),
         (["styles=[]"], "styles=[]: give the names or files of styles, such as styles=[udnie_lite]."),
+        (["paintings=[nobody.jpg]"], "paintings=nobody.jpg: there is no such file. Give pictures, or names of these:"),
+        (["styles=[udnie_lite]", "paintings=[great_wave]"], "paintings= are for a network for any style: give"),
+        (["styles=[any]", "paintings=[]"], "paintings=[] leaves the page without a style"),
         (["overwrite=2"], "overwrite=2: give true or false."),
         ([f"runtime={tmp_path}"], f"runtime={tmp_path}: ort.wasm.min.mjs is not that of onnxruntime-web"),
         (["style=udnie_lite"], "There is no option 'style'. Did you mean styles=?"),

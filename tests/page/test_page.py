@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from pages import ARGUMENTS, CHROMIUM, choose, downloaded, serving, settled
+from pages import ARGUMENTS, CHROMIUM, add_painting, choose, downloaded, serving, settled
 from PIL import Image
+
+from stylenet.page.styles import BUNDLED
 
 PAINTED = re.compile(r"^Painted at \d")
 
@@ -70,6 +72,7 @@ def test_all_requests_are_for_the_pages_files_and_carry_nothing(playwright, site
         page = context.new_page()
         page.goto(address)
         choose(page, photo)
+        add_painting(page, BUNDLED / "summertime.jpg")
         page.get_by_label("Mix with").select_option("Pair 1")
         page.get_by_label("Strength").fill("50")
         settled(page)
@@ -82,6 +85,7 @@ def test_all_requests_are_for_the_pages_files_and_carry_nothing(playwright, site
         assert kept == ["", 0, 0, 0, 0, 0] and context.cookies() == []
         page.reload()
         assert page.get_by_label("Strength").input_value() == "100"
+        assert page.locator("#styles label").count() == 5  # and the painting is forgotten
         browser.close()
         proxy.shutdown()
         thread.join()
@@ -149,6 +153,31 @@ def test_what_is_no_photo_is_said_and_the_next_photo_is_painted(opened, tmp_path
     settled(page)
     with Image.open(photo) as before:
         assert np.array_equal(downloaded(page), np.asarray(before))
+
+
+def test_a_painting_that_is_none_tiny_or_moving_is_said_and_the_page_goes_on(opened, tmp_path, photo):
+    page = opened()
+    choose(page, photo)
+    (tmp_path / "notes.png").write_text("no painting")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(photo.read_bytes()[:5000])
+    for file in (tmp_path / "notes.png", cut):
+        add_painting(page, file)
+        told = f"{file.name} is no picture that this browser can read. Use a JPEG, PNG or WebP file."
+        assert problem(page) == told and page.locator("#styles label").count() == 5
+    dot, moving = tmp_path / "dot.png", tmp_path / "moving.gif"
+    Image.new("RGB", (1, 1), "orange").save(dot)
+    frames = [Image.new("RGB", (80, 60), colour) for colour in ("red", "blue")]
+    frames[0].save(moving, save_all=True, append_images=frames[1:])
+    for file, told in (
+        (dot, "has 1 × 1 pixels, with hardly any strokes."),
+        (moving, "moves. Its first picture is used."),
+    ):
+        add_painting(page, file)
+        assert page.text_content("#own-note") == f"“{file.stem}” {told}"
+        assert page.locator("#problem").is_hidden() and "Painted at 300" in page.text_content("#status")
+    choose(page, moving)
+    assert page.text_content("#note") == "The photo moves. Its first picture is used."
 
 
 @pytest.fixture
@@ -243,11 +272,15 @@ def test_the_keyboard_is_enough(opened, address):
     assert page.locator("#styles input").nth(1).is_checked()
     settled(page)
     page.keyboard.press("Tab")
+    with page.expect_file_chooser():
+        page.keyboard.press("Enter")  # on "Add your own painting"
+    page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "second"
 
 
 NAMES = """() => [...document.querySelectorAll("input, select, button, canvas, progress, dialog, section, form")]
-    .filter((one) => one.type !== "file" && !one.ariaLabel && !one.labels?.length && !one.textContent.trim())
+    .filter((one) => one.type !== "file" && !one.ariaHidden)
+    .filter((one) => !one.ariaLabel && !one.labels?.length && !one.textContent.trim())
     .map((one) => one.outerHTML)"""
 
 CONTRASTS = """() => {
@@ -281,6 +314,7 @@ def test_everything_has_a_name_and_enough_contrast(opened, photo, scheme):
     page = opened(color_scheme=scheme, reduced_motion="reduce")
     assert page.evaluate(CONTRASTS) == []
     choose(page, photo)
+    add_painting(page, photo)
     page.locator("#brush label", has_text="Keep photo").click()
     page.evaluate("document.getElementById('problem').hidden = false")
     assert page.evaluate(NAMES) == [] and page.evaluate(CONTRASTS) == []
@@ -305,24 +339,32 @@ def test_a_phone_shows_all_of_it_and_taps_reach_the_controls(opened, photo, widt
     assert small == []  # for fingers
 
 
-def test_a_photo_is_taken_with_the_camera_dropped_or_pasted(opened, photo, address):
+def test_a_photo_is_taken_with_the_camera_dropped_or_pasted_and_a_painting_dropped(opened, photo, address):
     page = opened(permissions=["camera"])
     page.get_by_role("button", name="Take a photo").click()
     page.get_by_role("button", name="Take the photo").click()
     page.get_by_text(PAINTED).wait_for(timeout=60_000)
     assert page.evaluate("document.querySelector('video').srcObject") is None  # the camera is off
-    for kind, holder in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+    for kind, holder, place in (
+        ("drop", "dataTransfer", "body"),
+        ("paste", "clipboardData", "body"),
+        ("drop", "dataTransfer", "#styles"),  # there it is a painting
+    ):
         page = opened()
+        if place == "#styles":
+            choose(page, photo)
         page.evaluate(
-            """async ([kind, holder, levels]) => {
+            """async ([kind, holder, place, levels]) => {
             const data = new DataTransfer();
             data.items.add(new File([Uint8Array.from(levels)], "given.png", { type: "image/png" }));
             const Event = kind === "drop" ? DragEvent : ClipboardEvent;
-            window.dispatchEvent(new Event(kind, { [holder]: data, cancelable: true }));
+            const options = { [holder]: data, cancelable: true, bubbles: true };
+            document.querySelector(place).dispatchEvent(new Event(kind, options));
         }""",
-            [kind, holder, list(photo.read_bytes())],
+            [kind, holder, place, list(photo.read_bytes())],
         )
         settled(page)
+        assert page.locator("#styles label", has_text="given").count() == (place == "#styles")
         assert "Painted at 300 × 211" in page.text_content("#status")
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import choose, downloaded, settled
+from pages import add_painting, choose, downloaded, settled
 from PIL import Image
 
 import stylenet
+from stylenet.page.styles import BUNDLED
 
 LEVELS = 2  # of 255 that a pixel may differ by
 
@@ -125,6 +126,38 @@ def test_styles_of_two_networks_are_mixed_as_with_grey_masks(page, photo, styles
     set_all(page, {"share": "40"})
     both = ["the_scream_lite", styles[1]]
     same(downloaded(page), stylenet.load(both, mask=[grey(photo, 153), grey(photo, 102)])(array(photo)))
+
+
+def test_a_painting_of_ones_own_gives_pythons_picture_alone_and_mixed(page, photo, styles, tmp_path):
+    large, line = tmp_path / "a street.png", tmp_path / "line.png"
+    with Image.open(BUNDLED / "street_in_auvers.jpg") as street:
+        street.resize((701, 450)).save(large)  # its style is seen at 512 x 329
+    with Image.open(BUNDLED / "summertime.jpg") as summer:
+        summer.resize((90, 7)).save(line)  # and this one's at 90 x 32
+    wild = styles[3]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rsplit("/")[-1]))
+    add_painting(page, large)
+    own = downloaded(page)
+    same(own, stylenet.load(wild, style=large)(array(photo)))
+    page.evaluate("document.getElementById('stop').click()")  # a new worker
+    page.get_by_label("Mix with").select_option("The Great Wave off Kanagawa")
+    set_all(page, {"share": "30"})
+    wave = BUNDLED / "great_wave.jpg"
+    same(downloaded(page), stylenet.load(wild, style={large: 0.7, wave: 0.3})(array(photo)))
+    assert asked.count("wild.onnx") == 2 and asked.count("wild_style.onnx") == 1  # its style is known by now
+    add_painting(page, line)
+    page.get_by_label("Mix with").select_option("a street")
+    set_all(page, {"share": "60"})
+    same(downloaded(page), stylenet.load(wild, style={line: 0.4, large: 0.6})(array(photo)))
+    set_all(page, {"share": "0"})
+    found = downloaded(page)
+    same(found, stylenet.load(wild, style=line)(array(photo)))
+    assert np.abs(found.astype(int) - own).mean() > 3  # each painting has its own style
+    page.get_by_label("Mix with").select_option("Plain 0")  # of another network
+    set_all(page, {"share": "40"})
+    both = stylenet.load([wild, styles[1]], style=line, mask=[grey(photo, 153), grey(photo, 102)])
+    same(downloaded(page), both(array(photo)))
 
 
 def test_the_mask_is_painted_by_brush_and_may_be_inverted(page, photo):

@@ -3,8 +3,10 @@
 import { closeCamera, openCamera, shoot } from "./camera.js";
 import { Painter } from "./painter.js";
 import { clearMask, onMaskChange, readMask, setBrush, showPainted, showPhoto } from "./stage.js";
+import { addPainting, chosenNetwork, layers, learn, showStyles, styleName } from "./styles.js";
 
 const PATIENCE = 120; // milliseconds without a change before the picture is painted
+const SLOW = 15; // seconds after which the page says what is faster
 // The smallest module with an instruction of WebAssembly SIMD.
 const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 9, 1, 7, 0, 65, 0, 253, 15, 26, 11];
 
@@ -15,7 +17,7 @@ let page = null; // styles.json
 let photoName = "";
 let first = true; // no picture of this photo yet
 let timer = null; // until the picture is painted
-let reading = false; // a photo
+let reading = false; // a photo or a painting
 let painting = false;
 let ticking = null;
 
@@ -81,9 +83,12 @@ const on = {
     bitmap.close();
     const finer = scaled ? ` The photo is larger, so strokes are ${round(stroke)} times as broad.` : "";
     const by = engine === "webgpu" ? " by the graphics card" : "";
-    say(`Painted at ${size} pixels in ${round(seconds)} s${by}.${finer}`);
+    const smaller = Math.max(...size.split(" × ")) > +find("detail").options[0].value;
+    const faster = smaller && seconds > SLOW ? " A smaller “Painted at” is faster." : "";
+    say(`Painted at ${size} pixels in ${round(seconds)} s${by}.${finer}${faster}`);
     allowSaving(true);
   },
+  style: learn,
   compared({ same, worst }) {
     if (same) return;
     find("gpu").checked = false;
@@ -95,7 +100,7 @@ const on = {
   saved({ blob, format }) {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${photoName}_${settingsName()}.${format === "image/png" ? "png" : "jpg"}`;
+    link.download = `${photoName}_${styleName()}.${format === "image/png" ? "png" : "jpg"}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   },
@@ -116,23 +121,6 @@ const round = (number) => Number(number.toPrecision(2));
 
 // --- settings
 
-/** The styles to paint with, as layers: networks with their weights, and each layer's share of 255. */
-function layers() {
-  const style = page.styles[+chosen("style")];
-  const second = find("second").value && page.styles[+find("second").value];
-  const share = second ? +find("share").value / 100 : 0;
-  const layer = (one, part, weights) => ({ network: page.networks[one.network], weights, share: part });
-  const only = (one) => page.networks[one.network].names.map((_, n) => +(n === one.index));
-  if (!second || second === style || share === 0) return [layer(style, 255, only(style))];
-  if (share === 1) return [layer(second, 255, only(second))];
-  if (second.network === style.network) {
-    const weights = only(style).map((one, n) => one * (1 - share) + only(second)[n] * share);
-    return [layer(style, 255, weights)];
-  }
-  const part = Math.round(255 * share);
-  return [layer(style, 255 - part, only(style)), layer(second, part, only(second))];
-}
-
 function settings() {
   return {
     layers: layers(),
@@ -144,8 +132,6 @@ function settings() {
     gpu: find("gpu").checked,
   };
 }
-
-const settingsName = () => page.styles[+chosen("style")].name.replace(/[^\w.-]+/g, "_");
 
 function paintSoon() {
   if (!painter?.file) return;
@@ -205,24 +191,44 @@ async function open(file) {
   painter.open(file);
 }
 
-for (const id of ["file", "phone-camera"]) {
+/** Offer a painting of the user's own among the styles, and paint with it. */
+async function openPainting(file) {
+  reading = true;
+  showState();
+  complain("");
+  find("own-note").textContent = "";
+  await beginning;
+  try {
+    find("own-note").textContent = await addPainting(file);
+    showValues();
+    paintSoon();
+  } catch (error) {
+    complain(error.message);
+  }
+  reading = false;
+  showState();
+}
+
+for (const [id, use] of [["file", open], ["phone-camera", open], ["painting", openPainting]]) {
   find(id).addEventListener("change", ({ target }) => {
-    if (target.files.length) open(target.files[0]);
+    if (target.files.length) use(target.files[0]);
     target.value = ""; // the same file may be chosen again
   });
 }
+const forPainting = ({ target }) => !find("own").hidden && Boolean(target.closest?.("#controls"));
 window.addEventListener("dragover", (event) => {
   event.preventDefault();
-  document.body.classList.add("dragging");
+  document.body.dataset.dragging = forPainting(event) ? "painting" : "photo";
 });
 window.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("dragging");
+  if (!event.relatedTarget) delete document.body.dataset.dragging;
 });
 window.addEventListener("drop", (event) => {
   event.preventDefault();
-  document.body.classList.remove("dragging");
+  delete document.body.dataset.dragging;
   const [file] = event.dataTransfer.files;
-  if (file) open(file);
+  if (file && forPainting(event)) openPainting(file);
+  else if (file) open(file);
 });
 window.addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
@@ -231,6 +237,7 @@ window.addEventListener("paste", (event) => {
 
 const does = {
   choose: () => find("file").click(),
+  "choose-painting": () => find("painting").click(),
   async sample() {
     await beginning;
     if (!painter) return;
@@ -252,7 +259,7 @@ const does = {
     paintSoon();
   },
 };
-document.addEventListener("click", ({ target }) => does[target.dataset?.does]?.());
+document.addEventListener("click", ({ target }) => does[target.closest?.("[data-does]")?.dataset.does]?.());
 find("stop").addEventListener("click", () => {
   painter.stop();
   say("Stopped.");
@@ -262,34 +269,15 @@ find("again").addEventListener("click", paintSoon);
 
 // --- the beginning
 
-function showStyles() {
-  page.styles.forEach((style, n) => {
-    const label = document.createElement("label");
-    const radio = Object.assign(document.createElement("input"), {
-      type: "radio",
-      name: "style",
-      value: n,
-      checked: !n,
-    });
-    const image = Object.assign(new Image(112, 112), { src: style.thumbnail, alt: "" });
-    const name = Object.assign(document.createElement("span"), { textContent: style.title });
-    const by = Object.assign(document.createElement("small"), { textContent: style.by });
-    label.append(radio, image, name, by);
-    find("styles").append(label);
-  });
-  const options = page.styles.map((style, n) => new Option(style.title, n));
-  find("second").append(new Option("nothing", ""), ...options);
-  find("about").textContent =
-    `Everything is computed in this browser by ONNX Runtime ${page.runtime}. Nothing is kept and nothing is sent. ` +
-    `Sample photo: ${page.sample.credit}.`;
-}
-
 let painter = null;
 async function begin() {
   showValues();
   try {
     page = await (await fetch("styles.json")).json();
-    showStyles();
+    showStyles(page);
+    find("about").textContent =
+      `Everything is computed in this browser by ONNX Runtime ${page.runtime}. Nothing is kept and nothing is sent. ` +
+      `Sample photo: ${page.sample.credit}.`;
   } catch {
     return complain("The list of styles cannot be loaded. Is the server still running?");
   }
@@ -299,7 +287,7 @@ async function begin() {
     return complain(`This browser cannot paint: it has no ${missing}. Use a current Firefox, Chrome, Edge or Safari.`);
   }
   painter = new Painter(on);
-  painter.warm(page.networks[page.styles[0].network]);
+  painter.warm(chosenNetwork());
   showState();
 }
 const beginning = begin();

@@ -1,20 +1,15 @@
 // The scale of the brush: the network gets a smaller photo, and the photo's edges are restored afterwards.
 // The same as stylenet/stylizing/brush.py, where the method is explained.
 
-import { resized, resizedPlane } from "./resample.js";
+import { even, resized, resizedPlane } from "./resample.js";
 
 const REACH = 2; // gains are computed in windows of 5x5
 const FAINT = 2e-3; // variance of lightness below which the photo has no detail
 const LEAST = -1;
 const MOST = 1.5;
 
-/** A side of the network's input, in pixels. Halves go to the even number, as Python rounds. */
-export function part(side, stroke) {
-  const exact = side / stroke;
-  const low = Math.floor(exact);
-  const up = exact - low > 0.5 || (exact - low === 0.5 && low % 2 === 1);
-  return Math.max(1, low + (up ? 1 : 0));
-}
+/** A side of the network's input, in pixels. */
+export const part = (side, stroke) => Math.max(1, even(side / stroke));
 
 /** The network's input. */
 export function smaller(photo, stroke) {

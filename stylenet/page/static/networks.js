@@ -1,15 +1,13 @@
 // The networks, run by ONNX Runtime: WebAssembly, or WebGPU where it was seen to give the same pictures.
 
-import { resized } from "./resample.js";
+import { Sentence } from "./pictures.js";
+import { resized, stretched } from "./resample.js";
 
 const RUNTIME = new URL("./runtime/", import.meta.url).href;
 const MODULES = { wasm: "ort.wasm.min.mjs", webgpu: "ort.webgpu.min.mjs" };
 const MOST_SESSIONS = 2; // kept ready for each engine
 const TRIAL = 256; // pixels: the longer side of the picture by which WebGPU is compared with WebAssembly
 const ALLOWED = 2; // levels of 255 that it may differ by
-
-/** An error whose message is for the user, and after which the worker is as good as before. */
-export class Sentence extends Error {}
 
 export const state = { engine: "wasm", ready: ready() };
 const engines = {}; // ONNX Runtime's modules
@@ -82,10 +80,8 @@ async function session(name, network, progress) {
 /** Have a network ready before there is a photo. What is wrong with it is said when it is to paint. */
 export const warm = (network) => session("wasm", network, () => {}).catch(() => {});
 
-async function pass(name, { network, weights }, picture, progress) {
-  const net = await session(name, network, progress);
-  const ort = await engine(name);
-  const { width, height, data } = picture;
+/** A picture's three planes one after the other, in [0, 1]. */
+function planesOf({ width, height, data }) {
   const count = width * height;
   const planes = new Float32Array(3 * count);
   for (let pixel = 0, place = 0; pixel < count; pixel++, place += 4) {
@@ -93,7 +89,27 @@ async function pass(name, { network, weights }, picture, progress) {
     planes[count + pixel] = data[place + 1] / 255;
     planes[2 * count + pixel] = data[place + 2] / 255;
   }
-  const inputs = { content: new ort.Tensor("float32", planes, [1, 3, height, width]) };
+  return planes;
+}
+
+/** The weights that a network for any style paints with in the style of a painting. */
+export async function styleOf({ style_of: network }, painting, progress) {
+  const net = await session("wasm", network, progress);
+  const ort = await engine("wasm");
+  progress("Looking at the painting …");
+  const [width, height] = [painting.width, painting.height].map((side) => Math.max(network.smallest, side));
+  const small = width > painting.width || height > painting.height;
+  const planes = small ? stretched(planesOf(painting), painting, width, height) : planesOf(painting);
+  const { style } = await net.run({ painting: new ort.Tensor("float32", planes, [1, 3, height, width]) });
+  return Array.from(style.data);
+}
+
+async function pass(name, { network, weights }, picture, progress) {
+  const net = await session(name, network, progress);
+  const ort = await engine(name);
+  const { width, height } = picture;
+  const count = width * height;
+  const inputs = { content: new ort.Tensor("float32", planesOf(picture), [1, 3, height, width]) };
   if (network.styles > 1) inputs.style = new ort.Tensor("float32", Float32Array.from(weights), [1, network.styles]);
   const speed = `${name} ${network.file}`;
   progress(`Painting at ${width} × ${height} pixels …`, { expected: speeds.get(speed) * count || null });

@@ -92,6 +92,6 @@ export class Painter {
 /** Whether the network's work differs, so that it is not worth waiting for. */
 function differsInNetwork(one, other) {
   const work = ({ layers, stroke, detail, gpu }) =>
-    JSON.stringify([layers.map(({ network, weights }) => [network.file, weights]), stroke, detail, gpu]);
+    JSON.stringify([layers.map(({ network, parts }) => [network.file, parts]), stroke, detail, gpu]);
   return work(one) !== work(other);
 }

@@ -109,3 +109,42 @@ export function resizedPlane(plane, width, height, kernel = LANCZOS, Type = Floa
   down(rows, width, plane.height, height, kernel, (row, y) => data.set(row, y * width));
   return { width, height, data };
 }
+
+/** A picture with its longer side reduced to `size` pixels at most, as stylenet/images/image_io.py fits it. */
+export function fitted(picture, size) {
+  const scale = Math.min(1, size / Math.max(picture.width, picture.height));
+  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, even(side * scale)));
+  return resized(picture, width, height);
+}
+
+/** The nearest whole number; of a half, the even one, as Python rounds. */
+export function even(exact) {
+  const low = Math.floor(exact);
+  return low + (exact - low > 0.5 || (exact - low === 0.5 && low % 2 === 1) ? 1 : 0);
+}
+
+/** The three planes of a small picture in a larger size, by bilinear interpolation: as torch's `interpolate`. */
+export function stretched(planes, { width, height }, toWidth, toHeight) {
+  const [across, down] = [between(width, toWidth), between(height, toHeight)];
+  const result = new Float32Array(3 * toWidth * toHeight);
+  let out = 0;
+  for (let plane = 0; plane < 3; plane++) {
+    const at = (y, x) => planes[(plane * height + y) * width + x];
+    for (const [top, bottom, low] of down) {
+      for (const [left, right, part] of across) {
+        const upper = at(top, left) * (1 - part) + at(top, right) * part;
+        result[out++] = upper * (1 - low) + (at(bottom, left) * (1 - part) + at(bottom, right) * part) * low;
+      }
+    }
+  }
+  return result;
+}
+
+/** For each place of the result: the two places of the source that it lies between, and how near to the second. */
+function between(from, to) {
+  return Array.from({ length: to }, (_, place) => {
+    const exact = Math.max(0, ((place + 0.5) * from) / to - 0.5);
+    const low = Math.floor(exact);
+    return [low, Math.min(low + 1, from - 1), exact - low];
+  });
+}

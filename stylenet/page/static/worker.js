@@ -3,20 +3,21 @@
 // In:  { type: "warm", network } | { type: "photo", file, fresh } | { type: "paint", settings }
 //      | { type: "save", format }
 // Out: { type: "ready", threads, gpu } | { type: "photo", ... } | { type: "progress", ... } | { type: "painted", ... }
-//      | { type: "saved", ... } | { type: "failed", during, text, fatal }
+//      | { type: "style", style, weights } | { type: "saved", ... } | { type: "failed", during, text, fatal }
 
 import { larger, part, smaller } from "./brush.js";
 import { blended, layerMask, recolored, shared } from "./controls.js";
-import { Sentence, run, state, warm } from "./networks.js";
-import { resized } from "./resample.js";
+import { run, state, styleOf, warm } from "./networks.js";
+import { Sentence, readPicture } from "./pictures.js";
+import { fitted, resized } from "./resample.js";
 
-const MOST_PIXELS = 4096 * 4096; // of a photo: the largest canvas of some phones
 const MOST_FOR_NETWORK = 2048 * 2048; // pixels
 const STROKES = [0.25, 8]; // what the Python program takes
 
 let photo = null;
 let result = null;
 const kept = new Map();
+const learned = new Map(); // the weights of paintings of the user's own, by style
 
 /** The value made last under `name`, if it was made for the same `key`: a slider does not run the network again. */
 async function keep(name, key, make) {
@@ -31,45 +32,12 @@ const say = (message, transfer = []) => self.postMessage(message, transfer);
 const progress = (text, share = null) => say({ type: "progress", text, share });
 
 async function open({ file, fresh }) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
-  } catch {
-    throw new Sentence(
-      `${file.name || "This file"} is no photo that this browser can read. Use a JPEG, PNG or WebP file.`,
-    );
-  }
-  const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height)));
-  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
-  const { data, opaque } = pixels(bitmap, width, height);
-  const notes = [];
-  if (scale < 1) {
-    notes.push(`The photo has ${bitmap.width} × ${bitmap.height} pixels. This page works on ${width} × ${height}.`);
-  }
-  if (!opaque) notes.push("Transparent places of the photo are white.");
-  bitmap.close();
-  photo = { width, height, data };
+  const { notes, ...read } = await readPicture(file, "photo");
+  photo = read;
   result = null;
   kept.clear();
   const shown = await toBitmap(photo);
   say({ type: "photo", fresh, name: file.name, note: notes.join(" "), bitmap: shown }, [shown]);
-}
-
-/** The pixels of a bitmap over white, and whether it was opaque. */
-function pixels(bitmap, width, height) {
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, width, height);
-  let { data } = context.getImageData(0, 0, width, height);
-  let opaque = true;
-  for (let place = 3; opaque && place < data.length; place += 4) opaque = data[place] === 255;
-  if (!opaque) {
-    context.globalCompositeOperation = "destination-over";
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-    data = context.getImageData(0, 0, width, height).data;
-  }
-  return { data, opaque };
 }
 
 const toBitmap = ({ data, width, height }) => createImageBitmap(new ImageData(data, width, height));
@@ -82,6 +50,21 @@ function strokeFor(settings) {
   return Math.min(STROKES[1], Math.max(STROKES[0], least, asked));
 }
 
+/** The weights of a layer's styles. The style of a painting is found out once, and told to the page. */
+async function weightsOf({ network, weights, paintings }) {
+  const sums = [...weights];
+  for (const { style, file, share } of paintings) {
+    if (!learned.has(style)) {
+      progress("Reading the painting …");
+      const painting = fitted(await readPicture(file, "picture"), network.style_of.side);
+      learned.set(style, await styleOf(network, painting, progress));
+      say({ type: "style", style, weights: learned.get(style) });
+    }
+    learned.get(style).forEach((weight, n) => (sums[n] += weight * share));
+  }
+  return sums;
+}
+
 async function paint({ settings }) {
   if (!photo) return;
   const began = performance.now();
@@ -90,9 +73,10 @@ async function paint({ settings }) {
   const input = await keep("input", stroke, () => smaller(photo, stroke));
   const layers = [];
   for (const [n, layer] of settings.layers.entries()) {
-    const key = [stroke, layer.network.file, layer.weights, settings.gpu].join();
+    const key = [stroke, layer.network.file, layer.parts, settings.gpu].join();
     const painted = await keep(`painted ${n}`, key, async () => {
-      const made = await run(layer, input, settings.gpu, progress);
+      const weights = await weightsOf(layer);
+      const made = await run({ network: layer.network, weights }, input, settings.gpu, progress);
       progress("Bringing back the photo’s detail …");
       const blurred =
         stroke > 1 ? await keep("blurred", stroke, () => resized(input, photo.width, photo.height)) : null;
