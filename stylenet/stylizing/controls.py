@@ -19,7 +19,7 @@ from stylenet.images import image_io
 from stylenet.images.color import Colors, Match, luminance
 from stylenet.images.image_io import over, strips
 from stylenet.images.safe_open import Source, once
-from stylenet.stylizing import brush, style_pictures
+from stylenet.stylizing import brush, style_pictures, wraps
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.system.errors import UserError
 
@@ -40,7 +40,8 @@ class Controls:
     of one, weights, or shares such as "udnie:0.6,sunflowers:0.4"; a list of names has one for each mask. ``style``: for
     a network for any style, the picture whose style is wanted: a file, a Pillow image, or several with a share each,
     "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7, "b.jpg": 0.3}; a list has one of these for each mask, or each network.
-    Raises UserError for invalid values.
+    ``wrap``: "x", "y" or "both" for a picture that goes on at its other side, such as a tile or a panorama. Raises
+    UserError for invalid values.
     """
 
     strength: float = 1.0
@@ -50,6 +51,7 @@ class Controls:
     mask_invert: bool = False
     mix: Style = None
     style: Any = None
+    wrap: str | None = None
 
     def __post_init__(self) -> None:
         if not (_number(self.strength) and 0 <= self.strength <= 1):
@@ -64,6 +66,10 @@ class Controls:
                 repr(self.mask)[:80] if isinstance(self.mask, str | list | tuple) else f"a {type(self.mask).__name__}"
             )
             raise UserError(f"mask={given}: give a picture: its file, or a Pillow image; or a list of them.")
+        if self.wrap not in (None, *wraps.AXES):
+            raise UserError(f"wrap={self.wrap}: give x, y or both: where the picture goes on at its other side.")
+        if self.wrap is not None and self.stroke != 1:
+            raise UserError(f"wrap={self.wrap} and stroke={self.stroke} cannot be had together: leave one out.")
         if not isinstance(self.mask_invert, bool):
             raise UserError(f"mask_invert={self.mask_invert}: give true or false.")
         for style in several(self.style):
@@ -112,6 +118,11 @@ class Controls:
             return made
         pairs = zip(photo.to(made).split(1), made.split(1), strict=True)
         return torch.cat([self._blend(before, after, self._moved([(before, after)])) for before, after in pairs])
+
+    @property
+    def axes(self) -> str:
+        """The axes along which pictures wrap around, see :mod:`stylenet.nets.borders`."""
+        return wraps.AXES[self.wrap] if self.wrap else ""
 
     @property
     def _blends(self) -> bool:

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from stylenet.images import image_io
 from stylenet.images.safe_open import allowed
 from stylenet.nets import checkpoint
-from stylenet.nets.base import as_style_net
+from stylenet.nets.base import StyleNet, as_style_net
 from stylenet.nets.regions import Regions
 from stylenet.runtime import backends, tiling
 from stylenet.runtime.options import Device, Runtime, choose_device
 from stylenet.runtime.scratch import Scratch
-from stylenet.stylizing import style_pictures
+from stylenet.stylizing import style_pictures, wraps
 from stylenet.stylizing.areas import Areas, areas, covered
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
@@ -62,7 +62,7 @@ def load_each(
     """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`, and ``controls`` whose
     pictures are opened.
     """
-    if len(masks) > 1 and runtime.backend in ("auto", "torch") and (one := _the_only(styles, runtime)):
+    if len(masks) > 1 and runtime.backend in ("auto", "torch") and (one := _the_only(styles, runtime, controls.wrap)):
         return _in_one_pass(one, styles, masks, controls)
     loaded: dict[str, Stylizer] = {}
     each = []
@@ -76,10 +76,10 @@ def load_each(
     return MaskedStylizer(each, masks, runtime.megapixels) if masks else each[0]
 
 
-def _the_only(styles: Sequence[str | Path], runtime: Runtime) -> "Stylizer | None":
+def _the_only(styles: Sequence[str | Path], runtime: Runtime, wrap: str | None) -> "Stylizer | None":
     """The network of all these styles, if it is one that knows several."""
     file, *others = dict.fromkeys(checkpoint.split(style)[0] for style in styles)
-    one = None if others else load_one(file, Controls(), replace(runtime, backend="torch"))
+    one = None if others else load_one(file, Controls(wrap=wrap), replace(runtime, backend="torch"))
     return one if one and one.net.n_styles > 1 else None
 
 
@@ -101,6 +101,7 @@ def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylize
     device = choose_device(runtime.device)
     backends.choose(device, runtime.backend, runtime.precision)  # report what is missing before reading
     net, info = checkpoint.load(ckpt, device)
+    net = _wrapped(net, controls.axes)
     run = backends.start(net, device, runtime.backend, runtime.precision)
     if not net.any_style:
         controls = replace(controls, style=None)  # load_each refuses it if no network takes one
@@ -167,7 +168,11 @@ class Stylizer(ImageStylizer):
     def restyled(self, controls: Controls) -> "Stylizer":
         """The same network and backend with other controls, whose masks are ignored."""
         runtime = Runtime(self.device, tile=self.tile, scratch=self.scratch, megapixels=self.megapixels)
-        one = Stylizer(self.net, self.info, self.device, self.name, controls, runtime, self.run)
+        net, run = self.net, self.run
+        if controls.axes != net.wrap:
+            net = _wrapped(net, controls.axes)
+            run = backends.start(net, self.device, *self.asked[1:]) if self.asked else None
+        one = Stylizer(net, self.info, self.device, self.name, controls, runtime, run)
         one.asked = self.asked
         return one
 
@@ -234,12 +239,20 @@ class Stylizer(ImageStylizer):
         self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None
     ) -> list[np.ndarray]:
         inputs = [self.controls.before(photo) for photo in photos]
-        made = self._levels(inputs, style, progress)
+        made = self._levels([self._fitted(one) for one in inputs], style, progress)
+        made = [wraps.resized(one, before.shape[:2], self.net.wrap) for one, before in zip(made, inputs, strict=True)]
         return [self.controls.after(*three) for three in zip(photos, inputs, made, strict=True)]
 
     def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
         inputs = self.controls.before_tensor(photos)
-        return self.controls.after_tensor(photos, inputs, self._tensor(inputs, style))
+        size = wraps.sides(inputs.shape[2:], self.net.wrap, self.net.multiple)
+        made = self._tensor(wraps.resized_tensor(inputs, size, self.net.wrap), style)
+        return self.controls.after_tensor(photos, inputs, wraps.resized_tensor(made, inputs.shape[2:], self.net.wrap))
+
+    def _fitted(self, photo: np.ndarray) -> np.ndarray:
+        """A photo at a size at which the network can wrap it."""
+        size = wraps.sides(photo.shape[:2], self.net.wrap, self.net.multiple)
+        return wraps.resized(photo, size, self.net.wrap)
 
     def batch_size(self, height: int, width: int) -> int:
         most = BATCH_PIXELS.get(self.device.type, 0) if self.tile in ("auto", "off") else 0
@@ -411,6 +424,15 @@ class Stylizer(ImageStylizer):
         except ValueError:
             return text
         return [parts.get(name, 0.0) for name in self.styles] if parts.keys() <= {*self.styles} else text
+
+
+def _wrapped(net: StyleNet, axes: str) -> StyleNet:
+    if axes == net.wrap:
+        return net
+    try:
+        return net.wrapped(axes)
+    except ValueError:
+        raise UserError("wrap= is for networks of stylenet: other makers' borders are in their files.") from None
 
 
 def _numbers(style: Any) -> bool:

@@ -23,10 +23,10 @@ NETS: dict[str, dict[str, Any]] = {
 
 def made(name: str) -> Any:
     torch.manual_seed(0)
-    net = registry.build("adain" if name == "adain" else "johnson", **NETS[name]).eval()
+    net: Any = registry.build("adain" if name == "adain" else "johnson", **NETS[name]).eval()
     if name == "adain":
         net.encoder.take(vgg_weights("vgg16").state)
-    net.get_submodule("last").weight.data.mul_(10)  # so that pictures have some contrast
+    net.last.weight.data.mul_(10)  # so that pictures have some contrast
     return net
 
 
