@@ -1,18 +1,24 @@
 """Measure networks for any style on paintings that they have never seen, and show their pictures.
 
     python -m benchmarks.experiments.any_style ckpts=[any] photos=/path/to/photos paintings=/path/to/unseen.txt
+    python -m benchmarks.experiments.any_style ckpts=[any,gallery,starry_night] photos=... paintings=[starry_night.jpg]
     python -m benchmarks.experiments.any_style ckpts=[any] paintings=[a.jpg,b.jpg] shown=[photo.jpg] page=docs/any.jpg
 
 The first measures each painting on the same photos with ``stylenet.evaluation.metrics`` and saves the figures to
-``out`` after each painting; existing ones are kept. The second makes a page: the paintings in the first row, then a row
+``out`` after each painting; existing ones are kept. The second lays networks with styles of their own beside: of a file
+with several, the style of the painting's name; also the size of the file and the seconds of a pass at 512 px with the
+fastest backend. The third makes a page: the paintings in the first row, then a row
 for each photo and network.
 """
 
+import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 from PIL import Image
+from torch import nn
 
 import stylenet
 from benchmarks.experiments.trainings import answering, options, read_json, write_json
@@ -58,16 +64,45 @@ def measure(chosen: dict[str, Any], paintings: list[Path]) -> None:
     out = Path(chosen["out"])
     found: dict[str, Any] = read_json(out) if out.exists() else {}
     for ckpt in chosen["ckpts"]:
-        net = checkpoint.load(ckpt)[0]
-        figures = found.setdefault(Path(ckpt).stem, {}).setdefault("paintings", {})
+        of_net = found.setdefault(Path(ckpt).stem, {})
+        figures = of_net.setdefault("paintings", {})
         for painting in paintings:
-            if painting.stem not in figures:
+            net = None if painting.stem in figures else in_style(ckpt, painting)
+            if net is not None:
                 with torch.inference_mode():
                     picture = open_painting(painting, max(STYLE_SIZES))
-                    figures[painting.stem] = evaluate(InStyle(net, painting), photos, picture)
-                found[Path(ckpt).stem]["mean"] = mean(figures)
+                    figures[painting.stem] = evaluate(net, photos, picture)
+                of_net["mean"] = mean(figures)
                 write_json(out, found)
+        if "seconds_at_512" not in of_net:
+            of_net["megabytes"] = round(checkpoint.resolve(ckpt).stat().st_size / 1e6, 1)
+            of_net["seconds_at_512"] = round(seconds(ckpt, paintings[0]), 2)
+            write_json(out, found)
         print(Path(ckpt).stem, len(figures), "paintings:", found[Path(ckpt).stem]["mean"], flush=True)
+
+
+def in_style(ckpt: str, painting: Path) -> nn.Module | None:
+    """The network in the style of a painting: any style, or its own of that name; None if it has none."""
+    net, info = checkpoint.load(ckpt)
+    if net.any_style:
+        return InStyle(net, painting)
+    names = [style.get("name") for style in info["styles"]]
+    if painting.stem not in names:
+        return None
+    return net if net.n_styles == 1 else checkpoint.single_style(net, info, painting.stem)[0]
+
+
+def seconds(ckpt: str, painting: Path) -> float:
+    """Seconds of a pass over a picture of 512x512, the median of five; the look at the painting does not count."""
+    any_style = checkpoint.load(ckpt)[0].any_style
+    style, photo = stylenet.load(ckpt, style=painting if any_style else None), torch.rand(1, 3, 512, 512)
+    style(photo)
+    taken = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        style(photo)
+        taken.append(time.perf_counter() - begin)
+    return median(taken)
 
 
 def mean(figures: dict[str, Any]) -> dict[str, float]:

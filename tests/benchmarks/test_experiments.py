@@ -118,6 +118,7 @@ def test_networks_for_any_style_are_measured_once_and_shown(
     figures = found["paintings"]
     assert figures.keys() == {"great_wave", "starry_night"}
     assert found["mean"]["style"] == pytest.approx(sum(one["style"] for one in figures.values()) / 2, abs=1e-3)
+    assert found["megabytes"] > 5 and found["seconds_at_512"] > 0
     before = (tmp_path / "any.json").stat().st_mtime_ns
     assert experiment("any_style", *arguments, f"out={tmp_path / 'any.json'}") == 0
     assert (tmp_path / "any.json").stat().st_mtime_ns == before
