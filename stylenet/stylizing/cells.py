@@ -14,6 +14,7 @@ from stylenet.nets import checkpoint
 from stylenet.nets.catalog import dated
 from stylenet.stylizing import style_pictures
 from stylenet.stylizing.controls import Controls, several, styles_and_masks
+from stylenet.stylizing.found_masks import OpenMask
 from stylenet.stylizing.settings import Setting
 from stylenet.stylizing.stylizer import Stylizer
 from stylenet.system.errors import UserError
@@ -26,7 +27,7 @@ class Cell:
     ckpt: str | Path | None
     caption: tuple[str, ...]
     controls: Controls = field(default_factory=Controls)
-    masks: Sequence[Image.Image] = ()
+    masks: Sequence[OpenMask] = ()
 
 
 def of_photo(photo: str | os.PathLike[str] | Image.Image) -> Cell:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from stylenet.images import image_io
@@ -26,6 +25,7 @@ from stylenet.runtime.scratch import Scratch
 from stylenet.stylizing import style_pictures
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
+from stylenet.stylizing.found_masks import OpenMask
 from stylenet.system import forked
 from stylenet.system.errors import UserError
 from stylenet.system.memory import free_memory
@@ -55,7 +55,7 @@ def load(
 
 
 def load_each(
-    styles: Sequence[str | Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
+    styles: Sequence[str | Path], masks: Sequence[OpenMask], runtime: Runtime, controls: Controls
 ) -> "Stylizer | MaskedStylizer":
     """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`, and ``controls`` whose
     pictures are opened.
@@ -132,7 +132,7 @@ class Stylizer(ImageStylizer):
         self.name = _plain(name)
         self._start_backend()
 
-    def with_controls(self, controls: Controls, masks: Sequence[Image.Image] = ()) -> "Stylizer | MaskedStylizer":
+    def with_controls(self, controls: Controls, masks: Sequence[OpenMask] = ()) -> "Stylizer | MaskedStylizer":
         """The same network and backend with other controls. ``masks``: those of ``controls``, opened."""
         one = self.restyled(controls)
         return MaskedStylizer([one], masks, self.megapixels) if masks else one
