@@ -28,6 +28,7 @@ WORDS = ("person", "background", "subject")
 MODEL = "model:"
 LONGEST = 1024  # pixels of a found mask's longer side
 BAND = 64  # rows of the reduced photo that are made at a time
+DOUBT = 0.05  # of a mask's range at each end that counts as black and white: what is spared keeps its pixels
 LEAST = 0.002  # of a photo must be found; less counts as nothing
 CLOSER = 0.8  # of a photo: smaller finds are looked at once more, by themselves
 MARGIN = 0.2  # of their sides that is looked at around them
@@ -122,7 +123,7 @@ def settled(masks: Sequence[OpenMask], photo: np.ndarray, found: Found | None = 
 @torch.inference_mode()
 def _found(finder: Finder, photo: Tensor) -> tuple[Image.Image, str]:
     forked.use()  # before anything is computed: a forked process has one thread
-    mask = finder.find(photo)[0, 0]
+    mask = ((finder.find(photo)[0, 0] - DOUBT) / (1 - 2 * DOUBT)).clamp(0, 1)
     if (mask > 0.5).float().mean() < LEAST:
         note = f"no {finder.what} was found: all of it counts as background"
         return Image.new("L", (mask.shape[1], mask.shape[0])), note
