@@ -94,7 +94,7 @@ def stylized(job: Job, stylize: Stylize, settings: FilmSettings) -> Outcome:
 def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | None, tuple[int, int] | None]:
     """What is missing in the result, or None, and its width and height in pixels, None if it was skipped."""
     film, writing = settings.film, settings.writing
-    stylize = noted = _Noted(stylize)
+    stylize = noted = _Noted(stylize, trials=int(film.preview))
     if not settings.record:
         made = _shown(job, stylize, settings)
         noted.warn(job.source)
@@ -139,16 +139,16 @@ def _shown(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | No
 
 
 class _Noted:
-    """Stylizes frames, and counts the messages about them."""
+    """Stylizes frames, and counts the messages about them. ``trials``: so many calls come before the first frame."""
 
-    def __init__(self, stylize: Stylize):
-        self._stylize, self._frames = stylize, 0
+    def __init__(self, stylize: Stylize, trials: int = 0):
+        self._stylize, self._frames = stylize, -trials
         self._notes: Counter[str] = Counter()
 
     def __call__(self, frame: Picture) -> Picture:
         made = self._stylize(frame)
         self._frames += 1
-        self._notes.update([made.note] if made.note else [])
+        self._notes.update([made.note] if made.note and self._frames > 0 else [])
         return made
 
     def warn(self, film: Path) -> None:

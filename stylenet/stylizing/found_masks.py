@@ -221,7 +221,8 @@ class ModelFinder:
         pixels = (resized(photo, tuple(side if isinstance(side, int) else SIDE for side in sides)) - mean) / spread
         array = (pixels.permute(0, 2, 3, 1) if channels_last else pixels).numpy()
         try:
-            made = session.run(None, {given.name: np.ascontiguousarray(array, onnx_file.FLOATS[given.type])})[0]
+            first = session.get_outputs()[0].name  # others are of training
+            made = session.run([first], {given.name: np.ascontiguousarray(array, onnx_file.FLOATS[given.type])})[0]
         except Exception as error:  # onnxruntime has many exception types
             raise UserError(f"mask={MODEL}{self.file} fails on a photo: {one_line(error):.200}.") from error
         return guided(self._mask(np.asarray(made)), photo)
