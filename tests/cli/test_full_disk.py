@@ -57,9 +57,8 @@ def test_a_sheet_without_room_is_not_begun(tmp_path: Path):
     module: Any = SimpleNamespace(
         eval=lambda: None,
         train=lambda: None,
-        net=lambda content, style: content,
+        samples=lambda content: [content],
         prepare=lambda photo: photo / 255,
-        choose_styles=lambda first, count: None,
     )
     data = SimpleNamespace(val_photos=noise)
     trainer: Any = SimpleNamespace(datamodule=data, is_global_zero=True, global_step=5, max_steps=9, loggers=[])
