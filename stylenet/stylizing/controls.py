@@ -172,11 +172,14 @@ class MaskedStylizer(ImageStylizer):
 
     Grey values blend. Where the sum of the masks exceeds white, it is normalised; where it is less, the rest is the
     photo. ``style`` is passed to each stylizer. If nothing is found in a photo, the ``note`` of its picture says so, or
-    a warning of this module's logger.
+    a warning of this module's logger. Raises UserError if a network that finds masks cannot be used.
     """
 
     def __init__(self, each: Sequence[Any], masks: Sequence[OpenMask], megapixels: float | None = None):
         self.each, self.masks, self.megapixels = each, masks, megapixels
+        for mask in masks:
+            if isinstance(mask, FoundMask):
+                mask.finder.prepare()  # a network that cannot be used is told of before any photo is read
         self.device = each[0].device
         self.name = "+".join(dict.fromkeys(stylizer.name for stylizer in each))
 

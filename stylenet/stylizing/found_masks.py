@@ -51,6 +51,10 @@ class Finder(Protocol):
 
     what: str
 
+    def prepare(self) -> None:
+        """Start its network. Raises UserError if it cannot be used."""
+        ...
+
     def find(self, photo: Tensor) -> Tensor:
         """The mask (1, 1, h, w) of a photo (1, 3, h, w), both in [0, 1]."""
         ...
@@ -149,6 +153,9 @@ class PersonFinder:
 
     what = "person"
 
+    def prepare(self) -> None:
+        _person_net()
+
     def find(self, photo: Tensor) -> Tensor:
         height, width = photo.shape[2:]
         mask = self._look(photo)
@@ -212,9 +219,12 @@ class ModelFinder:
         data = Path(self.file).read_bytes() if self._data is None else self._data
         return ModelFinder, (self.file, self.pixels, [], data)
 
+    def prepare(self) -> None:
+        onnx_file.picture_input(f"mask={MODEL}{self.file}", self._session().get_inputs())
+
     def find(self, photo: Tensor) -> Tensor:
         session = self._session()
-        given = onnx_file.picture_input(self.file, session.get_inputs())
+        given = onnx_file.picture_input(f"mask={MODEL}{self.file}", session.get_inputs())
         channels_last = given.shape[1] != 3 and given.shape[3] == 3
         sides = given.shape[1:3] if channels_last else given.shape[2:4]
         mean, spread = (torch.tensor(values)[:, None, None] for values in PIXELS[self.pixels])

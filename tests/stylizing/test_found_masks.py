@@ -274,7 +274,7 @@ def test_what_cannot_find_is_told_before_anything_is_made(here: Path, mask: str,
 def test_a_model_that_gives_no_mask_fails_in_a_line(network: Network, astronaut: Image.Image):
     Path("broken.onnx").write_bytes(b"no network")
     with pytest.raises(UserError, match=r"mask=model:\S*broken.onnx cannot be used as ONNX"):
-        load(mask="model:broken.onnx")(astronaut)
+        load(mask="model:broken.onnx")  # before there is a photo
     network("wide.onnx", shape=(1, 3, 8, 8), channel_axis=0)  # all colours of the only photo
     with pytest.raises(UserError, match=r"gives \(1, 3, 8, 8\) of float32, which is not a mask"):
         load(mask="model:wide.onnx")(astronaut)
