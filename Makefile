@@ -1,11 +1,12 @@
 # make setup   .venv with the package and its tools, and the VGG16 weights in the cache
 # make demo    setup, then train a style for a few minutes and stylize a photo with it
 # make test    setup, then everything that CI runs
+# make docs    the docs as a site in build/site, with an API reference; make docs-serve shows it on this machine
 #
 # make PYTHON=/path/to/python setup    chooses the interpreter; otherwise the first on PATH that is new enough
 
 .DEFAULT_GOAL := setup
-.PHONY: setup demo test FORCE
+.PHONY: setup demo test docs docs-serve FORCE
 
 CHECK := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -66,3 +67,11 @@ test: setup
 	$(RUN) -m pyright
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	$(RUN) -m pytest
+
+docs: .venv/.installed
+	$(RUN) -m benchmarks.site.build
+
+DOCS_PORT := 8000
+
+docs-serve: docs
+	$(RUN) -m http.server --bind 127.0.0.1 --directory build/site $(DOCS_PORT)

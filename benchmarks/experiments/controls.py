@@ -54,15 +54,27 @@ def main() -> None:
         [[image_io.fit(one, sizes[-1]), *(style(image_io.fit(one, n)) for n in sizes)] for one in large],
     )
     trainings.in_rows(out / "mask.jpg", [masks(photo) for photo in photos])
+    trainings.in_rows(out / "areas.jpg", [areas(photo) for photo in photos])
 
 
 def masks(photo: Image.Image) -> list[Image.Image]:
     """The photo, two masks that meet in a soft slope, and two styles in them."""
-    slope = np.clip(np.linspace(-1, 2, photo.width), 0, 1)
-    left = Image.fromarray(np.tile(np.rint(255 * (1 - slope)).astype(np.uint8), (photo.height, 1)))
-    right = left.point(lambda level: 255 - level)
+    left, right = slopes(photo)
     made = stylenet.load(["starry_night", "udnie"], mask=[left, right])(photo)
     return [photo, left.convert("RGB"), right.convert("RGB"), made]
+
+
+def areas(photo: Image.Image) -> list[Image.Image]:
+    """The photo, and two styles of one network in two masks: blended as pictures, and painted in one pass."""
+    options: Any = {"ckpt": "gallery", "mix": ["great_wave", "udnie"], "mask": slopes(photo)}
+    return [photo, *(stylenet.load(**options, backend=backend)(photo) for backend in ("openvino", "torch"))]
+
+
+def slopes(photo: Image.Image) -> list[Image.Image]:
+    """Two masks that meet in a soft slope."""
+    slope = np.clip(np.linspace(-1, 2, photo.width), 0, 1)
+    left = Image.fromarray(np.tile(np.rint(255 * (1 - slope)).astype(np.uint8), (photo.height, 1)))
+    return [left, left.point(lambda level: 255 - level)]
 
 
 if __name__ == "__main__":

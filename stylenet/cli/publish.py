@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from stylenet.cli.hydra_app import run
 from stylenet.system import console
 
-PATHS = ["ckpt", "repo", "folder", "photo", "licence", "about", "message"]  # all are used as typed
+PATHS = ["ckpt", "repo", "folder", "photo", "licence", "about", "message", "evaluation"]  # all are used as typed
 
 
 def job(config: DictConfig) -> None:

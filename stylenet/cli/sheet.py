@@ -22,4 +22,10 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
-    run(job, "sheet", paths=["input", "output", "styles", "style"], several=["input", "styles"], also_groups=["style"])
+    run(
+        job,
+        "sheet",
+        paths=["input", "output", "styles", "style", "walk"],
+        several=["input", "styles"],
+        also_groups=["style"],
+    )

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stylenet.cli.hydra_app import given, run
 
-PATHS = ["ckpt", "input", "output", "scratch", "report", "mask", "style"]
+PATHS = ["ckpt", "input", "output", "scratch", "report", "mask", "style", "walk"]
 
 
 def job(config: DictConfig) -> None:

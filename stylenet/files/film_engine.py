@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -28,11 +28,13 @@ from stylenet.images.suffixes import ANIMATIONS
 from stylenet.system import console
 from stylenet.system.errors import UserError
 from stylenet.video import image_sequence, temporal
+from stylenet.video.image_sequence import Still
 from stylenet.video.options import FilmOptions
 from stylenet.video.protocol import FilmSink, FilmSource, Frame, Item
 from stylenet.video.sources import holds_no_film, open_sink, open_source, sink_kind
 
-Stylize = Callable[[Picture], Picture]
+Stylize = Callable[..., Picture]  # of a picture, and of a style for walks
+StyleAt = Callable[[float], Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class FilmSettings:
     """The settings for each film of a run.
 
     ``device``: computes the optical flow. ``alone``: the run has only one film. Its progress bar is always shown; those
-    of several films are shown only in a terminal. ``record``: the result is written; a preview need not be.
+    of several films are shown only in a terminal. ``record``: the result is written; a preview need not be. ``walk``:
+    the style after a part of a film, 0 to 1; None for one style.
     """
 
     film: FilmOptions = FilmOptions()
@@ -48,6 +51,7 @@ class FilmSettings:
     device: str = "cpu"
     alone: bool = True
     record: bool = True
+    walk: StyleAt | None = None
 
 
 def check_target(job: Job) -> None:
@@ -101,12 +105,17 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
         return made
     check_target(job)
     _require_free(job, writing.existing)
-    steady = _steady(settings)
-    source = open_source(job.source, film.rate)
+    still = settings.walk is not None and not planning.moves(job.source)
+    # A picture does not flicker, and what is kept of the frame before would hold the walk back.
+    steady = temporal.Steady(0.0, None) if still and film.temporal is None else _steady(settings)
+    source: FilmSource
+    source = Still(job.source, film.rate, film.length) if still else open_source(job.source, film.rate)
     keep = writing.existing == "skip"
     try:
         if keep and image_sequence.is_numbered(job.target) and _complete(job.target, source):
             return None, None
+        if settings.walk and not source.expected:
+            raise UserError(f"walk= needs a film with a known number of frames, and {job.source} does not tell it.")
         size = _fitted(source.size, writing.size)
         opened = open_sink(job.target, source, writing.quality, keep)
         with ExitStack() as stack:
@@ -115,7 +124,8 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
             if film.preview:
                 whole = live_engine.show(source, sink, size, _at(size, stylize), steady)
             else:
-                _convert(source, sink, size, stylize, steady, stack.enter_context(_bar(source, settings.alone)))
+                bar = stack.enter_context(_bar(source, settings.alone))
+                _convert(source, sink, size, _styled(stylize, settings.walk, source.expected), steady, bar)
             size = sink.size or size
         for note in sink.notes:
             left_out.warn_note(job.target, note)
@@ -145,8 +155,8 @@ class _Noted:
         self._stylize, self._frames = stylize, -trials
         self._notes: Counter[str] = Counter()
 
-    def __call__(self, frame: Picture) -> Picture:
-        made = self._stylize(frame)
+    def __call__(self, frame: Picture, *style: Any) -> Picture:
+        made = self._stylize(frame, *style)
         self._frames += 1
         self._notes.update([made.note] if made.note and self._frames > 0 else [])
         return made
@@ -189,22 +199,36 @@ class _Stylized:
 _Done: TypeAlias = "Item | _Stylized"
 
 
+def _styled(stylize: Stylize, walk: StyleAt | None, expected: int | None) -> Callable[[Picture, int], Picture]:
+    """Stylize a frame, given how many came before: along a walk that ends with the last of those expected."""
+    if walk is None:
+        return lambda frame, place: stylize(frame)
+    return lambda frame, place: stylize(frame, walk(place / max(1, (expected or 2) - 1)))
+
+
 def _convert(
-    source: FilmSource, sink: FilmSink, size: tuple[int, int], stylize: Stylize, steady: temporal.Steady, bar: tqdm
+    source: FilmSource,
+    sink: FilmSink,
+    size: tuple[int, int],
+    stylize: Callable[[Picture, int], Picture],
+    steady: temporal.Steady,
+    bar: tqdm,
 ) -> None:
-    """Stylize all frames of ``source`` at ``size``, width and height in pixels, into ``sink``.
+    """Stylize all frames of ``source`` at ``size``, width and height in pixels, into ``sink``. ``stylize`` is told how
+    many frames came before.
 
     Ctrl-C ends an endless source; the frames so far are kept.
     """
-    numbers = count(1)
+    places = count()
 
     def process(item: Item) -> _Done:
         if not isinstance(item, Frame):
             return item
-        number = next(numbers) if item.number is None else item.number
+        place = next(places)
+        number = place + 1 if item.number is None else item.number
         frame = item if item.rgb.shape[1::-1] == size else _resized(item, size)
         needless = not steady.temporal and sink.has(number)
-        return _Stylized(frame, frame.rgb if needless else stylize(Picture(frame.rgb)).rgb)
+        return _Stylized(frame, frame.rgb if needless else stylize(Picture(frame.rgb), place).rgb)
 
     def take(item: _Done) -> None:
         if isinstance(item, _Stylized):

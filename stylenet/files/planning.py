@@ -143,6 +143,14 @@ def planned(
     )
 
 
+def as_films(plan: Plan, output: str | Path | None) -> Plan:
+    """The same for results that are films: those of single pictures are .mp4, unless ``output`` names the only one."""
+    if len(plan.jobs) == 1 and output is not None and plan.jobs[0].target == Path(output):
+        return plan
+    targets = _distinct(job.target if moves(job.source) else job.target.with_suffix(".mp4") for job in plan.jobs)
+    return replace(plan, jobs=[replace(job, target=path) for job, path in zip(plan.jobs, targets, strict=True)])
+
+
 # --- inputs
 
 

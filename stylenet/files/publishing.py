@@ -9,12 +9,14 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 
+from stylenet.files.evaluated import figures_of
 from stylenet.images import image_io
 from stylenet.images.image_io import Picture
 from stylenet.nets import checkpoint, hub, mistaken, model_card
@@ -39,6 +41,7 @@ def publish(
     private: bool = False,
     message: str | None = None,
     overwrite: bool = False,
+    evaluation: str | Path | None = None,
     on_step: Callable[[str], object] | None = None,
 ) -> str:
     """Publish a style as ``repo`` (user/name) on the hub, and return the address of its page.
@@ -47,6 +50,7 @@ def publish(
     and upload nothing; the folder is returned. ``photo``: shown before and after, None for a bundled one. ``licence``:
     of the weights, as an SPDX name; None for what the style file says. ``about``: sentences for the page. ``private``:
     of a new repo. ``message``: of the commit. ``overwrite``: a new version of a repo, or of a folder, that has files.
+    ``evaluation``: the folder of an evaluation of this style, whose figures the page shows, too.
     ``on_step`` is called with what is done next. Paths of this machine are left out of the file's metadata. Raises
     UserError for what cannot be used, a missing login or package, and where the hub refuses.
     """
@@ -55,18 +59,17 @@ def publish(
     target = None if folder is None else _free_folder(folder, overwrite)
     shown = _shown(PHOTO if photo is None else photo)
     net, info = checkpoint.load(ckpt)
-    info = _without_paths(info)
-    info["licence"] = licence or info.get("licence")
-    if not info["licence"]:
-        raise UserError(f"ckpt={ckpt} does not say under which licence it is: give one, such as licence=CC-BY-4.0.")
-    name, half = _file_name(ckpt), _is_half(checkpoint.resolve(ckpt))
+    info = _licensed(ckpt, _without_paths(info), licence)
+    name, file = _file_name(ckpt), checkpoint.resolve(ckpt)
+    evaluated = [] if evaluation is None else figures_of(evaluation, file, checkpoint.split(ckpt)[1])
     exists = target is None and hub.require_repo(repo, overwrite)
     try:
         with tempfile.TemporaryDirectory(prefix=".publish-", dir=None if target is None else target.parent) as temp:
             made = Path(temp) / "repo"
             made.mkdir()
             tell("painting the photo ...")
-            _fill(made, name, net, info, half, shown, (repo, about, "" if photo else _credit()))
+            card = model_card.Published(repo, name, 0, SHEET, "" if photo else _credit(), about, evaluated)
+            _fill(made, net, info, _is_half(file), shown, card)
             if target is not None:
                 _put(made, target)
                 return str(target)
@@ -89,6 +92,13 @@ def _check(repo: Any, licence: Any, about: Any, message: Any, **switches: Any) -
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise UserError(f"{name}={value}: give true or false.")
+
+
+def _licensed(ckpt: str | Path, info: dict[str, Any], licence: str | None) -> dict[str, Any]:
+    """``info`` with the licence that was given, or its own. Raises UserError where there is none."""
+    if not (licence := licence or info.get("licence")):
+        raise UserError(f"ckpt={ckpt} does not say under which licence it is: give one, such as licence=CC-BY-4.0.")
+    return {**info, "licence": licence}
 
 
 def _shown(photo: str | Path) -> Path:
@@ -127,15 +137,14 @@ def _is_half(file: Path) -> bool:
 
 
 def _fill(
-    folder: Path, name: str, net: StyleNet, info: dict[str, Any], half: bool, photo: Path, told: tuple[str, str, str]
+    folder: Path, net: StyleNet, info: dict[str, Any], half: bool, photo: Path, published: model_card.Published
 ) -> None:
-    """Write the files. The picture is made by the file itself. ``told``: repo, sentences and credit for the page."""
-    file = checkpoint.save(folder / name, net, info, half)
+    """Write the files. The picture is made by the file itself, whose size ``published`` does not know yet."""
+    file = checkpoint.save(folder / published.file, net, info, half)
     options: dict[str, Any] = {"style": _paintings()} if net.any_style else {}
     page = sheets.sheet(photo, file, **options)
     image_io.write(folder / SHEET, Picture(np.asarray(page)), quality=92)
-    repo, about, credit = told
-    published = model_card.Published(repo, name, file.stat().st_size, SHEET, credit, about)
+    published = replace(published, bytes=file.stat().st_size)
     (folder / CARD).write_text(model_card.card(net, info, published), encoding="utf-8")
 
 

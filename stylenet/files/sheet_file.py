@@ -28,6 +28,8 @@ def sheet_file(
     styles: Any = None,
     columns: int | None = None,
     size: int = sheets.SIZE,
+    walk: Any = None,
+    steps: int = sheets.STEPS,
     quality: int = 95,
     overwrite: bool = False,
     **options: Any,
@@ -40,7 +42,8 @@ def sheet_file(
     """
     made = grouped(options, {Controls: None, Runtime: None})
     photo, target = _places(input, output, SHEET, Writing(quality=quality, overwrite=overwrite))
-    return _written(sheets.plan_sheet(photo, styles, columns, size, *made), target, quality, "sheet")
+    plan = sheets.plan_sheet(photo, styles, columns, size, *made, walk=walk, steps=steps)
+    return _written(plan, target, quality, "sheet")
 
 
 def compare_file(

@@ -22,6 +22,7 @@ from stylenet.images.safe_open import Source, allowed, once
 from stylenet.images.suffixes import PICTURE_FORMATS
 from stylenet.nets import checkpoint
 from stylenet.runtime.options import Runtime
+from stylenet.stylizing import walks
 from stylenet.stylizing.containers import ImageStylizer
 from stylenet.stylizing.controls import Controls, several, styles_and_masks
 from stylenet.stylizing.found_masks import OpenMask
@@ -83,10 +84,15 @@ class _Call:
 
 
 def _loaded(
-    styles: Sequence[str | Path], masks: Sequence[OpenMask], runtime: Runtime, controls: Controls
+    styles: Sequence[str | Path],
+    masks: Sequence[OpenMask],
+    runtime: Runtime,
+    controls: Controls,
+    needs_style: bool = True,
 ) -> ImageStylizer:
     stylizer = load_each(styles, masks, runtime, controls)
-    stylizer.require_style()
+    if needs_style:
+        stylizer.require_style()
     return stylizer
 
 
@@ -104,10 +110,14 @@ def _here(call: _Call) -> Iterator[Any]:
     found = planning.plan(call.inputs, call.output, "style")  # report missing files before loading the network
     _check_moving(found, call.film)
     _check_preview(found, call)
-    stylizer = _loaded(call.styles, call.masks, call.runtime, call.controls)
-    plan = planning.planned(call.inputs, call.output, stylizer.name, checkpoint.known())
+    walk = call.film.walk
+    stylizer = _loaded(call.styles, call.masks, call.runtime, call.controls, needs_style=walk is None)
+    way = None if walk is None else walks.along(stylizer, walk)
+    name = way.name if way else stylizer.name
+    plan = planning.planned(call.inputs, call.output, name, checkpoint.known())
+    plan = plan if way is None else planning.as_films(plan, call.output)
     todo = plan.jobs
-    moving = {job for job in todo if planning.moves(job.source)}
+    moving = {job for job in todo if way or planning.moves(job.source)}
     for job in todo:
         if job not in moving and job.target != planning.STREAM and not is_pipe(job.target):
             image_io.format_of(job.target)
@@ -121,20 +131,22 @@ def _here(call: _Call) -> Iterator[Any]:
         return
     from stylenet.files import runner  # not needed for one picture
 
-    engines = _engines(stylizer, moving, len(todo) == 1, call)
+    engines = _engines(stylizer, moving, len(todo) == 1, call, way.at if way else None)
 
     def both(rest: Sequence[planning.Job], on_outcome: runner.OnOutcome) -> Iterator[Any]:
         parts = [job for job in rest if job not in moving], [job for job in rest if job in moving]
         for engine, part in zip(engines, parts, strict=False):
             yield from engine(part, on_outcome)
 
-    yield from runner.run(plan, both, writing.existing, writing.report, stylizer.name)
+    yield from runner.run(plan, both, writing.existing, writing.report, name)
 
 
 def _engines(
-    stylizer: ImageStylizer, moving: Collection[planning.Job], alone: bool, call: _Call
+    stylizer: ImageStylizer, moving: Collection[planning.Job], alone: bool, call: _Call, walk: Any = None
 ) -> list["runner.RunJobs"]:
-    """The engine for pictures and, if any are ``moving``, the one for films. ``alone``: there is a single job."""
+    """The engine for pictures and, if any are ``moving``, the one for films. ``alone``: there is a single job.
+    ``walk``: the style after a part of a film.
+    """
     from stylenet.files import runner
 
     writing = call.writing
@@ -151,7 +163,7 @@ def _engines(
         for job in moving:
             film_engine.check_target(job)
         record = call.output is not None or not call.film.preview
-        settings = film_engine.FilmSettings(call.film, writing, stylizer.device.type, alone, record)
+        settings = film_engine.FilmSettings(call.film, writing, stylizer.device.type, alone, record, walk)
         engines.append(film_engine.engine(stylizer.picture, settings))
     return engines
 
@@ -173,6 +185,11 @@ def _check_moving(todo: Sequence[planning.Job], film: FilmOptions) -> None:
     usual = FilmOptions()
     given = {name: value for name, value in asdict(film).items() if value != getattr(usual, name)}
     if not given:
+        return
+    if film.walk is not None and todo:
+        walks.checked(film.walk)
+        if any(planning.STREAM in (job.source, job.target) for job in todo):
+            raise UserError("walk= makes films, which go from file to file: give the names of both, not -.")
         return
     moving = [job.source for job in todo if planning.moves(job.source)]
     if not moving:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
 from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, InstanceNorm, without_nyquist
+from stylenet.nets.regions import Regions
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
 
 LAYER = "conv4_1"  # of which the ReLU is the layer
@@ -63,14 +64,14 @@ class AdaIN(StyleNet):
         )
         self.last = Conv(a, 3, 3, bias=True)
 
-    def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """Raises ValueError for a style of another length."""
         if style is not None and style.shape[-1] != self.n_styles:
             raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}).")
         h, w = content.shape[-2:]
         return self.decode(self.encode(content), style)[..., :h, :w]  # halved sizes round up: that is cut off
 
-    def encode(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def encode(self, content: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """relu4_1 of the picture, ``(b, 512, ceil(h / 8), ceil(w / 8))``, 2x2 at least. No style is in it yet."""
         h, w = content.shape[-2:]
         x = F.pad(content, (0, max(0, self.smallest - w), 0, max(0, self.smallest - h)), mode="replicate")
@@ -78,7 +79,7 @@ class AdaIN(StyleNet):
             x = features
         return x
 
-    def decode(self, features: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def decode(self, features: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """The picture of features in a style, eight times their size."""
         x = self.normed(features, style) / USUAL
         for number, convs in enumerate(self.decoder):
@@ -92,7 +93,7 @@ class AdaIN(StyleNet):
             return torch.sigmoid(x)
         return x if self.training else x.clamp(0, 1)
 
-    def normed(self, features: Tensor, style: Tensor | None) -> Tensor:
+    def normed(self, features: Tensor, style: Tensor | Regions | None) -> Tensor:
         """What the decoder makes a picture of, before its division by USUAL: the features in the style."""
         return features if style is None else self.norm(features, style)
 
@@ -132,7 +133,7 @@ class AdaINFixed(AdaIN):
         self.config["n_styles"] = self.n_styles = n_styles
         self.norm = InstanceNorm(CHANNELS, n_styles)
 
-    def normed(self, features: Tensor, style: Tensor | None) -> Tensor:
+    def normed(self, features: Tensor, style: Tensor | Regions | None) -> Tensor:
         return self.norm(features, style)
 
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from stylenet.nets.regions import Regions
+
 # Float32 maps of the picture's size that a pass holds at its peak: so many for each channel of the first width, and so
 # many more. This is slightly above every measurement, with first widths of 4 to 64.
 MAPS_PER_CHANNEL, MORE_MAPS = 10, 20
@@ -18,7 +20,8 @@ SMALLEST = 16  # pixels a side that a graph of a module which does not say so ge
 class StyleNet(nn.Module):
     """``net(content, style=None) -> image``, both pictures ``(b, 3, h, w)`` in [0, 1], any h, w >= 1.
 
-    ``style``: weights ``(b, n_styles)``, or None for the first style. Rows that sum to 1 mix styles.
+    ``style``: weights ``(b, n_styles)``, or None for the first style. Rows that sum to 1 mix styles. Or
+    :class:`stylenet.nets.regions.Regions`, a style for each region.
 
     A subclass passes these facts to the constructor:
 
@@ -55,7 +58,7 @@ class StyleNet(nn.Module):
         self.config, self.n_styles = config, n_styles
         self.smallest, self.bytes_per_pixel = smallest, bytes_per_pixel
 
-    def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """The stylized pictures, of the size of ``content``.
 
         ``framed``: whether a network with a frame lays it around the picture. False is for crops that have real pixels
@@ -63,11 +66,11 @@ class StyleNet(nn.Module):
         """
         raise NotImplementedError
 
-    def encode(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def encode(self, content: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """The first part of a pass: the picture's features. A network in one piece returns the picture itself."""
         return content
 
-    def decode(self, features: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def decode(self, features: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """The second part of a pass: from the features of :meth:`encode` to the image. Cut its right and bottom to the
         picture's size.
         """
@@ -108,5 +111,5 @@ class _OneStyle(StyleNet):
         super().__init__({}, smallest=SMALLEST)
         self.net = net
 
-    def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         return self.net(content, style)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.layers import Conv, Down, Residual, Up, upsample_nearest
+from stylenet.nets.regions import Regions
 
 COLOURS = 3
 
@@ -78,6 +79,6 @@ class Doubling(nn.Module):
         weight = phases.reshape(inputs, outputs, 4, 4).flip(2, 3)
         self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
         return self.norm(F.conv_transpose2d(padded, self.weight, stride=2, padding=3), style)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet, peak_bytes
 from stylenet.nets.layers import UPSAMPLE, Conv, Down, Noise, Residual, Up, without_nyquist
+from stylenet.nets.regions import Regions
 
 SMALLEST = 16  # pixels a side: below this the reflected borders would be larger than the features
 
@@ -58,15 +59,16 @@ class Johnson(StyleNet):
         self.up = nn.ModuleList([Up(c, b, n_styles, upsample), Up(b, a, n_styles, upsample)])
         self.last = Conv(a, 3, 9, bias=True)
 
-    def forward(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def forward(self, content: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """Raises ValueError for weights of another number of styles."""
         if style is not None and style.shape[-1] != self.n_styles:
             raise ValueError(f"style {tuple(style.shape)}: this network wants (b, {self.n_styles}) weights.")
         h, w = content.shape[-2:]
+        style = style.framed(self.frame * framed) if isinstance(style, Regions) else style
         image = self.decode(self.encode(content, style, framed), style, framed)
         return image[..., :h, :w]  # a stride of 2 rounds up: that is cut off
 
-    def encode(self, content: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def encode(self, content: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """The picture's features at a quarter of its size, frame included: ``(b, widths[2], ceil(h / 4),
         ceil(w / 4))``, 4x4 at least.
 
@@ -80,7 +82,7 @@ class Johnson(StyleNet):
             x = block(x, style)
         return x
 
-    def decode(self, features: Tensor, style: Tensor | None = None, framed: bool = True) -> Tensor:
+    def decode(self, features: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """The stylized picture, four times the size of the features. The frame is cut off at the top and on the left;
         its rows and columns on the other two sides are still there.
         """

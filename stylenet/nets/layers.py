@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylenet.nets import regions
+from stylenet.nets.regions import Regions
+
 EPS = 1e-5
 NOISE, ADDED_NOISE = 0.1, 0.5
 NOISE_SIDES = (53, 61)  # of the squares that noise is made of: it repeats itself after 3,233 places
@@ -24,8 +27,8 @@ class InstanceNorm(nn.Module):
     a ReLU after it if ``relu``.
 
     ``y = weight[s] * (x - mean(x)) / sqrt(var(x) + 1e-5) + bias[s]``, mean and (biased) variance over h and w of each
-    picture and channel. The statistics are taken in float32 whatever the dtype of ``x``; the result has the dtype of
-    ``x``.
+    picture and channel; of each region, where the style is :class:`stylenet.nets.regions.Regions`. The statistics are
+    taken in float32 whatever the dtype of ``x``; the result has the dtype of ``x``.
     """
 
     def __init__(self, channels: int, n_styles: int = 1, relu: bool = False):
@@ -41,7 +44,10 @@ class InstanceNorm(nn.Module):
         # no matrix product: autocast would round it to half precision
         return (style[..., None] * self.weight).sum(1), (style[..., None] * self.bias).sum(1)
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
+        if isinstance(style, Regions):
+            y = regions.norm(x, *self.of(style.weights), style, EPS)
+            return F.relu(y) if self.relu else y
         weight, bias = self.of(style)
         if x.device.type == "cpu" and isinstance(x, Tensor) and not torch.compiler.is_compiling():
             return cast(Tensor, _NormOnCPU.apply(x, weight, bias, self.relu))
@@ -160,11 +166,14 @@ class Noise(nn.Module):
         """How much of it each picture's style has in each channel, ``(1 or b, c)``."""
         return self.weight[:1] if style is None else (style[..., None] * self.weight).sum(1)
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        weight = self.of(style)
+    def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
         signs, others = (self.get_buffer(f"signs_{side}") for side in NOISE_SIDES)
         down, across = self.get_buffer("place").unbind() if self.training else (FIRST, FIRST)
-        return add_noise(x, weight, signs, others, down, across)
+        if isinstance(style, Regions):
+            each = self.of(style.weights)[None]
+            noise = add_noise(x * 0, torch.ones_like(each[:, 0]), signs, others, down, across)
+            return x + regions.scale_and_shift(noise, each, torch.zeros_like(each), style)
+        return add_noise(x, self.of(style), signs, others, down, across)
 
 
 def add_noise(
@@ -209,7 +218,7 @@ class Residual(nn.Module):
         self.conv1, self.norm1 = Conv(channels, channels, 3), InstanceNorm(channels, n_styles, relu=True)
         self.conv2, self.norm2 = Conv(channels, channels, 3), InstanceNorm(channels, n_styles)
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
         y = self.norm1(self.conv1(x), style)
         return x + self.norm2(self.conv2(y), style)
 
@@ -296,7 +305,7 @@ class Up(nn.Module):
         self.upsample = UPSAMPLE[upsample]
         self.conv, self.norm = Conv(in_channels, out_channels, 3), InstanceNorm(out_channels, n_styles, relu=True)
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
         if (
             self.training
             and x.device.type == "cuda"
@@ -317,5 +326,5 @@ class Down(nn.Module):
             InstanceNorm(out_channels, n_styles, relu=True),
         )
 
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | Regions | None = None) -> Tensor:
         return self.norm(self.conv(x), style)

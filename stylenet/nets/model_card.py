@@ -6,7 +6,7 @@ Everything in it comes from the style file and the network; what they do not say
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stylenet.nets import cost, hub
 from stylenet.nets.base import StyleNet
@@ -22,13 +22,21 @@ SIDE = 512  # pixels a side, for the work of a pass
 TAGS = ["style-transfer", "neural-style-transfer", "fast-neural-style", "stylenet", "safetensors"]
 
 
+class Evaluated(NamedTuple):
+    """The figures of one style at one size in pixels; ``summary``: see :func:`stylenet.evaluation.metrics.summary`."""
+
+    name: str
+    size: int
+    summary: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Published:
     """What a card needs beside the network and its metadata.
 
     ``repo``: user/name. ``file``: the name of the style file, ``bytes``: its size. ``sheet``: the name of the picture
     before and after; ``credit``: whose photo it shows, "" for the publisher's own. ``about``: sentences of the
-    publisher.
+    publisher. ``evaluated``: figures of an evaluation.
     """
 
     repo: str
@@ -37,6 +45,7 @@ class Published:
     sheet: str
     credit: str = ""
     about: str = ""
+    evaluated: Sequence[Evaluated] = ()
 
 
 def card(net: StyleNet, info: Mapping[str, Any], published: Published) -> str:
@@ -166,7 +175,40 @@ def _figures(net: StyleNet, info: Mapping[str, Any], published: Published) -> st
             "\n\nStyle: 1.0 is an untouched photo, 0 the painting's own statistics. "
             "Content: 1.0 is the distance of two unrelated photos, 0 the photo itself."
         )
-    return text
+    return f"{text}\n\n{_evaluation(published.evaluated)}" if published.evaluated else text
+
+
+MEASURES = {"style": "style", "content": "content", "ssim": "SSIM", "lpips": "LPIPS", "cfsd": "CFSD"}
+PATTERNS = ("grid", "weave")  # artefacts, with the photos' own values beside them
+
+
+def _evaluation(evaluated: Sequence[Evaluated]) -> str:
+    """A table with a row for each style and size, and what its columns mean."""
+    several = len({one.name for one in evaluated}) > 1
+    heads = ["style file" if several else "", "size", "photos", *MEASURES.values(), *PATTERNS]
+    rows = [
+        [
+            f"`{_plain(one.name)}`" if several else "",
+            f"{one.size} px",
+            str(one.summary.get("photos", "")),
+            *(f"{value:.3f}" if _number(value := one.summary.get(key)) else "" for key in MEASURES),
+            *(_against_photos(one.summary, key) for key in PATTERNS),
+        ]
+        for one in evaluated
+    ]
+    return (
+        f"By `stylenet evaluate`, on held-out photos:\n\n{_table(heads, rows)}\n\n"
+        "Style: 0 is the painting, 1 an untouched photo. Content: 0 is the photo, 1 another photo. SSIM (1), LPIPS (0) "
+        "and CFSD (0) compare picture and photo; in brackets, their values for two equal pictures. Grid and weave are "
+        "repeating patterns: the mean of the pictures, in brackets that of the photos."
+    )
+
+
+def _against_photos(summary: Mapping[str, Any], artefact: str) -> str:
+    mean, photos = (_mapping(summary.get(key)).get("mean") for key in (artefact, f"{artefact}_of_photos"))
+    if not _number(mean):
+        return ""
+    return f"{mean:.2f} ({photos:.2f})" if _number(photos) else f"{mean:.2f}"
 
 
 def _licence(licence: str) -> str:

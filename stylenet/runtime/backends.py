@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stylenet.nets import fuse
 from stylenet.nets.base import StyleNet, as_style_net
 from stylenet.nets.fuse import fast
+from stylenet.nets.regions import Regions
 from stylenet.runtime import graph
 from stylenet.runtime.cuda_graphs import Replay, Run, cuda_graph
 from stylenet.runtime.gpu_pass import has_kernels, kernel_pass
@@ -106,7 +107,7 @@ class TorchBackend:
         self.net = fast(net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
-    def __call__(self, content: Tensor, style: Tensor | None = None) -> Tensor:
+    def __call__(self, content: Tensor, style: Tensor | Regions | None = None) -> Tensor:
         content = content.contiguous(memory_format=torch.channels_last)
         features = self.net.encode(content, style) if self.apart else None
         with torch.autocast(self.device.type, self.half, enabled=self.half is not None):

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylenet.nets import regions
 from stylenet.nets.layers import add_noise
+from stylenet.nets.regions import Regions
 from stylenet.runtime.scratch import Block, Scratch
 from stylenet.system.errors import UserError
 
@@ -252,6 +254,20 @@ def _add_noise(x: Features, weight: Tensor, signs: Tensor, others: Tensor, down:
     return made.keep() if x.run.small(x.shape) else made
 
 
+def _region_moments(x: Features, areas: Regions) -> tuple[Tensor, Tensor]:
+    if x.run.small(x.shape):
+        x.keep()
+    found = regions.RegionMoments(areas, x.shape[2])
+    for top, rows in x.run.over(x):
+        found.add(top, rows)
+    return found.result()
+
+
+def _scale_and_shift(x: Features, scale: Tensor, shift: Tensor, areas: Regions) -> Features:
+    height = x.shape[2]
+    return x.like(lambda top, bottom: regions.scale_and_shift(x.rows(top, bottom), scale, shift, areas, top, height))
+
+
 def _pad(x: Features, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Features:
     height, width = x.shape[2:]
     left, right, above, below = pad
@@ -370,6 +386,8 @@ POINTWISE = [
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     F.pad: _pad,
     add_noise: _add_noise,
+    regions.moments: _region_moments,
+    regions.scale_and_shift: _scale_and_shift,
     F.conv2d: _conv,
     F.interpolate: _interpolate,
     F.max_pool2d: _max_pool,

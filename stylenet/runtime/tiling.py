@@ -8,10 +8,12 @@ passes; those of the picture's size are computed again. Knows no network.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from stylenet.nets.regions import Regions
 from stylenet.runtime.lazy_features import Compute, Features, Run
 from stylenet.runtime.scratch import Scratch
 
@@ -30,7 +32,7 @@ def in_strips(
     read: Compute,
     write: Callable[[int, Tensor], None],
     scratch: Scratch,
-    style: Tensor | None = None,
+    style: Tensor | Regions | None = None,
     rows: int | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> None:
@@ -49,11 +51,12 @@ def in_strips(
         write(top, strip)
 
 
-def _shares(net: nn.Module, style: Tensor | None, device: torch.device, side: int = 64) -> list[float]:
+def _shares(net: nn.Module, style: Tensor | Regions | None, device: torch.device, side: int = 64) -> list[float]:
     """The part of the work that each pass over a picture is, by its multiply-adds on a small one."""
     from torch.utils.flop_counter import FlopCounterMode
 
     done: list[int] = []
+    style = replace(style, size=(side, side)) if isinstance(style, Regions) else style
     blank = torch.zeros(1, 3, side, side, device=device)
     with FlopCounterMode(display=False) as counter, Scratch(memory=2**30) as scratch:
         run = Run(side, side * side, scratch, lambda _: done.append(counter.get_total_flops()), [0.0] * 10_000)

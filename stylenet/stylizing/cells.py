@@ -12,7 +12,7 @@ from PIL import Image
 from stylenet.images.contact_sheet import has_letters
 from stylenet.nets import checkpoint
 from stylenet.nets.catalog import dated
-from stylenet.stylizing import style_pictures
+from stylenet.stylizing import style_pictures, walks
 from stylenet.stylizing.controls import Controls, several, styles_and_masks
 from stylenet.stylizing.found_masks import OpenMask
 from stylenet.stylizing.settings import Setting
@@ -22,12 +22,15 @@ from stylenet.system.errors import UserError
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture of a sheet. ``ckpt``: None for the photo itself. ``caption``: one or two lines."""
+    """A picture of a sheet. ``ckpt``: None for the photo itself. ``caption``: one or two lines. ``style``: weights, or
+    None for the style of ``controls``.
+    """
 
     ckpt: str | Path | None
     caption: tuple[str, ...]
     controls: Controls = field(default_factory=Controls)
     masks: Sequence[OpenMask] = ()
+    style: torch.Tensor | None = None
 
 
 def of_photo(photo: str | os.PathLike[str] | Image.Image) -> Cell:
@@ -121,6 +124,23 @@ def _of_pictures(ckpt: str | Path, controls: Controls) -> list[Cell]:
     _, masks = styles_and_masks("one", replace(controls, style=None))
     pictures = [style_pictures.opened(style) for style in several(controls.style)]
     return [Cell(ckpt, (style_pictures.name_of(one), name), replace(controls, style=one), masks) for one in pictures]
+
+
+def of_walk(styles: Any, walk: Any, steps: int, controls: Controls) -> list[Cell]:
+    """The styles of ``walk`` in one network, with ``steps`` pictures from each to the next, the first of them the
+    style itself, and the last style. Raises UserError if one cannot be used.
+    """
+    files = listed("styles", styles if styles is not None else "gallery")
+    if len(files) > 1:
+        raise UserError(f"walk= leads through the styles of one network, and styles= has {len(files)}: give one.")
+    if controls.style is not None:
+        raise UserError("style= and walk= both say which styles to show: leave style= out.")
+    net, info = _loaded(files[0], "styles")
+    way = walks.along(Stylizer(net, info, name=checkpoint.called(files[0]), controls=controls), walk)
+    _, masks = styles_and_masks("one", controls)
+    count = steps * (len(way.names) - 1)
+    parts = [number / count for number in range(count + 1)]
+    return [Cell(files[0], way.caption(part), controls, masks, way.at(part)) for part in parts]
 
 
 def _told(info: Mapping[str, Any], number: int) -> Mapping[str, Any]:

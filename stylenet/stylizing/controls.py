@@ -42,10 +42,10 @@ class Controls:
     as broad. ``mask``: a grey picture, a file or a Pillow image, white where the style is applied (``mask_invert``:
     black), stretched to each photo; or what is found in each photo: "person", "background", "subject" or
     "model:isnet.onnx", see :mod:`stylenet.stylizing.found_masks`. Several styles need one each. ``mix``: for a network
-    with several styles, the name of one, weights, or shares such as "udnie:0.6,sunflowers:0.4". ``style``: for a
-    network for any style, the picture whose style is wanted: a file, a Pillow image, or several with a share each,
-    "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7, "b.jpg": 0.3}; a list has one of these for each network. Raises UserError
-    for invalid values.
+    with several styles, the name of one, weights, or shares such as "udnie:0.6,sunflowers:0.4"; a list of names has one
+    for each mask. ``style``: for a network for any style, the picture whose style is wanted: a file, a Pillow image, or
+    several with a share each, "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7, "b.jpg": 0.3}; a list has one of these for each
+    mask, or each network. Raises UserError for invalid values.
     """
 
     strength: float = 1.0
@@ -84,8 +84,9 @@ class Controls:
 
     def of_one(self, number: int) -> "Controls":
         """The controls of the network ``number`` of several: its own style."""
-        styles = several(self.style)
-        return replace(self, style=styles[number if len(styles) > 1 else 0]) if styles else self
+        styles, mixes = several(self.style), _mixes(self.mix)
+        one = replace(self, style=styles[number if len(styles) > 1 else 0]) if styles else self
+        return replace(one, mix=mixes[number]) if mixes else one
 
     def before(self, photo: np.ndarray) -> np.ndarray:
         """The network's input for a photo (h, w, 3) of uint8 or uint16: the photo, scaled by ``stroke``."""
@@ -272,6 +273,11 @@ def several(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
+def _mixes(mix: Any) -> list[str]:
+    """The mixes of a list of them, such as ["udnie", "great_wave:0.5,udnie:0.5"]; none for a single one."""
+    return list(mix) if isinstance(mix, list | tuple) and mix and all(isinstance(one, str) for one in mix) else []
+
+
 def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[OpenMask]]:
     """The styles of ``ckpt``, one or a list, and the opened masks of ``controls``: one for each style, or none for a
     single style. A mask is white where the style is applied. One network with several pictures as ``style`` counts as
@@ -284,14 +290,16 @@ def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[Ope
         raise UserError(f"ckpt={ckpt!r:.80}: give the name or the file of a style, or a list of them.")
     if not styles or "" in styles:
         raise UserError("ckpt= is empty: give the name or the file of a style.")
-    pictures = several(controls.style)
-    if len(styles) == 1 and len(pictures) > 1:
-        styles = styles * len(pictures)
+    pictures, mixes = several(controls.style), _mixes(controls.mix)
+    if len(styles) == 1 and len(pictures or mixes) > 1:
+        styles = styles * len(pictures or mixes)
+    if mixes and len(mixes) != len(styles):
+        raise UserError(f"ckpt= has {len(styles)} and mix= {len(mixes)}: give a mix for each style, or one for all.")
     if len(pictures) > 1 and len(pictures) != len(styles):
         raise UserError(
             f"ckpt= has {len(styles)} and style= {len(pictures)}: give one picture for all, or one for each style."
         )
     if len(styles) != len(masks) and (len(styles) > 1 or masks):
-        what = "style=" if len(pictures) > 1 else "ckpt="
+        what = "style=" if len(pictures) > 1 else "mix=" if mixes else "ckpt="
         raise UserError(f"{what} has {len(styles)} and mask= {len(masks)}: give a mask for each style, as mask=[a,b].")
     return styles, open_masks(masks, controls.mask_invert)

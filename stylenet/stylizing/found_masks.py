@@ -109,6 +109,8 @@ def settled(masks: Sequence[OpenMask], photo: np.ndarray, found: Found | None = 
     ``found``: what was found in this photo, for several calls; new finds are added.
     """
     found = {} if found is None else found
+    if any(isinstance(mask, FoundMask) for mask in masks):
+        forked.use()  # before anything is computed: a forked process has one thread
     small: Tensor | None = None
     made, notes = [], []
     for mask in masks:
@@ -126,7 +128,6 @@ def settled(masks: Sequence[OpenMask], photo: np.ndarray, found: Found | None = 
 
 @torch.inference_mode()
 def _found(finder: Finder, photo: Tensor) -> tuple[Image.Image, str]:
-    forked.use()  # before anything is computed: a forked process has one thread
     mask = ((finder.find(photo)[0, 0] - DOUBT) / (1 - 2 * DOUBT)).clamp(0, 1)
     if (mask > 0.5).float().mean() < LEAST:
         note = f"no {finder.what} was found: all of it counts as background"

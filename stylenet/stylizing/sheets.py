@@ -31,6 +31,7 @@ SIZE, SMALLEST = 512, 64  # pixels of a picture's longer side: the default and t
 NARROWEST = 192  # pixels of a column: captions need them
 ROW = 5  # so many pictures or fewer are in one row, if columns= does not say otherwise
 SHAPE = 4 / 3  # width by height that a page of more aims at
+STEPS, MOST_STEPS = 4, 50  # pictures from one style of a walk to the next
 LETTERS = 26  # text sizes in the width of a column
 TEXT = 14, 40  # least and greatest size of a caption, in pixels
 
@@ -48,6 +49,8 @@ def sheet(
     columns: int | None = None,
     size: int = SIZE,
     *,
+    walk: Sequence[Any] | None = None,
+    steps: int = STEPS,
     controls: Controls | None = None,
     runtime: Runtime | None = None,
     **options: Any,
@@ -56,12 +59,13 @@ def sheet(
 
     ``styles``: names or files, as for :func:`stylenet.load`; None for all that :func:`stylenet.list_styles` lists. A
     file with several styles gives one picture for each. ``columns``: pictures in a row; None for one row of up to 5,
-    else a page of about 4:3. ``size``: the photo is scaled down to this longer side, in pixels. The fields of
-    :class:`Controls` and :class:`Runtime` may be keywords. Notes, such as on a damaged file, are logged. Raises
-    UserError for what cannot be used, before any picture is made.
+    else a page of about 4:3. ``size``: the photo is scaled down to this longer side, in pixels. ``walk``: instead, go
+    through these styles of one network, see :mod:`stylenet.stylizing.walks`, in so many ``steps`` from each to the
+    next. The fields of :class:`Controls` and :class:`Runtime` may be keywords. Notes, such as on a damaged file, are
+    logged. Raises UserError for what cannot be used, before any picture is made.
     """
     made = grouped(options, {Controls: controls, Runtime: runtime})
-    return _logged(plan_sheet(photo, styles, columns, size, *made)).draw()
+    return _logged(plan_sheet(photo, styles, columns, size, *made, walk=walk, steps=steps)).draw()
 
 
 def compare(
@@ -136,7 +140,12 @@ class Plan:
             if loaded is None or cell.ckpt != ckpt:
                 loaded = None  # one network at a time
                 ckpt, loaded = cell.ckpt, stylizer.load_one(cell.ckpt, Controls(), self.runtime)
-            yield row, column, cell, loaded.with_controls(cell.controls, cell.masks).picture(self.photo).pil()
+            yield (
+                row,
+                column,
+                cell,
+                loaded.with_controls(cell.controls, cell.masks).picture(self.photo, cell.style).pil(),
+            )
 
 
 def plan_sheet(
@@ -146,16 +155,29 @@ def plan_sheet(
     size: int,
     controls: Controls,
     runtime: Runtime,
+    walk: Sequence[Any] | None = None,
+    steps: int = STEPS,
 ) -> Plan:
     """The plan of :func:`sheet`. Raises UserError for what cannot be used."""
     if controls.mix is not None:
         raise UserError(f"mix={controls.mix!r:.80}: a sheet shows each style by itself. Leave it out, or use compare.")
     with allowed(runtime.megapixels):
         picture = _read(photo, columns, size, runtime)
-        some, notes = cells.of_known(controls) if styles is None else (cells.of_styles(styles, controls), [])
+        some, notes = _chosen(styles, controls, walk, steps)
     some, found = _settled([cells.of_photo(photo), *some], picture)
     notes = [*_notes(picture), *notes, *found]
     return Plan(picture, _broken(some, columns or _columns(picture, len(some))), runtime, notes)
+
+
+def _chosen(styles: Any, controls: Controls, walk: Any, steps: Any) -> tuple[list[Cell], list[str]]:
+    """The pictures of a sheet, and notes."""
+    if not (_whole(steps) and 1 <= steps <= MOST_STEPS):
+        raise UserError(f"steps={steps}: give the pictures from one style to the next, 1 to {MOST_STEPS}.")
+    if walk is not None:
+        return cells.of_walk(styles, walk, steps, controls), []
+    if steps != STEPS:
+        raise UserError(f"steps={steps} is for a walk: give walk=, too.")
+    return cells.of_known(controls) if styles is None else (cells.of_styles(styles, controls), [])
 
 
 def plan_comparison(

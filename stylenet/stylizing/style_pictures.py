@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -20,14 +21,15 @@ from stylenet.images.safe_open import once
 from stylenet.nets.base import STYLE_SIDE, StyleNet
 from stylenet.system.errors import UserError
 
+PHOTO = "photo"  # the name that stands for the style of the photo itself
 NumberText = r"\d+(?:\.\d*)?|\.\d+"
 
 
 @dataclass(frozen=True)
 class StylePicture:
-    """A picture, its share of the style, 0 to 1, and its name."""
+    """A picture, its share of the style, 0 to 1, and its name. ``image``: None for the photo that is stylized."""
 
-    image: Image.Image
+    image: Image.Image | None
     share: float
     name: str
 
@@ -64,7 +66,8 @@ def checked(style: Any) -> None:
 
 def opened(style: Any) -> tuple[StylePicture, ...]:
     """The pictures of a style. ``style``: a file, a Pillow image, ``"a.jpg:0.7,b.jpg:0.3"``, a mapping of files to
-    shares, or what this function has returned before. Raises UserError if a file cannot be read.
+    shares, or what this function has returned before. The name ``photo`` is the photo that is stylized, unless there
+    is a file of that name. Raises UserError if a file cannot be read.
     """
     return tuple(_opened(one, share) for one, share in _parts(style))
 
@@ -93,6 +96,8 @@ def _opened(one: Any, share: float) -> StylePicture:
     if isinstance(one, Image.Image):
         return StylePicture(image_io.fit(image_io.open_rgb(one), STYLE_SIDE), share, "picture")
     path = Path(one).expanduser()
+    if str(one) == PHOTO and not path.exists():
+        return StylePicture(None, share, PHOTO)
     if not path.exists():
         raise UserError(f"style={one}: there is no such file. Give a picture whose style is wanted.")
     return StylePicture(image_io.fit(image_io.open_rgb(once(path)), STYLE_SIDE), share, path.stem)
@@ -100,9 +105,36 @@ def _opened(one: Any, share: float) -> StylePicture:
 
 @torch.inference_mode()
 def weights_of(net: StyleNet, pictures: Sequence[StylePicture], device: torch.device) -> Tensor:
-    """The style ``(n_styles)`` of these pictures, each with its share, in a network for any style."""
-    each = [one.share * net.style_of(image_io.to_tensor(one.image).to(device))[0] for one in pictures]
-    return torch.stack(each).sum(0)
+    """The style ``(n_styles)`` of these pictures, each with its share, in a network for any style. The share of the
+    photo itself is missing in it, see :func:`own_share`.
+    """
+    style = torch.zeros(net.n_styles, device=device)
+    for one in pictures:
+        if one.image is not None:
+            style += one.share * net.style_of(image_io.to_tensor(one.image).to(device))[0]
+    return style
+
+
+def own_share(pictures: Sequence[StylePicture]) -> float:
+    """The share of the style that is the photo's own."""
+    return sum(one.share for one in pictures if one.image is None)
+
+
+@torch.inference_mode()
+def own_style(net: StyleNet, photo: Tensor) -> Tensor:
+    """The style ``(1, n_styles)`` of a photo ``(1, 3, h, w)`` in [0, 1], which is scaled down as paintings are."""
+    height, width = photo.shape[2:]
+    scale = STYLE_SIDE / max(height, width)
+    if scale < 1:
+        size = [max(1, round(height * scale)), max(1, round(width * scale))]
+        photo = F.interpolate(photo, size, mode="bilinear", antialias=True)
+    return net.style_of(photo)
+
+
+def refuse_own(pictures: Sequence[StylePicture], option: str) -> None:
+    """Raise UserError if the photo's own style has a share where there is no photo."""
+    if own_share(pictures):
+        raise UserError(f"{option}: the style {PHOTO!r} is that of each photo, which is not known here: give pictures.")
 
 
 def name_of(pictures: Sequence[StylePicture]) -> str:

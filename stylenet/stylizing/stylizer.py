@@ -13,16 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from stylenet.images import image_io
 from stylenet.images.safe_open import allowed
 from stylenet.nets import checkpoint
 from stylenet.nets.base import as_style_net
+from stylenet.nets.regions import Regions
 from stylenet.runtime import backends, tiling
 from stylenet.runtime.options import Device, Runtime, choose_device
 from stylenet.runtime.scratch import Scratch
 from stylenet.stylizing import style_pictures
+from stylenet.stylizing.areas import Areas, areas, covered
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
 from stylenet.stylizing.found_masks import OpenMask
@@ -60,6 +63,9 @@ def load_each(
     """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`, and ``controls`` whose
     pictures are opened.
     """
+    drawn = [mask for mask in masks if isinstance(mask, Image.Image)]  # one pass needs them before there is a photo
+    if len(drawn) == len(masks) > 1 and runtime.backend in ("auto", "torch") and (one := _the_only(styles, runtime)):
+        return _in_one_pass(one, styles, drawn, controls)
     loaded: dict[str, Stylizer] = {}
     each = []
     for number, style in enumerate(styles):
@@ -72,6 +78,26 @@ def load_each(
     return MaskedStylizer(each, masks, runtime.megapixels) if masks else each[0]
 
 
+def _the_only(styles: Sequence[str | Path], runtime: Runtime) -> "Stylizer | None":
+    """The network of all these styles, if it is one that knows several."""
+    file, *others = dict.fromkeys(checkpoint.split(style)[0] for style in styles)
+    one = None if others else load_one(file, Controls(), replace(runtime, backend="torch"))
+    return one if one and one.net.n_styles > 1 else None
+
+
+def _in_one_pass(
+    one: "Stylizer", styles: Sequence[str | Path], masks: Sequence[Image.Image], controls: Controls
+) -> "Stylizer | MaskedStylizer":
+    """The styles of one network in their masks. ``one``: the network, with any style."""
+    each = [controls.of_one(number) for number in range(len(styles))]
+    named = [checkpoint.split(style)[1] for style in styles]
+    parts = [
+        one.restyled(replace(its, mix=name or its.mix, style=None if name else its.style))
+        for its, name in zip(each, named, strict=True)
+    ]
+    return one.in_areas(parts, masks)
+
+
 def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylizer":
     """As :func:`load`, for one style; the masks of ``controls`` are ignored."""
     device = choose_device(runtime.device)
@@ -80,7 +106,7 @@ def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylize
     run = backends.start(net, device, runtime.backend, runtime.precision)
     if not net.any_style:
         controls = replace(controls, style=None)  # load_each refuses it if no network takes one
-    stylizer = Stylizer(net, info, device, Path(ckpt).stem, controls, runtime, run)
+    stylizer = Stylizer(net, info, device, checkpoint.called(ckpt), controls, runtime, run)
     stylizer.asked = str(runtime.device), runtime.backend, runtime.precision
     return stylizer
 
@@ -121,10 +147,13 @@ class Stylizer(ImageStylizer):
         self.info = info
         self.styles = [one.get("name") for one in info.get("styles") or []]
         self.mix: Style = None
+        self.own = 0.0  # how much of the style is the photo's own
+        self.areas: Areas | None = None
+        self._in_areas: Any = None  # the pass that knows areas
         if controls.style is not None and not self.net.any_style:
             raise UserError(_no_any_style(name))
         if controls.style is not None:
-            self.mix, name = self._painted(controls.of_one(0).style)
+            self.mix, self.own, name = self._painted(controls.of_one(0).style)
         else:
             chosen = mix if isinstance(mix, str) else self.styles[0] if len(self.styles) == 1 else None
             name = chosen or name
@@ -144,8 +173,31 @@ class Stylizer(ImageStylizer):
         one.asked = self.asked
         return one
 
+    def in_areas(self, parts: Sequence["Stylizer"], masks: Sequence[Image.Image]) -> "Stylizer | MaskedStylizer":
+        """The same network with the styles of ``parts``, which share it and other controls, each in its mask, see
+        :mod:`stylenet.stylizing.areas`. The rest is the photo.
+        """
+        one = self.restyled(parts[0].controls)
+        one.name = "+".join(dict.fromkeys(part.name for part in parts))
+        if any(part.own for part in parts):
+            raise UserError("style=: masks need the styles of pictures, not that of the photo.")
+        one.areas = areas(torch.cat([part.own_weights() for part in parts]), masks)
+        cover = covered(masks)
+        return one if cover is None else MaskedStylizer([one], [cover], self.megapixels)
+
+    def mixed(self, mix: Style) -> "Stylizer":
+        """The same with another ``mix``, see :class:`stylenet.stylizing.controls.Controls`."""
+        return self.restyled(replace(self.controls, mix=mix))
+
+    def own_weights(self) -> Tensor:
+        """The weights ``(1, n_styles)`` of the style that is used where no other is asked for."""
+        first = torch.eye(self.net.n_styles, device=self.device)[:1]
+        weights = self._weights(None, 1)
+        return first if weights is None else weights
+
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
+        state["_in_areas"] = None
         on_cpu = self.net if self.device.type == "cpu" else copy.deepcopy(self.net).cpu()
         # Bytes, as multiprocessing puts tensors into shared memory, which may be small and ends with this process.
         state["net"] = pickle.dumps(on_cpu)
@@ -198,7 +250,7 @@ class Stylizer(ImageStylizer):
 
     def _levels(self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None) -> list[np.ndarray]:
         """Stylize (h, w, 3) of uint8 or uint16 to the same type; in strips, without a float copy."""
-        weights, size, levels = self._weights(style, len(photos)), photos[0].shape[:2], photos[0].dtype.type
+        weights, size, levels = self._style(style, photos), photos[0].shape[:2], photos[0].dtype.type
 
         def whole() -> list[np.ndarray]:
             image = torch.cat([image_io.to_tensor(photo) for photo in photos])
@@ -221,7 +273,7 @@ class Stylizer(ImageStylizer):
 
     def _tensor(self, image: Tensor, style: Style) -> Tensor:
         """Stylize (b, 3, h, w) to float32, on the network's device, or on the CPU if processed in strips."""
-        weights, size = self._weights(style, len(image)), image.shape[2:]
+        weights, size = self._style(style, image.split(1)), image.shape[2:]
 
         def strips() -> Tensor:
             stylized = torch.empty(image.shape)
@@ -274,15 +326,21 @@ class Stylizer(ImageStylizer):
         return self.tile == "auto" and needed > free * WHOLE
 
     @torch.inference_mode()
-    def _whole(self, image: Tensor, weights: Tensor | None) -> Tensor:
-        return self.run(image.to(self.device, torch.float32), weights)
+    def _whole(self, image: Tensor, weights: Tensor | Regions | None) -> Tensor:
+        image = image.to(self.device, torch.float32)
+        if not isinstance(weights, Regions):
+            return self.run(image, weights)
+        if self._in_areas is None:  # graphs and kernels know weights alone
+            mine = isinstance(self.run, backends.TorchBackend) and self.run.half is None
+            self._in_areas = self.run if mine else backends.TorchBackend(self.net, self.device, "fp32")
+        return self._in_areas(image, weights)
 
     def _strips(
         self,
         size: Sequence[int],
         read: Callable[[int, int], Tensor],
         write: Callable[[int, Tensor], None],
-        weights: Tensor | None,
+        weights: Tensor | Regions | None,
         progress: Progress | None = None,
     ) -> None:
         height, width = size
@@ -290,16 +348,35 @@ class Stylizer(ImageStylizer):
         with Scratch(self.scratch, min(MOST_KEPT, int((free_memory() or 0) * KEPT))) as scratch:
             tiling.in_strips(self.net, (height, width), read, write, scratch, weights, rows, progress)
 
-    def _painted(self, style: Any) -> tuple[Tensor, str]:
-        """The style of a picture or several, and its name."""
+    def _painted(self, style: Any) -> tuple[Tensor, float, str]:
+        """The style of a picture or several, how much of it is the photo's own and missing there, and its name."""
         with allowed(self.megapixels):
             pictures = style_pictures.opened(style)
-        return style_pictures.weights_of(self.net, pictures, self.device), style_pictures.name_of(pictures)
+        weights = style_pictures.weights_of(self.net, pictures, self.device)
+        return weights, style_pictures.own_share(pictures), style_pictures.name_of(pictures)
 
     def require_style(self) -> None:
         """Raise UserError if the network paints in any style, and none was chosen."""
-        if self.net.any_style and self.mix is None:
+        if self.net.any_style and self.mix is None and self.areas is None:
             raise UserError(f"{self.name} paints in the style of any picture: give one, such as style=painting.jpg.")
+
+    def _style(self, style: Any, photos: Sequence[Tensor | np.ndarray]) -> Tensor | Regions | None:
+        """The weights of each of these photos, (1, 3, h, w) or (h, w, 3), or the regions of all."""
+        own = self.own
+        if style is None and self.areas is not None:
+            height, width = photos[0].shape[:2] if isinstance(photos[0], np.ndarray) else photos[0].shape[2:]
+            return self.areas.of(height, width, self.device)
+        if style is not None and self.net.any_style and not _numbers(style):
+            style, own, _ = self._painted(style)
+        elif style is not None:
+            own = 0.0
+        weights = self._weights(style, len(photos))
+        if not own:
+            return weights
+        tensors = [image_io.to_tensor(one) if isinstance(one, np.ndarray) else one for one in photos]
+        each = [style_pictures.own_style(self.net, one.to(self.device, torch.float32)) for one in tensors]
+        assert weights is not None
+        return weights + own * torch.cat(each)
 
     def _weights(self, style: Any, count: int, option: str = "style") -> Tensor | None:
         style = self.mix if style is None else style
@@ -309,7 +386,7 @@ class Stylizer(ImageStylizer):
         if self.net.any_style and option == "mix":
             raise UserError(f"mix={style!r:.80} is for a network with several styles: give style=painting.jpg.")
         if self.net.any_style and not _numbers(style):
-            style, _ = self._painted(style)
+            style, _, _ = self._painted(style)
         if isinstance(style, str) and style not in self.styles:
             style = self._shared(style)
         n_styles = self.net.n_styles
@@ -348,8 +425,8 @@ def _no_any_style(ckpt: str) -> str:
     )
 
 
-def _row(weights: Tensor | None, index: int) -> Tensor | None:
-    return None if weights is None else weights[index : index + 1]
+def _row(weights: Tensor | Regions | None, index: int) -> Tensor | Regions | None:
+    return weights[index : index + 1] if isinstance(weights, Tensor) else weights
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""The loggers of a run: Weights & Biases, TensorBoard, a CSV file, or none.
+"""The loggers of a run: Weights & Biases, TensorBoard, trackio, a CSV file, or none.
 
 A dashboard never prompts and never fails a run. Without a login, Weights & Biases works offline; without the package,
 CSV replaces it. A resumed run continues the charts of its run, each step once: ``go_on(step)`` gives a logger the step.
@@ -9,8 +9,6 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,11 @@ from stylenet.system.atomic import replacing
 from stylenet.system.errors import UserError, one_line
 from stylenet.training import wandb_files
 from stylenet.training.csv_logger import Figures
+from stylenet.training.unfailing import Unfailing
 
 log = logging.getLogger(__name__)
 
-KINDS = ("wandb", "tensorboard", "csv", "none")
+KINDS = ("wandb", "tensorboard", "trackio", "csv", "none")
 OFFLINE = ("offline", "dryrun")
 VARIABLES = {  # what W&B reads from the environment, by the argument of wandb.init that would override it
     "project": "WANDB_PROJECT",
@@ -38,23 +37,6 @@ VARIABLES = {  # what W&B reads from the environment, by the argument of wandb.i
 }
 ELSEWHERE = "wandb_run.json"  # in a run's folder: its id at W&B, and where W&B's files of it are, if not in there
 PATIENCE = 30.0  # seconds that a training waits for W&B's server before it goes on offline
-
-
-class Unfailing:
-    """Reports the first failure of a dashboard once; the training continues."""
-
-    called: str  # what people call it
-    told = False
-
-    @contextmanager
-    def unfailing(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            error = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            if not self.told:
-                log.warning("%s does not work, some of its charts will be missing: %s", self.called, one_line(error))
-            self.told = True
 
 
 class Wandb(Unfailing, WandbLogger):
@@ -191,6 +173,8 @@ def make_logger(
     figures = Figures(folder / "csv", earlier / "csv" if earlier else None)
     if kind == "csv":
         return figures
+    if kind == "trackio":
+        return _trackio(folder, figures, earlier, config, name=called or name, **settings)
     chosen = wandb_options(settings | {"name": called}, project="stylenet", name=name, dir=str(folder))
     return _wandb(folder, figures, earlier, config=config, **chosen)
 
@@ -202,6 +186,19 @@ def _tensorboard(folder: Path, **settings: Any) -> Logger:
         raise UserError(
             "logger=tensorboard needs the tensorboard package: pip install 'stylenet[tensorboard]'."
         ) from error
+
+
+def _trackio(folder: Path, figures: Figures, earlier: Path | None, config: dict[str, Any], **settings: Any) -> Logger:
+    """Trackio, or CSV where it cannot work."""
+    from stylenet.training.trackio_logger import Trackio
+
+    try:
+        return Trackio(figures, folder, earlier, config, **{key: value for key, value in settings.items() if value})
+    except ModuleNotFoundError as error:
+        raise UserError("logger=trackio needs the trackio package: pip install 'stylenet[trackio]'.") from error
+    except Exception as error:  # whatever ails it, the training goes on
+        log.warning("trackio does not work: %s; the figures go to %s", one_line(error), figures.path.parent)
+        return figures
 
 
 def _wandb(folder: Path, figures: Figures, earlier: Path | None, **settings: Any) -> Logger:

@@ -131,6 +131,29 @@ def numbers(pattern: str | Path) -> list[int]:
     return sorted(number for number in set(there) if numbered(path, number).is_file())
 
 
+# --- a single picture
+
+
+class Still(FilmSource):
+    """One picture as a film of so many ``seconds``, with ``fps`` frames a second. Raises UserError if unreadable."""
+
+    clear = True
+
+    def __init__(self, path: str | Path, fps: Fraction, seconds: float):
+        self.path, self.look = Path(path), Look(fps)
+        self._picture = image_io.read(path)
+        self.expected = max(2, round(fps * Fraction(seconds)))
+        height, width = self._picture.rgb.shape[:2]
+        self.size = width, height
+
+    def __iter__(self) -> Iterator[Frame]:
+        for place in range(self.expected or 0):
+            yield Frame(self._picture.rgb, place / self.look.rate, 1 / self.look.rate, self._picture.alpha)
+
+    def close(self) -> None:
+        pass
+
+
 # --- a camera
 
 

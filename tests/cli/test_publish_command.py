@@ -1,5 +1,7 @@
 """``stylenet publish`` and ``ckpt=hf:...`` as a user runs them: what is published loads again and paints the same."""
 
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -107,6 +109,7 @@ def test_mistakes_are_a_line_each(command: Command, hub: Hub):
         (["ckpt=mine", "repo=ann/waves"], {"HF_HUB_OFFLINE": "1"}, "repo=ann/waves: offline mode forbids to ask"),
         (["ckpt=mine", "repo=ann/waves", "privat=true"], {}, "There is no option 'privat'. Did you mean private=?"),
         (["ckpt=mine", "repo=a/b", "photo=gone.jpg"], {}, "photo=gone.jpg: there is no such file."),
+        (["ckpt=mine", "repo=a/b", "evaluation=gone"], {}, "evaluation=gone: gone/results.json is not an evaluation."),
         (["repo=ann/waves"], {}, "Please give ckpt=..."),
     ):
         done = command("publish", *words, **variables)
@@ -164,6 +167,38 @@ def test_the_page_says_all_that_the_file_says_and_nothing_of_this_machine(place:
     published = Path("look/mine.safetensors").read_bytes()
     assert b"/home/ann" not in published and b"~/old" not in published and "/home/ann" not in page
     assert set(re.findall(r"\]\(([^)]+)\)", page)) == {"before_after.jpg"}  # no link into nowhere
+
+
+def evaluation(folder: Path, file: Path, *names: str) -> Path:
+    """A folder with the figures of a style file, as an evaluation writes them."""
+    summary = {"photos": 8, "style": 0.1234, "content": 0.5, "style_size": 384, "ssim": 0.25, "cfsd": 0.125}
+    summary |= {"grid": {"mean": 1.5, "worst": 9.0}, "grid_of_photos": {"mean": 1.25, "worst": 9.0}}
+    identity = {"file": hashlib.sha256(file.read_bytes()).hexdigest()[:16]}
+    sizes = {"512": {"summary": summary}, "256": {"summary": {**summary, "style": 0.5}}}
+    (folder / "results.json").write_text(
+        json.dumps({"kind": "evaluation", "nets": {name: {"identity": identity, "sizes": sizes} for name in names}})
+    )
+    return folder
+
+
+def test_the_figures_of_an_evaluation_are_those_of_the_very_file(place: Path, photo: Path):
+    file = save(place)
+    folder = evaluation(place, file, "mine")
+    stylenet.publish(file, "ann/waves", folder="look", photo=photo, evaluation=folder)
+    page = Path("look/README.md").read_text(encoding="utf-8")
+    assert (
+        "| size | photos | style | content | SSIM | CFSD | grid |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+        "| 256 px | 8 | 0.500 | 0.500 | 0.250 | 0.125 | 1.50 (1.25) |\n"
+        "| 512 px | 8 | 0.123 | 0.500 | 0.250 | 0.125 | 1.50 (1.25) |\n"
+    ) in page
+    other = save(place, "other", n_styles=2, info={**INFO, "styles": [{"name": "calm"}, {"name": "storm"}]})
+    with pytest.raises(UserError, match="has no figures of this very file, but of: mine. Evaluate it first: stylenet"):
+        stylenet.publish(other, "ann/waves", folder="no", photo=photo, evaluation=folder)
+    evaluation(place, other, "other:calm", "other:storm")
+    stylenet.publish(f"{other}:storm", "ann/storm", folder="one", photo=photo, evaluation=folder)
+    assert Path("one/README.md").read_text().count("| 512 px |") == 1
+    stylenet.publish(other, "ann/both", folder="both", photo=photo, evaluation=folder)
+    assert "| `other:calm` | 512 px |" in Path("both/README.md").read_text()
 
 
 def test_a_file_that_says_little(place: Path, photo: Path):

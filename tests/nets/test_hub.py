@@ -76,6 +76,7 @@ def test_one_style_of_several(hub: Hub, tmp_path: Path):
     expected = checkpoint.load(f"{tmp_path / 'made.safetensors'}:storm")[0].state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in net.state_dict().items())
     assert checkpoint.called("hf:ann/sea:storm") == "sea:storm"
+    assert stylenet.load("hf:ann/sea@main").name == "sea"  # as in photo_sea.jpg
     with pytest.raises(UserError, match="fog: no such style in this checkpoint. There are: calm, storm"):
         checkpoint.load("hf:ann/sea:fog")
 

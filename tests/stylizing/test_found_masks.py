@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import ROOT
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -128,6 +132,17 @@ def test_a_style_for_the_person_and_one_for_the_rest_and_a_drawn_mask(here: Path
     assert (np.asarray(drawn(astronaut))[WALL] == np.asarray(astronaut)[WALL]).all()
 
 
+def test_styles_of_one_network_are_told_apart_by_person_and_background(here: Path, astronaut: Image.Image):
+    torch.manual_seed(0)
+    net = registry.build("johnson", widths=(4, 4, 4), blocks=1, n_styles=2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    two = checkpoint.save(Path("two.safetensors"), net, {"styles": [{"name": "a"}, {"name": "b"}]})
+    made = np.asarray(load(ckpt=two, mix=["a", "b"], mask=["person", "background"])(astronaut))
+    a, b = (np.asarray(load(ckpt=two, mix=name)(astronaut)) for name in "ab")
+    assert (made[FACE] == a[FACE]).all() and (made[WALL] == b[WALL]).all() and (a[WALL] != b[WALL]).any()
+
+
 def test_the_word_is_meant_unless_it_is_a_path(here: Path, astronaut: Image.Image):
     Image.new("L", (4, 4), 255).save("person", "PNG")
     assert isinstance(open_masks(["person"])[0], found_masks.FoundMask)
@@ -200,6 +215,25 @@ def test_a_huge_photo_is_not_copied():
 def test_photos_of_any_shape(here: Path):
     for size in ((1, 1), (3, 700), (2500, 2)):
         assert load(mask="person")(Image.new("RGB", size, "red")).size == size
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_finds_the_same(here: Path):
+    """Its parent has computed in two threads, which it lacks: it must not wait for them."""
+    program = """if True:
+        import os, signal, numpy as np, torch, stylenet
+        torch.set_num_threads(2)
+        style = stylenet.load("tiny.safetensors", "cpu", backend="torch", mask="person")
+        made = np.asarray(style("in/astronaut.png"))
+        child = os.fork()
+        if not child:
+            signal.alarm(60)
+            os._exit(0 if (np.asarray(style("in/astronaut.png")) == made).all() else 3)
+        print(os.waitpid(child, 0)[1])
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.stdout == "0\n", done.stderr
 
 
 # --- the user's own network

@@ -60,7 +60,7 @@ def test_none_is_no_logger(tmp_path: Path):
 
 
 def test_an_unknown_kind_is_answered_with_the_known_ones(tmp_path: Path):
-    with pytest.raises(UserError, match="nosuch.*wandb, tensorboard, csv, none"):
+    with pytest.raises(UserError, match="nosuch.*wandb, tensorboard, trackio, csv, none"):
         make_logger("nosuch", tmp_path, "a style", {})
 
 
@@ -287,6 +287,66 @@ def test_tensorboard_shows_no_step_twice(tmp_path: Path):
         second.log_metrics({"train/loss": step / 2}, step)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(s, s / 2) for s in range(1, 8)]
+
+
+# --- trackio
+
+
+@pytest.fixture
+def trackio_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where trackio keeps runs, in this test alone."""
+    trackio = pytest.importorskip("trackio")
+    for module in [one for name, one in sys.modules.items() if name.startswith("trackio")]:
+        if hasattr(module, "TRACKIO_DIR"):  # read from the environment when it was imported
+            monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path / "trackio")
+        if hasattr(module, "MEDIA_DIR"):
+            monkeypatch.setattr(module, "MEDIA_DIR", tmp_path / "trackio" / "media")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    assert trackio.TRACKIO_DIR == tmp_path / "trackio"
+    return tmp_path / "trackio"
+
+
+def charted(run: str, metric: str) -> list[tuple[int, float]]:
+    """Steps and values of a run, as trackio's dashboard reads them."""
+    storage = pytest.importorskip("trackio.sqlite_storage").SQLiteStorage
+    return [(row["step"], row[metric]) for row in storage.get_logs("stylenet", run) if metric in row]
+
+
+def test_trackio_shows_no_step_twice_and_pictures(
+    trackio_kept: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """The first run lost its steps after 2 in a kill, but for those that its CSV file had."""
+    first = made(tmp_path, "trackio")
+    for step in (1, 2):
+        first.log_metrics({"train/loss": step / 2}, step)
+    first.log_picture("sheet", PICTURE, 2)  # type: ignore[attr-defined]
+    first.keep_style(tmp_path / "style", {})  # type: ignore[attr-defined]
+    first.figures.log_metrics({"train/loss": 1.5}, 3)  # type: ignore[attr-defined]
+    second = made(tmp_path, "trackio", resume=tmp_path / LAST)
+    second.go_on(3)  # type: ignore[attr-defined]
+    for step in (4, 5):
+        second.log_metrics({"train/loss": step / 2}, step)
+    second.keep_style(tmp_path / "style", {})  # type: ignore[attr-defined]
+    assert charted("a style", "train/loss") == [(s, s / 2) for s in range(1, 6)]
+    (picture,) = trackio_kept.rglob("*.png")
+    with Image.open(picture) as shown:
+        assert shown.size == PICTURE.size
+    assert capfd.readouterr().out == ""  # which is for the path of the style
+
+
+def test_a_second_run_of_a_name_has_charts_of_its_own(trackio_kept: Path, tmp_path: Path):
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        logger = made(tmp_path / str(number), "trackio")
+        logger.log_metrics({"train/loss": float(number)}, 7)
+        logger.keep_style(tmp_path / "style", {})  # type: ignore[attr-defined]
+    assert charted("a style", "train/loss") == [(7, 1.0)] and charted("a style 2", "train/loss") == [(7, 2.0)]
+
+
+def test_without_trackio_the_way_to_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(UserError, match=r"logger=trackio needs the trackio package: pip install 'stylenet\[trackio\]'"):
+        made(tmp_path, "trackio")
 
 
 # --- W&B's environment
