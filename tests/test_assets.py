@@ -27,10 +27,16 @@ def short_side(path: Path) -> int:
         return min(image.size)
 
 
-@pytest.mark.parametrize("folder", ["photos", "styles"])
+@pytest.mark.parametrize("folder", ["photos", "styles", "masks"])
 def test_every_file_is_listed_once_and_nothing_else_is(folder: str):
     there = [p.relative_to(ASSETS / folder).as_posix() for p in (ASSETS / folder).rglob("*") if p.is_file()]
     assert sorted(row["file"] for row in sources(folder)) == sorted(set(there) - {"SOURCES.csv"})
+
+
+def test_the_network_for_people_is_free_and_credited():
+    (row,) = sources("masks")
+    assert row["licence"] == "Apache-2.0" and "==" in row["source"] and len(row["sha256"]) == 64
+    assert all(row.values())
 
 
 @pytest.mark.parametrize("row", sources("photos") + sources("styles"), ids=lambda row: row["file"])

@@ -5,18 +5,17 @@ Such a file states its input shape but not its pixel range; three ranges are com
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylenet.runtime import onnx_file
 from stylenet.system.errors import UserError, one_line
 
 RANGES = {"0-1": (0.0, 1.0), "0-255": (0.0, 255.0), "-1-1": (-1.0, 1.0)}
 TRIAL = 256  # side of the test picture that detects the range, in pixels
-FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 SAME = 0.02  # of the range: smaller differences count as equal
 
 
@@ -33,9 +32,9 @@ class OnnxNet(nn.Module):
         if range != "auto" and range not in RANGES:
             raise UserError(f"range={range}: no such range. Allowed: auto, {', '.join(RANGES)}.")
         self.path = Path(path)
-        self.session = _session(self.path)
-        given = _picture_input(self.path, self.session.get_inputs())
-        self.input, self.dtype = given.name, FLOATS[given.type]
+        self.session = onnx_file.opened(str(self.path), self.path)
+        given = onnx_file.picture_input(self.path, self.session.get_inputs())
+        self.input, self.dtype = given.name, onnx_file.FLOATS[given.type]
         self.channels_last = given.shape[1] != 3 and given.shape[3] == 3
         sides = given.shape[1:3] if self.channels_last else given.shape[2:4]
         self.size = (int(sides[0]), int(sides[1])) if all(isinstance(side, int) for side in sides) else None
@@ -85,34 +84,6 @@ class OnnxNet(nn.Module):
         if float((large / 255 - small).abs().max()) < SAME:
             return "0-1"  # scale-invariant
         raise UserError(f"{self.path} does not reveal its pixel range: use range=0-1, range=0-255 or range=-1-1.")
-
-
-def _session(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise UserError("An ONNX file needs the onnxruntime package: pip install 'stylenet[onnx]'.") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # errors are raised as exceptions
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
-    except Exception as error:  # a damaged file can fail in any way
-        raise UserError(f"{path} cannot be used as ONNX: {one_line(error):.200}. Export it again.") from error
-
-
-def _picture_input(path: Path, inputs: Sequence[Any]) -> Any:
-    """The only input, if it is a picture of floats."""
-    signature = "; ".join(f"{given.name} {given.shape} {given.type}" for given in inputs)
-    if len(inputs) == 1:
-        shape = inputs[0].shape
-        if inputs[0].type in FLOATS and len(shape) == 4 and (shape[1] == 3 or shape[3] == 3 or not _fixed(shape[1])):
-            return inputs[0]
-    raise UserError(f"{path} takes {signature}: use a network with one input of floats (b, 3, h, w) or (b, h, w, 3).")
-
-
-def _fixed(side: Any) -> bool:
-    return isinstance(side, int)
 
 
 def _greatest(pixels: Tensor) -> float:

@@ -4,6 +4,7 @@ Frames are read, stylized and written concurrently; only a few are in memory.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -97,8 +98,11 @@ def stylized(job: Job, stylize: Stylize, settings: FilmSettings) -> Outcome:
 def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | None, tuple[int, int] | None]:
     """What is missing in the result, or None, and its width and height in pixels, None if it was skipped."""
     film, writing = settings.film, settings.writing
+    stylize = noted = _Noted(stylize, trials=int(film.preview))
     if not settings.record:
-        return _shown(job, stylize, settings)
+        made = _shown(job, stylize, settings)
+        noted.warn(job.source)
+        return made
     check_target(job)
     _require_free(job, writing.existing)
     still = settings.walk is not None and not planning.moves(job.source)
@@ -125,6 +129,7 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
             size = sink.size or size
         for note in sink.notes:
             left_out.warn_note(job.target, note)
+        noted.warn(job.source)
         missing = source.missing if whole else None
         why = None if missing is None else f"{missing}; {job.target} holds what can be"
         return why, size
@@ -141,6 +146,25 @@ def _shown(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | No
         return source.missing if whole else None, size
     finally:
         source.close()
+
+
+class _Noted:
+    """Stylizes frames, and counts the messages about them. ``trials``: so many calls come before the first frame."""
+
+    def __init__(self, stylize: Stylize, trials: int = 0):
+        self._stylize, self._frames = stylize, -trials
+        self._notes: Counter[str] = Counter()
+
+    def __call__(self, frame: Picture, *style: Any) -> Picture:
+        made = self._stylize(frame, *style)
+        self._frames += 1
+        self._notes.update([made.note] if made.note and self._frames > 0 else [])
+        return made
+
+    def warn(self, film: Path) -> None:
+        """Write each message to stderr, and how many frames it is about."""
+        for note, times in self._notes.items():
+            left_out.warn_note(film, f"{note} (in {times} of {self._frames} frames)")
 
 
 def _steady(settings: FilmSettings) -> temporal.Steady:

@@ -29,6 +29,7 @@ from stylenet.images.image_io import Picture
 from stylenet.nets import checkpoint
 from stylenet.runtime.options import Runtime
 from stylenet.stylizing.containers import ImageStylizer
+from stylenet.stylizing.found_masks import OpenMask
 from stylenet.system.errors import UserError
 from stylenet.system.memory import keep_freed_memory
 
@@ -36,7 +37,7 @@ PER_TASK = 8  # pictures per task of a worker; few, as all are repeated if it di
 RETRIES = 1  # by Ray, of such a group; then once more one by one, to isolate a picture that crashes a worker
 DIED = "its worker died each time: it ran out of memory, or this picture crashes it"
 
-Start = Callable[[Sequence[str | Path], Sequence[Image.Image], Runtime], ImageStylizer]
+Start = Callable[[Sequence[str | Path], Sequence[OpenMask], Runtime], ImageStylizer]
 """Loads checkpoint files and masks as a stylizer, with the given Runtime."""
 
 
@@ -48,7 +49,7 @@ class Work:
 
     start: Start
     styles: Sequence[str | Path]
-    masks: Sequence[Image.Image]
+    masks: Sequence[OpenMask]
     runtime: Runtime
     writing: Writing
     workers: int | None = None

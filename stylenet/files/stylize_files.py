@@ -7,12 +7,11 @@ Knows nothing about networks except how to load one. :mod:`stylenet.files.runner
 import io
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
 from tqdm import tqdm
 
 from stylenet.files import planning
@@ -26,6 +25,7 @@ from stylenet.runtime.options import Runtime
 from stylenet.stylizing import walks
 from stylenet.stylizing.containers import ImageStylizer
 from stylenet.stylizing.controls import Controls, several, styles_and_masks
+from stylenet.stylizing.found_masks import OpenMask
 from stylenet.stylizing.stylizer import load_each
 from stylenet.system import console
 from stylenet.system.atomic import is_pipe
@@ -74,7 +74,7 @@ class _Call:
     """What is stylized, where to and how."""
 
     styles: Sequence[str | Path]
-    masks: Sequence[Image.Image]
+    masks: Sequence[OpenMask]
     inputs: Sequence[str | Path]
     output: str | Path | None
     controls: Controls
@@ -85,7 +85,7 @@ class _Call:
 
 def _loaded(
     styles: Sequence[str | Path],
-    masks: Sequence[Image.Image],
+    masks: Sequence[OpenMask],
     runtime: Runtime,
     controls: Controls,
     needs_style: bool = True,
@@ -125,7 +125,8 @@ def _here(call: _Call) -> Iterator[Any]:
         left_out.warn(plan.left)
         picture = _read(todo[0], writing)
         left_out.warn_note(todo[0].source, picture.note)
-        (made,) = _stylized(stylizer, todo, [picture])
+        (made,) = _stylized(stylizer, todo, [replace(picture, note="")])
+        left_out.warn_note(todo[0].source, made.note)
         yield from _write(todo[0], made, writing.quality)
         return
     from stylenet.files import runner  # not needed for one picture

@@ -14,6 +14,7 @@ from stylenet.nets import checkpoint
 from stylenet.nets.catalog import dated
 from stylenet.stylizing import style_pictures, walks
 from stylenet.stylizing.controls import Controls, several, styles_and_masks
+from stylenet.stylizing.found_masks import OpenMask
 from stylenet.stylizing.settings import Setting
 from stylenet.stylizing.stylizer import Stylizer
 from stylenet.system.errors import UserError
@@ -28,7 +29,7 @@ class Cell:
     ckpt: str | Path | None
     caption: tuple[str, ...]
     controls: Controls = field(default_factory=Controls)
-    masks: Sequence[Image.Image] = ()
+    masks: Sequence[OpenMask] = ()
     style: torch.Tensor | None = None
 
 

@@ -1,5 +1,6 @@
 """Stylize any image container: Pillow images, paths, arrays, tensors. Knows nothing about networks."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from stylenet.images import image_io, safe_open
 from stylenet.images.image_io import Picture
 from stylenet.system.errors import UserError
 
+log = logging.getLogger(__name__)
 Style = Tensor | Sequence[float] | str | os.PathLike[str] | Image.Image | Mapping[Any, float] | None
 Progress = Callable[[float], object]
 
@@ -60,7 +62,10 @@ class ImageStylizer:
         if isinstance(image, str | os.PathLike | Image.Image):
             with safe_open.allowed(self.megapixels):
                 picture = image_io.read(image)
-            return self.picture(picture, style).pil()
+            made = self.picture(replace(picture, note=""), style)
+            if made.note:
+                log.warning("%s.", made.note.capitalize())
+            return made.pil()
         if isinstance(image, np.ndarray):
             return self._array(image, style)
         if isinstance(image, Tensor):

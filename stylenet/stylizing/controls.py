@@ -3,6 +3,8 @@
 Pictures are processed in strips of integer rows, so huge pictures need no float copy.
 """
 
+import difflib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -17,12 +19,14 @@ from torch import Tensor
 
 from stylenet.images import image_io
 from stylenet.images.color import Colors, Match, luminance
-from stylenet.images.image_io import over, strips
+from stylenet.images.image_io import Picture, over, strips
 from stylenet.images.safe_open import Source, once
 from stylenet.stylizing import brush, style_pictures, wraps
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
+from stylenet.stylizing.found_masks import WORDS, FoundMask, OpenMask, finders, settled
 from stylenet.system.errors import UserError
 
+log = logging.getLogger(__name__)
 COLORS = ("style", "luminance", "histogram")
 Mask = str | Path | Image.Image
 STRETCH = 2.0  # maximum stretch towards the photo's colours: above it, every stroke of a pale style stands out
@@ -36,12 +40,13 @@ class Controls:
     photo's colours and uses only the style's lightness; "histogram" gives the result the mean and covariance of the
     photo's colours, with a stretch of at most 2. ``stroke``: the scale of the brush, 0.25 to 8: 2 makes strokes twice
     as broad. ``mask``: a grey picture, a file or a Pillow image, white where the style is applied (``mask_invert``:
-    black), stretched to each photo; several styles need one each. ``mix``: for a network with several styles, the name
-    of one, weights, or shares such as "udnie:0.6,sunflowers:0.4"; a list of names has one for each mask. ``style``: for
-    a network for any style, the picture whose style is wanted: a file, a Pillow image, or several with a share each,
-    "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7, "b.jpg": 0.3}; a list has one of these for each mask, or each network.
-    ``wrap``: "x", "y" or "both" for a picture that goes on at its other side, such as a tile or a panorama. Raises
-    UserError for invalid values.
+    black), stretched to each photo; or what is found in each photo: "person", "background", "subject" or
+    "model:isnet.onnx", see :mod:`stylenet.stylizing.found_masks`. Several styles need one each. ``mix``: for a network
+    with several styles, the name of one, weights, or shares such as "udnie:0.6,sunflowers:0.4"; a list of names has one
+    for each mask. ``style``: for a network for any style, the picture whose style is wanted: a file, a Pillow image, or
+    several with a share each, "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7, "b.jpg": 0.3}; a list has one of these for each
+    mask, or each network. ``wrap``: "x", "y" or "both" for a picture that goes on at its other side, such as a tile or a
+    panorama. Raises UserError for invalid values.
     """
 
     strength: float = 1.0
@@ -154,19 +159,39 @@ def _number(value: Any) -> bool:
 
 def open_mask(source: Source, inverted: bool = False) -> Image.Image:
     """Read a mask as a grey picture of mode L, 255 where the style is applied. Raises UserError if unreadable."""
-    mask = image_io.open_rgb(once(source)).convert("L")
+    try:
+        mask = image_io.open_rgb(once(source)).convert("L")
+    except UserError as error:
+        near = difflib.get_close_matches(source, WORDS, n=1) if isinstance(source, str) else []
+        if not near:
+            raise
+        raise UserError(f"{error} Did you mean mask={near[0]}?") from error
     return mask.point(lambda level: 255 - level) if inverted else mask
 
 
+def open_masks(masks: Sequence[Mask], inverted: bool = False) -> list[OpenMask]:
+    """Each of ``masks``: a picture, see :func:`open_mask`, or what finds one in a photo. A word such as "person" means
+    that, even if there is a file of this name: "./person". Raises UserError for what cannot be used.
+    """
+    return [
+        FoundMask(found[0], found[1] != inverted) if found else open_mask(mask, inverted)
+        for mask, found in zip(masks, finders(masks), strict=True)
+    ]
+
+
 class MaskedStylizer(ImageStylizer):
-    """Several stylizers, each applied in its mask, see :func:`open_mask`; masks are stretched to the picture.
+    """Several stylizers, each applied in its mask, see :func:`open_masks`; masks are stretched to the picture.
 
     Grey values blend. Where the sum of the masks exceeds white, it is normalised; where it is less, the rest is the
-    photo. ``style`` is passed to each stylizer.
+    photo. ``style`` is passed to each stylizer. If nothing is found in a photo, the ``note`` of its picture says so, or
+    a warning of this module's logger. Raises UserError if a network that finds masks cannot be used.
     """
 
-    def __init__(self, each: Sequence[Any], masks: Sequence[Image.Image], megapixels: float | None = None):
+    def __init__(self, each: Sequence[Any], masks: Sequence[OpenMask], megapixels: float | None = None):
         self.each, self.masks, self.megapixels = each, masks, megapixels
+        for mask in masks:
+            if isinstance(mask, FoundMask):
+                mask.finder.prepare()  # a network that cannot be used is told of before any photo is read
         self.device = each[0].device
         self.name = "+".join(dict.fromkeys(stylizer.name for stylizer in each))
 
@@ -177,9 +202,34 @@ class MaskedStylizer(ImageStylizer):
     def batch_size(self, height: int, width: int) -> int:
         return min(stylizer.batch_size(height, width) for stylizer in self.each)
 
+    def pictures(
+        self, pictures: Sequence[Picture], style: Style = None, progress: Progress | None = None
+    ) -> list[Picture]:
+        made, notes = self._masked([picture.rgb for picture in pictures], style, progress)
+        return [
+            replace(picture, rgb=rgb, note="; ".join(filter(None, (picture.note, note))))
+            for picture, rgb, note in zip(pictures, made, notes, strict=True)
+        ]
+
     def stylize_arrays(
         self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None
     ) -> list[np.ndarray]:
+        made, notes = self._masked(photos, style, progress)
+        _warn(notes)
+        return made
+
+    def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
+        masks, notes = zip(*(self._masks_of(photo) for photo in photos.split(1)), strict=True)
+        _warn(notes)
+        layers = [stylizer.stylize_tensor(photos, style) for stylizer in self.each]
+        each = zip(masks, photos.split(1), *(layer.split(1) for layer in layers), strict=True)
+        return torch.cat([self._mixed_tensor(*one) for one in each])
+
+    def _masked(
+        self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None
+    ) -> tuple[list[np.ndarray], list[str]]:
+        """The stylized photos, and a message for each."""
+        masks, notes = zip(*(settled(self.masks, photo) for photo in photos), strict=True)
         layers = []
         for number, stylizer in enumerate(self.each):
 
@@ -188,21 +238,36 @@ class MaskedStylizer(ImageStylizer):
                     progress((number + part) / len(self.each))
 
             layers.append(stylizer.stylize_arrays(photos, style, on_progress))
-        masks = [weight[..., None] for weight in self._stretched(*photos[0].shape[:2])]
-        return [self._shared(photo, [layer[place] for layer in layers], masks) for place, photo in enumerate(photos)]
+        made = [
+            self._shared(photo, [layer[place] for layer in layers], masks[place]) for place, photo in enumerate(photos)
+        ]
+        return made, [*notes]
 
-    def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
-        layers = [stylizer.stylize_tensor(photos, style) for stylizer in self.each]
-        masks = [image_io.to_tensor(weight[..., None]).to(layers[0]) for weight in self._stretched(*photos.shape[2:])]
-        return _mixed(photos.to(layers[0]), *layers, *masks)
+    def _masks_of(self, photo: Tensor) -> tuple[list[Image.Image], str]:
+        """The masks of a photo (1, 3, h, w), and a message."""
+        if not any(isinstance(mask, FoundMask) for mask in self.masks):
+            return settled(self.masks, np.empty((0, 0, 3), np.uint8))
+        return settled(self.masks, image_io.to_array(photo))
 
-    def _stretched(self, height: int, width: int) -> list[np.ndarray]:
-        return [np.asarray(mask.resize((width, height), Image.Resampling.BICUBIC)) for mask in self.masks]
+    def _mixed_tensor(self, masks: Sequence[Image.Image], photo: Tensor, *layers: Tensor) -> Tensor:
+        height, width = photo.shape[2:]
+        weights = [image_io.to_tensor(weight).to(layers[0]) for weight in _stretched(masks, height, width)]
+        return _mixed(photo.to(layers[0]), *layers, *weights)
 
-    def _shared(self, photo: np.ndarray, made: list[np.ndarray], masks: list[np.ndarray]) -> np.ndarray:
+    def _shared(self, photo: np.ndarray, made: list[np.ndarray], masks: Sequence[Image.Image]) -> np.ndarray:
         result = np.empty_like(photo)
-        over(result, [photo, *made, *masks], _mixed)
+        over(result, [photo, *made, *_stretched(masks, *photo.shape[:2])], _mixed)
         return result
+
+
+def _stretched(masks: Sequence[Image.Image], height: int, width: int) -> list[np.ndarray]:
+    """The masks at the size of a photo, (height, width, 1) of uint8."""
+    return [np.asarray(mask.resize((width, height), Image.Resampling.BICUBIC))[..., None] for mask in masks]
+
+
+def _warn(notes: Sequence[str]) -> None:
+    for note in dict.fromkeys(filter(None, notes)):
+        log.warning("%s.", note.capitalize())
 
 
 def _mixed(photo: Tensor, *layers: Tensor) -> Tensor:
@@ -224,7 +289,7 @@ def _mixes(mix: Any) -> list[str]:
     return list(mix) if isinstance(mix, list | tuple) and mix and all(isinstance(one, str) for one in mix) else []
 
 
-def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[Image.Image]]:
+def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[OpenMask]]:
     """The styles of ``ckpt``, one or a list, and the opened masks of ``controls``: one for each style, or none for a
     single style. A mask is white where the style is applied. One network with several pictures as ``style`` counts as
     so many.
@@ -248,4 +313,4 @@ def styles_and_masks(ckpt: Any, controls: Controls) -> tuple[list[Any], list[Ima
     if len(styles) != len(masks) and (len(styles) > 1 or masks):
         what = "style=" if len(pictures) > 1 else "mix=" if mixes else "ckpt="
         raise UserError(f"{what} has {len(styles)} and mask= {len(masks)}: give a mask for each style, as mask=[a,b].")
-    return styles, [open_mask(file, controls.mask_invert) for file in masks]
+    return styles, open_masks(masks, controls.mask_invert)

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from stylenet.images.image_io import Picture
 from stylenet.images.safe_open import allowed, once
 from stylenet.runtime import backends
 from stylenet.runtime.options import Runtime, choose_device
-from stylenet.stylizing import cells, stylizer
+from stylenet.stylizing import cells, found_masks, stylizer
 from stylenet.stylizing.cells import Cell
 from stylenet.stylizing.controls import Controls, several
 from stylenet.stylizing.settings import setting
@@ -164,8 +164,9 @@ def plan_sheet(
     with allowed(runtime.megapixels):
         picture = _read(photo, columns, size, runtime)
         some, notes = _chosen(styles, controls, walk, steps)
-    some = [cells.of_photo(photo), *some]
-    return Plan(picture, _broken(some, columns or _columns(picture, len(some))), runtime, [*_notes(picture), *notes])
+    some, found = _settled([cells.of_photo(photo), *some], picture)
+    notes = [*_notes(picture), *notes, *found]
+    return Plan(picture, _broken(some, columns or _columns(picture, len(some))), runtime, notes)
 
 
 def _chosen(styles: Any, controls: Controls, walk: Any, steps: Any) -> tuple[list[Cell], list[str]]:
@@ -191,14 +192,17 @@ def plan_comparison(
     with allowed(runtime.megapixels):
         picture = _read(photo, columns, size, runtime)
         found = cells.of_comparison(ckpts, [setting(one) for one in several(settings)])
+    settled, notes = _settled([cell for row in found for cell in row], picture)
+    found = [settled[start : start + len(found[0])] for start in range(0, len(settled), len(found[0]))]
+    notes = [*_notes(picture), *notes]
     first = cells.of_photo(photo)
     if len(found) > 1 and len(found[0]) > 1:
         if columns is not None:
             shape = f"a row for each of the {len(found)} checkpoints, a column for each of the {len(found[0])} settings"
             raise UserError(f"columns={columns}: this comparison has {shape}. Leave columns= out.")
-        return Plan(picture, [[None if n else first, *row] for n, row in enumerate(found)], runtime, _notes(picture))
+        return Plan(picture, [[None if n else first, *row] for n, row in enumerate(found)], runtime, notes)
     some = [first, *(cell for row in found for cell in row)]
-    return Plan(picture, _broken(some, columns or _columns(picture, len(some))), runtime, _notes(picture))
+    return Plan(picture, _broken(some, columns or _columns(picture, len(some))), runtime, notes)
 
 
 def _read(photo: Photo, columns: Any, size: Any, runtime: Runtime) -> Picture:
@@ -211,6 +215,17 @@ def _read(photo: Photo, columns: Any, size: Any, runtime: Runtime) -> Picture:
         raise UserError(f"size={size}: give a picture's longer side in whole pixels, at least {SMALLEST}.")
     backends.choose(choose_device(runtime.device), runtime.backend, runtime.precision)
     return image_io.fit_picture(image_io.read(photo if isinstance(photo, Image.Image) else once(photo)), size)
+
+
+def _settled(some: Sequence[Cell], photo: Picture) -> tuple[list[Cell], list[str]]:
+    """The cells with the masks of this photo, each found once, and messages."""
+    found: found_masks.Found = {}
+    made, notes = [], []
+    for cell in some:
+        masks, note = found_masks.settled(cell.masks, photo.rgb, found)
+        made.append(replace(cell, masks=masks))
+        notes.append(note)
+    return made, [*dict.fromkeys(filter(None, notes))]
 
 
 def _whole(value: Any) -> bool:

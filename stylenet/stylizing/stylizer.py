@@ -28,6 +28,7 @@ from stylenet.stylizing import style_pictures, wraps
 from stylenet.stylizing.areas import Areas, areas, covered
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
+from stylenet.stylizing.found_masks import OpenMask
 from stylenet.system import forked
 from stylenet.system.errors import UserError
 from stylenet.system.memory import free_memory
@@ -57,13 +58,16 @@ def load(
 
 
 def load_each(
-    styles: Sequence[str | Path], masks: Sequence[Image.Image], runtime: Runtime, controls: Controls
+    styles: Sequence[str | Path], masks: Sequence[OpenMask], runtime: Runtime, controls: Controls
 ) -> "Stylizer | MaskedStylizer":
     """As :func:`load`, with the results of :func:`stylenet.stylizing.controls.styles_and_masks`, and ``controls`` whose
     pictures are opened.
     """
-    if len(masks) > 1 and runtime.backend in ("auto", "torch") and (one := _the_only(styles, runtime, controls.wrap)):
-        return _in_one_pass(one, styles, masks, controls)
+    drawn = [mask for mask in masks if isinstance(mask, Image.Image)]  # one pass needs them before there is a photo
+    if len(drawn) == len(masks) > 1 and runtime.backend in ("auto", "torch"):
+        one = _the_only(styles, runtime, controls.wrap)
+        if one:
+            return _in_one_pass(one, styles, drawn, controls)
     loaded: dict[str, Stylizer] = {}
     each = []
     for number, style in enumerate(styles):
@@ -160,7 +164,7 @@ class Stylizer(ImageStylizer):
         self.name = _plain(name)
         self._start_backend()
 
-    def with_controls(self, controls: Controls, masks: Sequence[Image.Image] = ()) -> "Stylizer | MaskedStylizer":
+    def with_controls(self, controls: Controls, masks: Sequence[OpenMask] = ()) -> "Stylizer | MaskedStylizer":
         """The same network and backend with other controls. ``masks``: those of ``controls``, opened."""
         one = self.restyled(controls)
         return MaskedStylizer([one], masks, self.megapixels) if masks else one

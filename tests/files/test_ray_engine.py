@@ -203,6 +203,15 @@ def test_masks_and_several_styles_go_to_the_workers(cluster, tiny, tmp_path, mon
     assert np.abs(result[:, :10] - each[0][:, :10]).max() <= 1 and np.abs(result[:, 10:] - each[1][:, 10:]).max() <= 1
 
 
+def test_masks_are_found_by_the_workers(cluster, tiny, tmp_path, monkeypatch, capsys):
+    """Nobody is in these photos: the worker says so, and they stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "in", 2)
+    assert len([*on_cluster(tiny, "in", "out", mask="person")]) == 2
+    assert (np.asarray(Image.open("out/001_tiny.png")) == np.asarray(Image.open("in/001.png"))).all()
+    assert capsys.readouterr().err.count("no person was found: all of it counts as background") == 2
+
+
 def test_films_are_refused(cluster, tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("clip.mp4").write_bytes(b"")
