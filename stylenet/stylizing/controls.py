@@ -45,8 +45,8 @@ class Controls:
     with several styles, the name of one, weights, or shares such as "udnie:0.6,sunflowers:0.4"; a list of names has one
     for each mask. ``style``: for a network for any style, the picture whose style is wanted: a file, a Pillow image, or
     several with a share each, "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7, "b.jpg": 0.3}; a list has one of these for each
-    mask, or each network. ``wrap``: "x", "y" or "both" for a picture that goes on at its other side, such as a tile or a
-    panorama. Raises UserError for invalid values.
+    mask, or each network. ``wrap``: "x", "y" or "both" for a picture that goes on at its other side, such as a tile or
+    a panorama. Raises UserError for invalid values.
     """
 
     strength: float = 1.0

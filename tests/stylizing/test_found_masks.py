@@ -228,7 +228,8 @@ def test_a_forked_process_finds_the_same(here: Path):
         child = os.fork()
         if not child:
             signal.alarm(60)
-            os._exit(0 if (np.asarray(style("in/astronaut.png")) == made).all() else 3)
+            apart = np.abs(np.asarray(style("in/astronaut.png")).astype(int) - made)
+            os._exit(0 if apart.max() <= 2 else 3)  # one thread rounds otherwise
         print(os.waitpid(child, 0)[1])
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
