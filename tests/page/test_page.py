@@ -272,8 +272,9 @@ def test_the_keyboard_is_enough(opened, address):
     assert page.locator("#styles input").nth(1).is_checked()
     settled(page)
     page.keyboard.press("Tab")
-    with page.expect_file_chooser():
-        page.keyboard.press("Enter")  # on "Add your own painting"
+    assert page.evaluate("document.activeElement.dataset.does") == "choose-painting"
+    with page.expect_file_chooser(timeout=120_000):
+        page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "second"
 
