@@ -1,0 +1,206 @@
+"""Small models with photographs as textures, made by formulas: a vase, a box and a cottage. For the docs and the tests.
+
+Each model is one texture with islands, of very different scales, and triangles. :func:`glb` makes a file of it.
+"""
+
+import io
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stylenet.images import image_io
+from stylenet.system.places import ASSETS
+
+PHOTOS = ASSETS / "photos"
+GUTTER = (255, 0, 255)  # the colour between islands, which must not be seen
+
+
+@dataclass
+class Model:
+    """``corners``, ``normals``: (n, 3, 3); ``places``: (n, 3, 2), 0 to 1, y down. ``texture``: RGB."""
+
+    texture: Image.Image
+    corners: list[np.ndarray] = field(default_factory=list)
+    normals: list[np.ndarray] = field(default_factory=list)
+    places: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, points: np.ndarray, cell: Sequence[float], flat: bool = False) -> None:
+        """A grid of points (rows, columns, 3), whose first row is at the top of ``cell``: left, top, right, bottom, 0
+        to 1. ``flat``: each square has its own normal.
+        """
+        rows, columns = points.shape[:2]
+        left, top, right, bottom = cell
+        u, v = np.meshgrid(np.linspace(left, right, columns), np.linspace(top, bottom, rows))
+        places = np.stack([u, v], -1)
+        across, down = np.gradient(points, axis=1), np.gradient(points, axis=0)
+        if columns > 3 and np.allclose(points[:, 0], points[:, -1]):  # round: the ends are one line
+            across[:, 0] = across[:, -1] = (points[:, 1] - points[:, -2]) / 2
+        normals = np.cross(down, across)
+        normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+
+        def squares(grid: np.ndarray) -> np.ndarray:
+            a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
+            both = [np.stack([a, d, c], -2), np.stack([a, c, b], -2)]
+            return np.concatenate([one.reshape(-1, 3, grid.shape[-1]) for one in both])
+
+        corners = squares(points)
+        some = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) > 1e-12
+        shaded = squares(normals)
+        if flat:
+            own = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+            own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
+            shaded = np.repeat(own[:, None], 3, 1)
+        self.corners.append(corners[some])
+        self.normals.append(shaded[some])
+        self.places.append(squares(places)[some])
+
+    def paste(self, photo: str, cell: Sequence[float], crop: Sequence[float] = (0, 0, 1, 1)) -> Sequence[float]:
+        """Put a part of a bundled photo (left, top, right, bottom, 0 to 1) into a cell, and return the cell."""
+        width, height = self.texture.size
+        left, top, right, bottom = _pixels(self.texture, cell)
+        picture = image_io.open_rgb(PHOTOS / f"{photo}.jpg")
+        part = picture.crop(_pixels(picture, crop)).resize((right - left, bottom - top), Image.Resampling.LANCZOS)
+        self.texture.paste(part, (left, top))
+        return cell
+
+
+def _pixels(picture: Image.Image, part: Sequence[float]) -> tuple[int, int, int, int]:
+    """A part of a picture, from 0 to 1, as left, top, right and bottom in pixels."""
+    left, top, right, bottom = part
+    width, height = picture.size
+    return round(width * left), round(height * top), round(width * right), round(height * bottom)
+
+
+def _grid(*rows: Sequence[Sequence[float]]) -> np.ndarray:
+    return np.array(rows, float)
+
+
+def box(side: int = 1024) -> Model:
+    """A cube whose six sides have very different scales in the texture, with gutters of a loud colour."""
+    model = Model(Image.new("RGB", (side, side), GUTTER))
+    cells = [(0.02, 0.02, 0.6, 0.6), (0.64, 0.02, 0.98, 0.36), (0.64, 0.4, 0.84, 0.6)]
+    cells += [(0.02, 0.64, 0.14, 0.76), (0.2, 0.64, 0.56, 0.98), (0.6, 0.7, 0.68, 0.78)]
+    photos = [
+        "val/castle",
+        "train/city_sunset",
+        "train/palace_facade",
+        "train/lake",
+        "val/harbour_at_dusk",
+        "train/fig",
+    ]
+    for number, (photo, cell) in enumerate(zip(photos, cells, strict=True)):
+        model.add(_face(number), model.paste(photo, cell, _square(photo)), flat=True)
+    return model
+
+
+def _face(number: int, steps: int = 9) -> np.ndarray:
+    """A side of the cube from -1 to 1: four around, the top and the bottom."""
+    v, u = np.meshgrid(np.linspace(1, -1, steps), np.linspace(-1, 1, steps), indexing="ij")
+    one = np.ones_like(u)
+    sides = [(u, v, one), (one, v, -u), (-u, v, -one), (-one, v, u), (u, one, -v), (u, -one, v)]
+    return np.stack(sides[number], -1)
+
+
+def _square(photo: str) -> Sequence[float]:
+    """The square in the middle of a photo."""
+    with Image.open(PHOTOS / f"{photo}.jpg") as picture:
+        width, height = picture.size
+    side = min(width, height)
+    x, y = (width - side) / 2 / width, (height - side) / 2 / height
+    return x, y, 1 - x, 1 - y
+
+
+def vase(side: int = 1024) -> Model:
+    """A vase with a landscape around it, whose two ends meet at the back."""
+    model = Model(Image.new("RGB", (side, side), GUTTER))
+    heights = np.linspace(1, 0, 60)
+    radius = 0.32 + 0.22 * np.sin(np.pi * (heights * 1.15 + 0.03)) + 0.06 * np.exp(-(((1 - heights) / 0.06) ** 2))
+    body = _round(radius, heights * 2, 96)
+    cell = model.paste("train/mountains", (0.02, 0.02, 0.98, 0.6))
+    place = _pixels(model.texture, cell)
+    left = np.asarray(model.texture.crop(place))
+    both = np.concatenate([left[:, ::2], left[:, ::-2]], 1)  # mirrored, so that it goes on at the back
+    model.texture.paste(Image.fromarray(both), place[:2])
+    model.add(body, cell)
+    model.add(_disc(radius[-1], 0.0, 96, up=False), model.paste("train/brushes", (0.02, 0.64, 0.3, 0.92)))
+    return model
+
+
+def _round(radius: np.ndarray, heights: np.ndarray, steps: int, centre: Sequence[float] = (0, 0)) -> np.ndarray:
+    """A surface of revolution from its radii and heights, from the top down: (rows, steps + 1, 3)."""
+    turn = np.linspace(0, 2 * np.pi, steps + 1)
+    x, z = (radius[:, None] * one for one in (np.sin(turn), np.cos(turn)))
+    points = np.stack([x + centre[0], np.broadcast_to(heights[:, None], x.shape), z + centre[1]], -1)
+    points[:, -1] = points[:, 0]
+    return points
+
+
+def _disc(radius: float, height: float, steps: int, up: bool = True) -> np.ndarray:
+    """A disc as a square grid, pressed into the circle."""
+    v, u = np.meshgrid(np.linspace(-1, 1, 25), np.linspace(-1, 1, 25), indexing="ij")
+    x, z = u * np.sqrt(1 - v * v / 2) * radius, v * np.sqrt(1 - u * u / 2) * radius
+    return np.stack([x if up else -x, np.full_like(x, height), z], -1)
+
+
+# --- a file
+
+
+def glb(model: Model, kind: str = "PNG") -> bytes:
+    """The model as a binary glTF file."""
+    corners, normals, places = (np.concatenate(one).reshape(-1, k) for one, k in _arrays(model))
+    buffer, views, accessors = b"", [], []
+    for array in (corners, normals, places):
+        data = np.ascontiguousarray(array, "<f4").tobytes()
+        views.append({"buffer": 0, "byteOffset": len(buffer), "byteLength": len(data)})
+        accessors.append(
+            {
+                "bufferView": len(views) - 1,
+                "componentType": 5126,
+                "count": len(array),
+                "type": f"VEC{array.shape[1]}",
+                "min": array.min(0).tolist(),
+                "max": array.max(0).tolist(),
+            }
+        )
+        buffer += data
+    file = io.BytesIO()
+    model.texture.save(file, kind, **({"quality": 92} if kind == "JPEG" else {}))
+    views.append({"buffer": 0, "byteOffset": len(buffer), "byteLength": len(file.getvalue())})
+    buffer += file.getvalue()
+    document = {
+        "asset": {"version": "2.0"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}, "material": 0}]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}, "metallicFactor": 0}}],
+        "textures": [{"source": 0}],
+        "images": [{"bufferView": 3, "mimeType": f"image/{kind.lower()}"}],
+        "buffers": [{"byteLength": len(buffer)}],
+        "bufferViews": views,
+        "accessors": accessors,
+    }
+    return packed(document, buffer)
+
+
+def _arrays(model: Model) -> list[tuple[list[np.ndarray], int]]:
+    return [(model.corners, 3), (model.normals, 3), (model.places, 2)]
+
+
+def packed(document: dict, buffer: bytes) -> bytes:
+    """A document and its buffer as a binary glTF file."""
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    buffer += b"\0" * (-len(buffer) % 4)
+    head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(buffer))
+    return head + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(buffer), b"BIN\0") + buffer
+
+
+def write(model: Model, path: Path) -> Path:
+    path.write_bytes(glb(model))
+    return path
