@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from stylenet.system.errors import UserError, shown
 from stylenet.system.memory import free_memory
 
@@ -45,7 +47,8 @@ def contents(path: Path) -> bytes:
 def damage_told(path: Path) -> Iterator[None]:
     """Inside the block, what breaks on the contents of a stranger's file becomes a UserError with the file's name."""
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"Cannot read {shown(path)}: it is damaged ({type(error).__name__}).") from error
     except MemoryError as error:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from stylenet.files.beside import contents, damage_told
 from stylenet.files.gltf import Gltf
 from stylenet.files.gltf_scene import read_scene
@@ -17,6 +19,7 @@ from stylenet.meshes.model import BASE, Model
 from stylenet.system.errors import UserError, shown
 
 IN_GLTF = ("PNG", "JPEG", "WEBP")
+FARTHEST, LARGEST = 1e15, 1e6  # of positions, and of places in a texture that repeats so often
 
 
 class ModelFile(Protocol):
@@ -58,7 +61,7 @@ class GltfFile:
 
     def model(self) -> Model:
         with damage_told(self.path):
-            return read_scene(self.gltf)
+            return _checked(read_scene(self.gltf))
 
     def picture(self, number: int) -> Picture:
         with damage_told(self.path):
@@ -96,7 +99,7 @@ class ObjFile:
 
     def model(self) -> Model:
         with damage_told(self.path):
-            return self.obj.model()
+            return _checked(self.obj.model())
 
     def picture(self, number: int) -> Picture:
         return _read(self.obj.image(number), f"the texture {shown(self.obj.images[number])} of {shown(self.path)}")
@@ -151,6 +154,14 @@ class ObjFile:
             if name not in used and not same:
                 found[path] = source
         return found
+
+
+def _checked(model: Model) -> Model:
+    """The model. Raises ValueError if its numbers are none that one can compute with."""
+    for array, most in ((model.corners, FARTHEST), *((one.places, LARGEST) for one in model.layers.values())):
+        if not (np.abs(array) <= most).all():  # written so that NaN fails it
+            raise ValueError
+    return model
 
 
 def _no_texture(layers: frozenset[str]) -> str:

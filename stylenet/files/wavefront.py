@@ -117,8 +117,6 @@ class Wavefront:
         vt = np.array([one[:2] if len(one) > 1 else [one[0], 0] for one in points["vt"]] + [[np.nan, np.nan]], float)
         vn = np.array([*points["vn"], [0.0, 0.0, 0.0]], float)
         corners = v[at[..., 0]]
-        if not np.isfinite(corners).all():
-            raise ValueError
         given = vn[at[..., 2]]
         normals = np.where(np.abs(given).sum(-1, keepdims=True) > 0, given, flat_normals(corners))
         return corners, vt[at[..., 1]], normals, material

@@ -13,7 +13,7 @@ from stylenet.meshes import raster
 
 FINER = 2  # samples per pixel along each side
 FIELD = 28.0  # degrees of view, upwards
-TILT = 16.0  # degrees that the camera looks down
+TILT = 20.0  # degrees that the camera looks down
 BACKDROP = np.array([0.83, 0.82, 0.80])  # linear light
 SKY, GROUND, LAMP = 0.52, 0.30, 0.80  # light from above, from below, and from the lamp
 LIGHT = np.array([-0.5, 1.0, 0.55])  # towards the lamp, as the camera sees it: from the upper left
@@ -54,11 +54,13 @@ class View:
     repeats: Sequence[str]
 
 
-def view(scene: Scene, degrees: float, size: int) -> View:
-    """The scene, turned by ``degrees``, in a square picture of ``size`` pixels."""
+def view(scene: Scene, degrees: float, size: int, down: float = TILT) -> View:
+    """The scene, turned by ``degrees``, in a square picture of ``size`` pixels. The camera looks ``down`` by so many
+    degrees.
+    """
     side = size * FINER
     turned, normals, centre, radius = _turned(scene, degrees)
-    tilt = np.radians(TILT)
+    tilt = np.radians(down)
     camera = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
     distance = 1.06 * radius / np.sin(np.radians(FIELD / 2))
     seen, far = _projected((turned - centre) @ camera.T, distance, side)

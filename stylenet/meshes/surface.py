@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 SAME = 1e-6  # corners this close are one, as a part of the model's diagonal; so are places in a texture
-STRETCH = 8.0  # an island's two directions are evened out up to this ratio; beyond it, they are errors of the model
+STRETCH = 16.0  # an island's two directions are evened out up to this ratio; beyond it, they are errors of the model
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Surface:
 
     def points(self) -> np.ndarray:
         """(n, 3) of int: the number of each corner's position; corners at one position have one number."""
-        return numbers(self.corners.reshape(-1, 3) / max(self.diagonal, 1e-30)).reshape(-1, 3)
+        points = self.corners.reshape(-1, 3)
+        return numbers((points - points.min(0)) / max(self.diagonal, 1e-30)).reshape(-1, 3)
 
 
 def _cross(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -153,6 +154,6 @@ def moved_inside(surface: Surface, island: np.ndarray, sizes: list[tuple[int, in
     np.minimum.at(low, island, places.min(1))
     np.maximum.at(high, island, places.max(1))
     whole = np.floor((low + high) / 2)
-    repeats = np.logical_or(low - whole < -1e-3, high - whole > 1 + 1e-3).any(axis=1)
+    repeats = np.any((low - whole < -1e-3) | (high - whole > 1 + 1e-3), axis=1)
     shift = np.where(repeats[:, None], 0, whole)
     return replace(surface, places=(places - shift[island][:, None]) * sides), repeats[island]
