@@ -15,8 +15,8 @@ from stylenet.system.version import __version__
 if TYPE_CHECKING:
     from torch import device as Device
 
-    from stylenet.files.options import Engine, Writing
     from stylenet.files.model_file import model_file as paint_model
+    from stylenet.files.options import Engine, Writing
     from stylenet.files.paint_file import paint_file as paint
     from stylenet.files.publishing import publish
     from stylenet.nets.catalog import list_styles

@@ -142,6 +142,14 @@ def vase(side: int = 1024) -> Model:
     return model.padded()
 
 
+def globe(side: int = 1024) -> Model:
+    """A ball with a landscape all around in one island, which is stretched towards the poles."""
+    model = Model(Image.new("RGB", (side, side // 2), GUTTER))
+    turn = np.linspace(0, np.pi, 49)
+    model.add(_round(np.sin(turn), np.cos(turn), 96), model.paste("train/aqueduct", (0.0, 0.0, 1.0, 1.0), copies=2))
+    return model
+
+
 def _round(radius: np.ndarray, heights: np.ndarray, steps: int, centre: Sequence[float] = (0, 0)) -> np.ndarray:
     """A surface of revolution from its radii and heights, from the top down: (rows, steps + 1, 3)."""
     turn = np.linspace(0, 2 * np.pi, steps + 1)
@@ -189,10 +197,10 @@ def _house(
     """Four walls, two gables, a roof of two sides, and a chimney."""
     width, depth, wall, ridge = 0.62, 0.5, 1.0, 1.55
 
-    def plane(a: Sequence[float], b: Sequence[float], c: Sequence[float], d: Sequence[float]) -> np.ndarray:
-        """A square with the corners in reading order, divided into smaller ones."""
+    def plane(*corners: Sequence[float]) -> np.ndarray:
+        """A square from its four corners in reading order, divided into smaller ones."""
         v, u = np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9), indexing="ij")
-        one, two, three, four = (np.array(point, float) for point in (a, b, c, d))
+        one, two, three, four = (np.array(point, float) for point in corners)
         u, v = u[..., None], v[..., None]
         return (one * (1 - u) + two * u) * (1 - v) + (three * (1 - u) + four * u) * v
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 SAME = 1e-6  # corners this close are one, as a part of the model's diagonal; so are places in a texture
+UNEVEN = 0.25  # octaves, the deviation of the scale inside an island above which it is cut into parts
+STEP = 0.5  # octaves of scale in a part
+PARTS = 24  # of an island at most: one that falls into more stays whole
+SMOOTH = 10  # rounds in which triangles take the mean scale of their neighbours, so that cuts are few and simple
 STRETCH = 16.0  # an island's two directions are evened out up to this ratio; beyond it, they are errors of the model
 
 
@@ -84,10 +88,41 @@ def islands(surface: Surface, sizes: list[tuple[int, int]]) -> np.ndarray:
     """(n,): the number of each triangle's island, from 0. Two triangles with a common corner on the surface and in the
     texture are in one island. ``sizes``: width and height of each texture, in pixels.
     """
+    return components(_vertices(surface, sizes))
+
+
+def _vertices(surface: Surface, sizes: list[tuple[int, int]]) -> np.ndarray:
+    """(n, 3): the number of each corner; corners with one position and one place in a texture have one number."""
     sides = np.asarray(sizes, np.float64)[surface.texture]
     places = (surface.places / sides[:, None]).reshape(-1, 2)
     corners = np.column_stack([surface.points().reshape(-1) * SAME, places, np.repeat(surface.texture, 3) * SAME])
-    return components(numbers(corners).reshape(-1, 3))
+    return numbers(corners).reshape(-1, 3)
+
+
+def parted(surface: Surface, island: np.ndarray, sizes: list[tuple[int, int]]) -> np.ndarray:
+    """(n,): new numbers, in which islands of uneven scale, such as the map of a globe, fall into parts of similar
+    scale. Their cuts are borders of islands like all others.
+    """
+    vertices = _vertices(surface, sizes)
+    areas, texels = surface.areas, surface.texels
+    some = (areas > 0) & (texels > 0)
+    weight = np.where(some, areas, 0)
+    level = np.where(some, np.log2(np.where(some, areas, 1) / np.where(some, texels, 1)) / 2, 0)
+    spots = np.bincount(vertices.reshape(-1), np.repeat(weight, 3))
+    for _ in range(SMOOTH):
+        mean = np.bincount(vertices.reshape(-1), np.repeat(weight * level, 3)) / np.maximum(spots, 1e-300)
+        level = mean[vertices].mean(1)
+    whole = np.maximum(np.bincount(island, weight), 1e-300)
+    level = level - (np.bincount(island, weight * level) / whole)[island]
+    uneven = np.sqrt(np.bincount(island, weight * level**2) / whole) > UNEVEN
+    class_ = np.rint(level / STEP).astype(np.int64).clip(-99, 99)
+    apart = np.column_stack([vertices.reshape(-1), np.repeat(class_, 3)])
+    part = components(np.unique(apart, axis=0, return_inverse=True)[1].reshape(-1, 3))
+    pairs = np.unique(np.column_stack([island, part]), axis=0)
+    uneven &= np.bincount(pairs[:, 0], minlength=len(uneven)) <= PARTS
+    return np.unique(np.column_stack([island, np.where(uneven[island], part, -1)]), axis=0, return_inverse=True)[
+        1
+    ].reshape(-1)
 
 
 def components(triangles: np.ndarray) -> np.ndarray:

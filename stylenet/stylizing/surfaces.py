@@ -17,7 +17,7 @@ from stylenet.meshes import atlas as atlases
 from stylenet.meshes import seams as borders
 from stylenet.meshes.atlas import Atlas
 from stylenet.meshes.pyramid import ROWS, Pyramid
-from stylenet.meshes.surface import Surface, islands, moved_inside, scales, spread
+from stylenet.meshes.surface import Surface, islands, moved_inside, parted, scales, spread
 from stylenet.stylizing import brush, wraps
 from stylenet.stylizing.controls import Controls
 from stylenet.system.errors import UserError
@@ -107,7 +107,7 @@ def _paint_islands(
     if not chosen.any():
         return
     painted = surface[chosen]
-    island = np.unique(island[chosen], return_inverse=True)[1]
+    island = parted(painted, np.unique(island[chosen], return_inverse=True)[1], sizes)
     atlas = atlases.packed(painted, island, density)
     if atlas.reduced > 1:
         result.notes.append(f"its surface is too large for one picture: strokes are {atlas.reduced:.3g} times as broad")

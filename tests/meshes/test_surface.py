@@ -9,7 +9,7 @@ from benchmarks.experiments import shapes
 from stylenet.meshes import atlas as atlases
 from stylenet.meshes import seams as borders
 from stylenet.meshes.pyramid import Pyramid
-from stylenet.meshes.surface import Surface, islands, moved_inside, scales, spread
+from stylenet.meshes.surface import Surface, islands, moved_inside, parted, scales, spread
 
 
 def surface_of(model: shapes.Model) -> Surface:
@@ -41,6 +41,25 @@ def test_the_sides_of_a_box_are_islands_with_the_scales_they_were_given():
     assert np.allclose(sides, [8, 12, 20, 34, 36, 58]) and np.allclose(found[:, 0, 1], 0)
     assert spread(surface, island, np.broadcast_to(np.eye(2), found.shape)) == pytest.approx(58 / 8)
     assert spread(surface, island, found) == pytest.approx(1)
+
+
+def test_an_island_of_uneven_scale_falls_into_even_parts():
+    globe = surface_of(shapes.globe(512))
+    island = islands(globe, [(512, 256)])
+    parts = parted(globe, island, [(512, 256)])
+    assert (island.max(), parts.max()) == (0, 6)  # a belt, and three rings around each pole
+    heights = [globe.corners[parts == number][..., 1].mean() for number in range(7)]
+    assert np.allclose(np.sort(heights), -np.sort(heights)[::-1], atol=0.02)
+    before, after = (spread(globe, one, scales(globe, one)) for one in (island, parts))
+    assert before > 1.7 and after < 1.4
+    box = surface_of(shapes.box(100))
+    assert np.array_equal(parted(box, islands(box, [(100, 100)]), [(100, 100)]), islands(box, [(100, 100)]))
+
+
+def test_an_island_that_would_fall_into_crumbs_stays_whole(monkeypatch):
+    globe = surface_of(shapes.globe(512))
+    monkeypatch.setattr("stylenet.meshes.surface.PARTS", 5)
+    assert parted(globe, np.zeros(len(globe), int), [(512, 256)]).max() == 0
 
 
 def test_the_map_of_an_island_evens_out_its_two_directions():
