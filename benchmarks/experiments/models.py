@@ -42,10 +42,11 @@ OPTIONS: dict[str, Any] = {
     "ckpt": "starry_night",
     "styles": ["starry_night", "gallery:sunflowers", "gallery:composition_viii"],  # of the first picture
     "side": 1024,  # pixels of the textures
-    "size": 400,  # pixels of a picture of a model
+    "size": 320,  # pixels of a picture of a model in the comparison
     "speed": False,
     "sides": [1024, 2048, 4096],
 }
+SIDE = 400  # pixels of a model in the first picture
 DIRECTIONS = [(angle, 20) for angle in range(0, 360, 45)]
 DIRECTIONS += [(angle, down) for down in (60, -40) for angle in range(0, 360, 90)]
 Stylize = Callable[[np.ndarray], np.ndarray]
@@ -68,7 +69,7 @@ def main() -> None:
         rows.append(
             compared(name, model, angle, chosen["size"], lambda rgb: stylizer.stylize_arrays([rgb], None, None)[0])
         )
-    trainings.in_rows(out / "ways.jpg", rows, 85)
+    trainings.in_rows(out / "ways.jpg", rows)
 
 
 def first(path: Path, chosen: dict[str, Any]) -> None:
@@ -81,7 +82,7 @@ def first(path: Path, chosen: dict[str, Any]) -> None:
         textures.append(
             painted(surface, rgb, lambda one, it=stylizer: it.stylize_arrays([one], None, None)[0]).textures[0]
         )
-    views = [renderer.view(scene, angle, chosen["size"]) for angle in (25, 160)]
+    views = [renderer.view(scene, angle, SIDE) for angle in (25, 160)]
     pictures = [[Image.fromarray(renderer.picture(view, [pyramid.mipmaps(one)])) for one in textures] for view in views]
     trainings.in_rows(path, pictures, 85)
 

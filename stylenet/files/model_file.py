@@ -182,8 +182,8 @@ def _textures(
             console.warn_line(f"{note[0].upper()}{note[1:]}.")
         if made.before > EVEN:
             console.warn_line(
-                f"{len(made.textures)} textures, {made.islands} islands. Scale on the surface, highest to lowest: "
-                f"{made.before:.3g} in the textures, {made.after:.3g} as painted."
+                f"Scale on the surface, highest to lowest: {made.before:.3g} in the textures, {made.after:.3g} as "
+                f"painted ({made.islands} islands)."
             )
     return painted
 

@@ -5,7 +5,7 @@ picture for the network, so the whole model shares its statistics, and no island
 back into the textures, with the detail that the atlas is too coarse for, restored by :mod:`stylenet.stylizing.brush`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 
@@ -24,7 +24,7 @@ from stylenet.system.errors import UserError
 from stylenet.system.memory import free_memory
 
 VIEW = 512  # pixels of a picture in which a model's diagonal is as long: in it, strokes look as in a photo
-NEEDED = 30  # bytes of memory per pixel of a texture: measured
+NEEDED = 60  # bytes of memory per pixel of a texture: measured
 LEAST = 32  # pixels of the sides of what a network sees
 
 Stylize = Callable[[np.ndarray, str], np.ndarray]
@@ -174,15 +174,17 @@ def _specks(surface: Surface, owner: np.ndarray) -> np.ndarray:
     """
     found = np.zeros(owner.shape, bool)
     height, width = owner.shape
-    near = atlases.with_gutter(owner) >= 0
-    x, y = (
-        np.floor(surface.places[..., k].reshape(-1)).astype(int).clip(0, side - 1)
-        for k, side in ((0, width), (1, height))
-    )
-    alone = ~near[y, x]
-    for down in (-1, 0, 1):
-        for across in (-1, 0, 1):
-            found[(y[alone] + down).clip(0, height - 1), (x[alone] + across).clip(0, width - 1)] = True
+    x, y = (np.floor(surface.places[..., k].reshape(-1)).astype(int) for k in (0, 1))
+
+    def around(steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for down in range(-steps, steps + 1):
+            for across in range(-steps, steps + 1):
+                yield (y + down).clip(0, height - 1), (x + across).clip(0, width - 1)
+
+    near = np.any([owner[at] >= 0 for at in around(atlases.GUTTER)], axis=0)
+    x, y = x[~near], y[~near]
+    for at in around(1):
+        found[at] = True
     return found & (owner < 0)
 
 

@@ -39,7 +39,7 @@ def test_a_model_is_painted_beside_the_old_one(command: Command):
     before = Path("my box.glb").read_bytes()
     done = command("input=my box.glb", *FAST)
     assert (done.returncode, done.stdout) == (0, "my box_tiny.glb\n"), done.stderr
-    assert "6 islands. Scale on the surface, highest to lowest: 7" in done.stderr and "as painted" in done.stderr
+    assert "Scale on the surface, highest to lowest: 7" in done.stderr and "1 as painted (6 islands)" in done.stderr
     old, new = open_model(Path("my box.glb")), open_model(Path("my box_tiny.glb"))
     assert np.array_equal(old.model().corners, new.model().corners)
     changed = np.abs(new.picture(0).rgb.astype(float) - old.picture(0).rgb)
