@@ -11,7 +11,7 @@ from stylenet.files.beside import contents, damage_told
 from stylenet.files.gltf import Gltf
 from stylenet.files.gltf_scene import read_scene
 from stylenet.files.gltf_writing import with_images
-from stylenet.files.wavefront import Wavefront
+from stylenet.files.wavefront import Wavefront, typed
 from stylenet.images import image_io
 from stylenet.images.image_io import Picture
 from stylenet.images.suffixes import PICTURE_FORMATS
@@ -132,7 +132,7 @@ class ObjFile:
         """A name for each painted texture."""
         names: dict[int, str] = {}
         for number in painted:
-            old = Path(self.obj.images[number].replace("\\", "/"))
+            old = Path(typed(self.obj.images[number]))
             suffix = old.suffix if old.suffix.lower() in PICTURE_FORMATS else ".png"
             stem = f"{target.stem}_{old.stem}"
             taken = {name.casefold() for name in names.values()}
@@ -149,7 +149,7 @@ class ObjFile:
         used = {self.obj.images[one[BASE]] for one in self.obj.materials.values() if BASE in one}
         found = {}
         for name, source in self.obj.others().items():
-            path = target.parent / name.replace("\\", "/")
+            path = target.parent / typed(name)
             same = path.is_file() and path.read_bytes() == contents(source)
             if name not in used and not same:
                 found[path] = source

@@ -33,7 +33,7 @@ class Wavefront:
         for line in self.text.splitlines():
             if line.lstrip()[:7].lower() == "mtllib ":
                 for name in self._library_names(line.strip()[7:].strip()):
-                    self.libraries[name] = contents(inside(path, _typed(name), "material file")).decode("latin-1")
+                    self.libraries[name] = contents(inside(path, typed(name), "material file")).decode("latin-1")
         self.images: list[str] = []
         self.materials: dict[str, dict[str, int]] = {}  # by name: the image of each layer
         self.colors: dict[str, tuple[float, ...]] = {}
@@ -43,7 +43,7 @@ class Wavefront:
 
     def _library_names(self, given: str) -> list[str]:
         """The names in a line: several, or one with spaces."""
-        if (self.path.parent / _typed(given)).is_file() or " " not in given:
+        if (self.path.parent / typed(given)).is_file() or " " not in given:
             return [given]
         return given.split()
 
@@ -68,7 +68,7 @@ class Wavefront:
 
     def image(self, number: int) -> bytes:
         """The file of a texture."""
-        return contents(inside(self.path, _typed(self.images[number]), "texture"))
+        return contents(inside(self.path, typed(self.images[number]), "texture"))
 
     def model(self) -> Model:
         """The triangles. Raises UserError if there are none, and errors of any kind if the file is damaged."""
@@ -126,7 +126,7 @@ class Wavefront:
         ``names``: the new name of each painted texture, by number.
         """
         fresh = {old: f"{stem}{f'_{k + 1}' if k else ''}.mtl" for k, old in enumerate(self.libraries)}
-        replaced = {self.images[number]: name for number, name in names.items()}
+        replaced = {self.images[number]: _written(name) for number, name in names.items()}
         words = {word for layer in layers for word in LAYERS[layer]}
         texts = {}
         for old, text in self.libraries.items():
@@ -137,7 +137,7 @@ class Wavefront:
             if line.lstrip()[:7].lower() == "mtllib ":
                 found = LINE.match(line)
                 assert found
-                new = " ".join(fresh[name] for name in self._library_names(found[4].strip()))
+                new = " ".join(_written(fresh[name]) for name in self._library_names(found[4].strip()))
                 lines[place] = f"{found[1]}{found[2]}{found[3]}{new}{found[5]}"
         return "".join(lines), texts
 
@@ -150,7 +150,7 @@ class Wavefront:
                 if word.lower().startswith(("map_", "bump", "disp", "decal", "refl", "norm")) and rest.strip():
                     name = _options(rest.strip())[1]
                     try:
-                        found[name] = inside(self.path, _typed(name), "texture")
+                        found[name] = inside(self.path, typed(name), "texture")
                     except UserError:
                         continue
         return found
@@ -204,6 +204,11 @@ def _replaced(line: str, words: set[str], names: Mapping[str, str]) -> str:
     return f"{found[1]}{found[2]}{found[3]}{options}{names[file]}{found[5]}"
 
 
-def _typed(name: str) -> str:
-    """A name as bytes that were read as Latin-1, as a name of a file."""
+def _written(name: str) -> str:
+    """A name of a file, for a text that is written as Latin-1: the inverse of :func:`typed`."""
+    return name.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def typed(name: str) -> str:
+    """The name of a file that stands in a text that was read as Latin-1."""
     return str(PurePosixPath(name.encode("latin-1").decode("utf-8", "surrogateescape").replace("\\", "/")))

@@ -78,6 +78,22 @@ def test_a_result_names_its_own_textures_and_keeps_all_else(folder: Path):
     assert sorted(path.name for path in beside) == ["b.mtl", "b.obj", "b_my wall.png"]
 
 
+def test_names_in_any_script(tmp_path: Path):
+    (tmp_path / "мир.mtl").write_text("newmtl a\nmap_Kd стена ü.png\nmap_Bump рельеф.png\n", encoding="utf-8")
+    (tmp_path / "a.obj").write_text(
+        "mtllib мир.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nusemtl a\nf 1/1 2/1 3/1\n", encoding="utf-8"
+    )
+    for name in ("стена ü.png", "рельеф.png"):
+        Image.new("RGB", (4, 4), "red").save(tmp_path / name)
+    source = open_model(tmp_path / "a.obj")
+    assert source.model().layers[BASE].image.tolist() == [0] and source.picture(0).rgb.shape == (4, 4, 3)
+    out = tmp_path / "out" / "кот.obj"
+    files, _ = source.files(out, {0: Picture(np.zeros((4, 4, 3), np.uint8))}, frozenset([BASE]), 95)
+    assert [path.name for path in files] == ["кот.obj", "кот.mtl", "кот_стена ü.png", "рельеф.png"]
+    assert files[out].decode().startswith("mtllib кот.mtl\n")
+    assert files[out.with_suffix(".mtl")].decode() == "newmtl a\nmap_Kd кот_стена ü.png\nmap_Bump рельеф.png\n"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

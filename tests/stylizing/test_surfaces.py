@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.experiments import shapes
+from benchmarks.experiments.models import steps
 from stylenet.meshes import pyramid
 from stylenet.meshes.surface import Surface
 from stylenet.stylizing import surfaces
@@ -52,6 +53,22 @@ def test_strokes_have_one_size_on_the_surface():
         row = result.textures[0][(top + bottom) // 2, left + 30 : right - 30, 0] > 127  # without the blended border
         period = 2 * len(row) / np.count_nonzero(np.diff(row.astype(int)))
         assert period * 2 / (right - left) == pytest.approx(8 / density, rel=0.15)
+
+
+def test_the_ends_of_an_island_meet_without_a_step():
+    """A network that paints the left of its picture black and the right white: the ends of a vase are far apart."""
+    model = shapes.vase(200)
+    places = np.concatenate(model.places) * 200
+    surface = Surface(np.concatenate(model.corners), places, np.zeros(len(places), int))
+    rgb = np.array(model.texture)
+
+    def slope(picture: np.ndarray, axes: str) -> np.ndarray:
+        return np.broadcast_to(np.linspace(0, 255, picture.shape[1])[:, None], picture.shape).astype(np.uint8)
+
+    made = surfaces.paint(surface, [Texture(rgb)], slope, Controls(stroke=4)).textures[0]
+    middle = made[60, 4:-4, 0]
+    assert steps(surface, slope(rgb, ""), 0) > 60
+    assert steps(surface, made, 0) < 5 and np.ptp(middle.astype(int)) > 80
 
 
 def test_a_texture_that_repeats_is_painted_as_a_tile():
