@@ -8,8 +8,10 @@ import numpy as np
 
 from stylenet.files.gltf import SLOTS, Gltf
 from stylenet.meshes.model import Layer, Model, flat_normals
+from stylenet.system.memory import free_memory
 
 MOST = 20_000_000  # triangles of a scene
+BYTES = 1200  # of memory per triangle
 DEEPEST = 500  # nodes below each other
 STRIP, FAN, TRIANGLES = 5, 6, 4
 
@@ -34,6 +36,8 @@ def read_scene(gltf: Gltf) -> Model:
     """
     parts, seen = _Parts(), set()
     worlds = dict(_nodes(gltf))
+    free = free_memory()
+    most = MOST if free is None else min(MOST, free // BYTES)
     for number, world in worlds.items():
         node = gltf.one("nodes", number)
         if "mesh" not in node:
@@ -42,8 +46,8 @@ def read_scene(gltf: Gltf) -> Model:
             if primitive.get("mode", TRIANGLES) in (TRIANGLES, STRIP, FAN) and "POSITION" in primitive["attributes"]:
                 _add(gltf, parts, primitive, _skinned(gltf, node, primitive, worlds), world, id(primitive) not in seen)
                 seen.add(id(primitive))
-            if parts.count > MOST:
-                raise gltf.damaged(f"it has more than {MOST / 1e6:.0f} million triangles")
+            if parts.count > most:
+                raise gltf.damaged(f"it has more than {most / 1e6:.3g} million triangles, too many for the memory")
     if not parts.count:
         raise gltf.damaged("it has no triangles")
     layers = {name: Layer(np.concatenate(parts.places[name]), np.concatenate(parts.image[name])) for name in SLOTS}

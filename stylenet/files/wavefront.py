@@ -12,8 +12,10 @@ import numpy as np
 from stylenet.files.beside import contents, inside
 from stylenet.meshes.model import BASE, EMISSIVE, Layer, Model, flat_normals
 from stylenet.system.errors import UserError, shown
+from stylenet.system.memory import free_memory
 
 LAYERS = {BASE: ("map_kd", "map_ka"), EMISSIVE: ("map_ke",)}  # what is named first gives the texture of a layer
+PARSED = 30  # bytes of memory per byte of text
 VALUES = {"-s": 3, "-o": 3, "-t": 3, "-mm": 2, "-texres": 1, "-bm": 1, "-boost": 1, "-imfchan": 1, "-type": 1}
 VALUES |= {"-clamp": 1, "-cc": 1, "-blendu": 1, "-blendv": 1}
 LINE = re.compile(r"^(\s*)(\S+)([ \t]+)(.*?)(\s*)$", re.DOTALL)
@@ -27,6 +29,12 @@ class Wavefront:
     def __init__(self, path: Path):
         self.path = path
         self.text = contents(path).decode("latin-1")  # so that every byte stays
+        free = free_memory()
+        if free is not None and len(self.text) * PARSED > free:
+            raise UserError(
+                f"Cannot read {shown(path)}: its {len(self.text) / 1e6:,.0f} MB of text take about "
+                f"{len(self.text) * PARSED / 1e9:.3g} GB of memory, {free / 1e9:.3g} GB are free. Save it as .glb."
+            )
         if "\0" in self.text[:4096]:
             raise UserError(f"Cannot read {shown(path)}: it is no OBJ file.")
         self.libraries: dict[str, str] = {}

@@ -236,6 +236,12 @@ def test_damage_is_told_in_a_line(tmp_path: Path, changes: dict, message: str):
     assert "\n" not in str(told.value)
 
 
+def test_more_triangles_than_the_memory_holds(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("stylenet.files.gltf_scene.free_memory", lambda: 2000)
+    with pytest.raises(UserError, match="too many for the memory"):
+        open_model(written(tmp_path)).model()
+
+
 def test_any_damaged_byte_is_a_result_or_one_line(tmp_path: Path):
     whole = written(tmp_path).read_bytes()
     generator = np.random.default_rng(3)

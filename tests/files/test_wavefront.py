@@ -78,6 +78,12 @@ def test_a_result_names_its_own_textures_and_keeps_all_else(folder: Path):
     assert sorted(path.name for path in beside) == ["b.mtl", "b.obj", "b_my wall.png"]
 
 
+def test_more_text_than_the_memory_holds(folder: Path, monkeypatch):
+    monkeypatch.setattr("stylenet.files.wavefront.free_memory", lambda: 3000)
+    with pytest.raises(UserError, match="MB of text take about .* Save it as .glb"):
+        open_model(folder / "a.obj")
+
+
 def test_names_in_any_script(tmp_path: Path):
     (tmp_path / "мир.mtl").write_text("newmtl a\nmap_Kd стена ü.png\nmap_Bump рельеф.png\n", encoding="utf-8")
     (tmp_path / "a.obj").write_text(
