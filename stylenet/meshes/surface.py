@@ -80,8 +80,11 @@ def _cross(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 def numbers(rows: np.ndarray) -> np.ndarray:
     """(n,): the same number for rows (n, k) that are the same but for SAME."""
-    whole = np.ascontiguousarray(np.rint(rows / SAME).astype(np.int64))
-    return np.unique(whole, axis=0, return_inverse=True)[1].reshape(-1)
+    found = np.zeros(len(rows), np.int64)
+    for column in np.rint(rows / SAME).astype(np.int64).T:  # much faster than to sort whole rows
+        own = np.unique(column, return_inverse=True)[1].reshape(-1)
+        found = np.unique(found * (own.max(initial=0) + 1) + own, return_inverse=True)[1].reshape(-1)
+    return found
 
 
 def islands(surface: Surface, sizes: list[tuple[int, int]]) -> np.ndarray:
