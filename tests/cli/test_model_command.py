@@ -1,6 +1,8 @@
 """``stylenet model`` as a user runs it: one file for another, one line for a mistake, and nothing half-written."""
 
+import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,6 +109,23 @@ def test_a_film_shows_it_before_and_after(place: Path, monkeypatch):
     corner = frame[:4, :4].mean((0, 1))
     assert np.abs(left - corner).mean() > 20 and np.abs(left - right).mean() > 10
     assert np.abs(frame[:4, -4:].mean((0, 1)) - corner).max() < 3  # the same backdrop
+
+
+def test_emissive_textures_are_painted_if_asked(place: Path):
+    whole = shapes.glb(shapes.box(64))
+    (length,) = struct.unpack_from("<I", whole, 12)
+    document, body = json.loads(whole[20 : 20 + length]), whole[28 + length :]
+    document["materials"][0] |= {"emissiveTexture": {"index": 1}, "normalTexture": {"index": 2}}
+    document["textures"] += [{"source": 1}, {"source": 2}]
+    document["images"] += [{"bufferView": 3, "mimeType": "image/png"}, {"bufferView": 3, "mimeType": "image/png"}]
+    Path("a.glb").write_bytes(shapes.packed(document, body))
+    old = open_model(Path("a.glb"))
+    for emissive in (False, True):
+        options = {"device": "cpu", "backend": "torch", "stroke": 8, "overwrite": True}
+        (made,) = model_file.model_file("tiny", "a.glb", "b.glb", emissive=emissive, **options)
+        new = open_model(made)
+        changed = [np.abs(new.picture(k).rgb.astype(float) - old.picture(k).rgb).mean() > 10 for k in range(3)]
+        assert changed == [True, emissive, False]
 
 
 def test_an_obj_is_written_whole_or_not_at_all(place: Path):
