@@ -31,7 +31,7 @@ from stylenet.images import image_io
 from stylenet.meshes import pyramid, renderer
 from stylenet.meshes.atlas import Atlas, painted_islands
 from stylenet.meshes.pyramid import Pyramid
-from stylenet.meshes.renderer import Scene
+from stylenet.meshes.renderer import Scene, View
 from stylenet.meshes.seams import seams
 from stylenet.meshes.surface import Surface, islands
 from stylenet.stylizing import surfaces
@@ -46,6 +46,7 @@ OPTIONS: dict[str, Any] = {
     "speed": False,
     "sides": [1024, 2048, 4096],
 }
+SEEN = {"box": (30, 20), "vase": (35, 20), "globe": (120, 60), "cottage": (30, 20)}  # turned, and looked down at
 SIDE = 400  # pixels of a model in the first picture
 DIRECTIONS = [(angle, 20) for angle in range(0, 360, 45)]
 DIRECTIONS += [(angle, down) for down in (60, -40) for angle in range(0, 360, 90)]
@@ -60,16 +61,20 @@ def main() -> None:
     out = Path(chosen["out"])
     out.mkdir(parents=True, exist_ok=True)
     first(out / "cottage.jpg", chosen)
+    ways(out / "ways.jpg", chosen)
+
+
+def ways(path: Path, chosen: dict[str, Any]) -> None:
+    """Print the figures of all models, and show each of them before, and painted in three ways."""
     stylizer = stylenet.load(chosen["ckpt"])
     print("| model | way | parts | scale, highest to lowest | step at borders, mip 0 | mip 3 |", flush=True)
     print("|---|---|---|---|---|---|", flush=True)
     rows = []
-    for name, angle in (("box", 30), ("vase", 35), ("globe", 60), ("cottage", 30)):
+    for name, angles in SEEN.items():
         model = getattr(shapes, name)(chosen["side"])
-        rows.append(
-            compared(name, model, angle, chosen["size"], lambda rgb: stylizer.stylize_arrays([rgb], None, None)[0])
-        )
-    trainings.in_rows(out / "ways.jpg", rows)
+        view = renderer.view(parts(model)[2], angles[0], chosen["size"], angles[1])
+        rows.append(compared(name, model, view, lambda rgb: stylizer.stylize_arrays([rgb], None, None)[0]))
+    trainings.in_rows(path, rows, 76)
 
 
 def first(path: Path, chosen: dict[str, Any]) -> None:
@@ -99,12 +104,11 @@ def painted(surface: Surface, rgb: np.ndarray, stylize: Stylize) -> surfaces.Pai
     return surfaces.paint(surface, [surfaces.Texture(rgb)], lambda one, axes: stylize(one), Controls())
 
 
-def compared(name: str, model: shapes.Model, angle: float, size: int, stylize: Stylize) -> list[Image.Image]:
-    """Print a model's figures, and return its pictures: before, and in three ways."""
+def compared(name: str, model: shapes.Model, view: View, stylize: Stylize) -> list[Image.Image]:
+    """Print a model's figures, and return its pictures in this view: before, and in three ways."""
     rgb, surface, scene = parts(model)
     made = painted(surface, rgb, stylize)
     ways = {"before": rgb, "direct": stylize(rgb), "views": by_views(scene, rgb, stylize), "surface": made.textures[0]}
-    view = renderer.view(scene, angle, size)
     pictures = []
     for way, texture in ways.items():
         step = [steps(surface, texture, level) for level in (0, 3)]

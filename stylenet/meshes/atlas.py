@@ -16,7 +16,7 @@ from stylenet.meshes.surface import Surface, scales
 
 MARGINS = (32, 16, 8)  # pixels around each island: what a network sees beyond its border
 WASTE, SMALL = 2.0, 2e6  # narrower margins where they would more than double the pixels, of large atlases
-MOST = 48e6  # pixels; for more, the scale is reduced
+MOST = 48e6  # pixels
 OWN = 0.1  # an island that shares more of its pixels than all but this part with larger ones is painted with those
 WHOLE = 2**25  # pixels of a texture that is read at its full size
 GUTTER = 2  # pixels around an island in its texture, painted with what is beyond its border in the atlas
@@ -88,8 +88,9 @@ class Atlas:
         return np.append(self.island, raster.NONE)[triangle].astype(np.int32)
 
 
-def packed(surface: Surface, island: np.ndarray, density: float) -> Atlas:
+def packed(surface: Surface, island: np.ndarray, density: float, most: float = MOST) -> Atlas:
     """Place islands in an atlas with ``density`` pixels per unit of length on the surface, in rows of falling height.
+    ``most``: pixels; the scale is reduced where there would be more.
 
     Raises ValueError if there is nothing to place.
     """
@@ -108,9 +109,9 @@ def packed(surface: Surface, island: np.ndarray, density: float) -> Atlas:
         boxes = (np.ceil(high) - np.floor(low)).astype(np.int64)
         margin = _margin(boxes)
         total = float((boxes + 2 * margin).prod(1).sum())
-        if total <= MOST:
+        if total <= most:
             break
-        part = 0.95 * np.sqrt(MOST / total)
+        part = 0.95 * np.sqrt(most / total)
         maps, reduced = maps * part, reduced / part
     corners, size = _rows(boxes + 2 * margin)
     return Atlas(surface, island, maps, corners + margin - np.floor(low), texture, margin, size, reduced)

@@ -24,6 +24,7 @@ from stylenet.system.errors import UserError
 from stylenet.system.memory import free_memory
 
 VIEW = 512  # pixels of a picture in which a model's diagonal is as long: in it, strokes look as in a photo
+ATLAS = 150  # bytes of memory per pixel of the atlas
 NEEDED = 60  # bytes of memory per pixel of a texture: measured
 LEAST = 32  # pixels of the sides of what a network sees
 
@@ -108,7 +109,9 @@ def _paint_islands(
         return
     painted = surface[chosen]
     island = parted(painted, np.unique(island[chosen], return_inverse=True)[1], sizes)
-    atlas = atlases.packed(painted, island, density)
+    free = free_memory()
+    most = atlases.MOST if free is None else min(atlases.MOST, free / ATLAS)
+    atlas = atlases.packed(painted, island, density, most)
     if atlas.reduced > 1:
         result.notes.append(f"its surface is too large for one picture: strokes are {atlas.reduced:.3g} times as broad")
     canvas = _Canvas(atlas, {number: textures[number].rgb for number in used if (painted.texture == number).any()})

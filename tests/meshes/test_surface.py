@@ -110,10 +110,9 @@ def _tensor(rgb: np.ndarray):
     return torch.from_numpy(rgb).permute(2, 0, 1)[None].float()
 
 
-def test_too_many_pixels_make_the_scale_coarser(monkeypatch):
-    monkeypatch.setattr(atlases, "MOST", 1e5)
+def test_too_many_pixels_make_the_scale_coarser():
     surface = surface_of(shapes.box(64))
-    atlas = atlases.packed(surface, islands(surface, [(64, 64)]), density=500.0)
+    atlas = atlases.packed(surface, islands(surface, [(64, 64)]), density=500.0, most=1e5)
     assert atlas.size[0] * atlas.size[1] <= 1.3e5 and atlas.reduced > 3
     assert np.allclose(
         np.linalg.det(atlas.maps) ** 0.5, np.linalg.det(scales(surface, atlas.island)) ** 0.5 * 500 / atlas.reduced
