@@ -15,6 +15,7 @@ from stylenet.system.version import __version__
 if TYPE_CHECKING:
     from torch import device as Device
 
+    from stylenet.files.model_file import model_file as paint_model
     from stylenet.files.options import Engine, Writing
     from stylenet.files.paint_file import paint_file as paint
     from stylenet.files.publishing import publish
@@ -39,6 +40,7 @@ __all__ = [
     "list_styles",
     "load",
     "paint",
+    "paint_model",
     "publish",
     "sheet",
     "stylize_files",
@@ -54,10 +56,11 @@ _PLACES = {
     "export": "runtime.export",
     "list_styles": "nets.catalog",
     "paint": "files.paint_file",
+    "paint_model": "files.model_file",
     "publish": "files.publishing",
     "sheet": "stylizing.sheets",
 }
-_NAMES = {"paint": "paint_file"}
+_NAMES = {"paint": "paint_file", "paint_model": "model_file"}
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ PAGES: Mapping[str, Page] = {
             "stylenet.sheet",
             "stylenet.compare",
             "stylenet.paint",
+            "stylenet.paint_model",
             "stylenet.export",
             "stylenet.publish",
             "stylenet.UserError",

@@ -36,7 +36,9 @@ def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float
     result = image_io.resized(made, shape)
     if stroke > 1:
         over(
-            result, [photo, *(image_io.resized(one, shape) for one in (small, _levels(small, made))), result], _detailed
+            result,
+            [photo, *(image_io.resized(one, shape) for one in (small, gain_levels(small, made))), result],
+            detailed,
         )
     return result
 
@@ -54,7 +56,7 @@ def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float) -> 
     result = _sized(made, sides)
     if stroke > 1:
         gains = _sized(_to_unit(_follows(small, made)), sides)
-        result = _detailed(photo.to(made), _sized(small, sides), gains, result).clamp(0, 1)
+        result = detailed(photo.to(made), _sized(small, sides), gains, result).clamp(0, 1)
     return result
 
 
@@ -75,8 +77,10 @@ def _light(image: Tensor) -> Tensor:
     return (image * _LIGHT.to(image)).sum(1, keepdim=True)
 
 
-def _detailed(photo: Tensor, small: Tensor, gains: Tensor, made: Tensor) -> Tensor:
-    """Add the photo's detail. All are at the photo's size; ``gains`` are scaled by :func:`_to_unit`."""
+def detailed(photo: Tensor, small: Tensor, gains: Tensor, made: Tensor) -> Tensor:
+    """``made`` with the photo's detail that ``small`` lacks. All are (b, c, h, w) in [0, 1], at the photo's size;
+    ``gains``: see :func:`gain_levels`.
+    """
     return made + (gains * (MOST - LEAST) + LEAST) * (_light(photo) - _light(small))
 
 
@@ -97,8 +101,10 @@ def _to_unit(gains: Tensor) -> Tensor:
     return (gains - LEAST) / (MOST - LEAST)
 
 
-def _levels(small: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """:func:`_follows` for arrays, as uint8 (h, w, 1)."""
+def gain_levels(small: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """How much of the photo's detail each place of ``made``, the result for ``small``, gets back: (h, w, 1) of uint8, 0
+    for LEAST and 255 for MOST.
+    """
     result, height = np.empty((*small.shape[:2], 1), np.uint8), len(small)
     for top in range(0, height, ROWS):
         first, bottom = max(0, top - 2 * REACH), min(height, top + ROWS)

@@ -221,7 +221,7 @@ def test_a_broad_brush_is_the_same_in_strips():
     assert len(small) > 512
     both = [torch.from_numpy(one / 255).float().movedim(-1, 0)[None] for one in (small, small[::-1].copy())]
     whole = brush._to_unit(brush._follows(*both))[0, 0].numpy()
-    assert np.abs(brush._levels(small, small[::-1].copy())[..., 0] - whole * 255).max() < 0.51
+    assert np.abs(brush.gain_levels(small, small[::-1].copy())[..., 0] - whole * 255).max() < 0.51
 
 
 # --- masks
