@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from stylenet.images import image_io
 from stylenet.images.safe_open import allowed
-from stylenet.nets import checkpoint
+from stylenet.nets import checkpoint, mixes
 from stylenet.nets.base import StyleNet, as_style_net
 from stylenet.nets.regions import Regions
 from stylenet.runtime import backends, tiling
@@ -424,7 +424,7 @@ class Stylizer(ImageStylizer):
     def _shared(self, text: str) -> str | list[float]:
         """The weights of a text such as ``udnie:0.6,sunflowers:0.4``; any other text as it is."""
         try:
-            parts = dict(style_pictures.shares(text))
+            parts = dict(mixes.shares(text))
         except ValueError:
             return text
         return [parts.get(name, 0.0) for name in self.styles] if parts.keys() <= {*self.styles} else text
