@@ -2,8 +2,9 @@
 
     python -m benchmarks.speed.engines [ckpts=the_scream_lite,starry_night] [size=512] [repeats=5] [output=engines.json]
 
-Each file is run by OpenCV and by ONNX Runtime with as many threads as PyTorch has here, on the CPU, in turns;
-seconds are those of the fastest. The difference is the largest of all pixels, in levels of 255, for the bundled photo of a castle.
+Each file is run by OpenCV and by ONNX Runtime with as many threads as PyTorch has here, on the CPU, in turns; seconds
+are those of the fastest. The difference is the largest of all pixels, in levels of 255, for the bundled photo of a
+castle.
 """
 
 import tempfile
@@ -55,20 +56,20 @@ def measured(ckpt: str, target: str, size: int, repeats: int, folder: Path) -> d
     }
 
 
-def _opencv(file: Path, content: np.ndarray) -> Callable[[], np.ndarray]:
+def _opencv(file: Path, content: np.ndarray) -> Callable[[], Any]:
     import cv2
 
     cv2.setNumThreads(torch.get_num_threads())
     net = cv2.dnn.readNetFromONNX(str(file))
 
-    def run() -> np.ndarray:
+    def run() -> Any:
         net.setInput(content, "content")
         return net.forward()
 
     return run
 
 
-def _onnxruntime(file: Path, content: np.ndarray) -> Callable[[], np.ndarray]:
+def _onnxruntime(file: Path, content: np.ndarray) -> Callable[[], Any]:
     import onnxruntime
 
     asked = onnxruntime.SessionOptions()

@@ -4,9 +4,9 @@ The detail lost by downscaling is added to the upscaled result. Its gain at each
 (He, Sun and Tang 2013, "Guided image filtering", eq. 5) times the squared correlation of photo and result, both
 computed at the small size. So painted edges become sharp again at any contrast, and strokes get no embossed photo
 detail. Without the correlation, leaves and windows leave speckles at the borders of strokes.
-"""
 
-from collections.abc import Sequence
+``axes``: those along which pictures go on at their other side, see :mod:`stylenet.stylizing.wraps`.
+"""
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stylenet.images import image_io
 from stylenet.images.image_io import ROWS, over
+from stylenet.stylizing import wraps
 
 REACH = 2  # window radius in pixels: gains are computed in 5x5 windows
 FAINT = 2e-3  # regulariser: luma variance below which the photo has no detail
@@ -22,39 +23,41 @@ LEAST, MOST = -1.0, 1.5  # limits of the gain: beyond them, noise is amplified
 _LIGHT = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # of R'G'B' (ITU-R BT.601)
 
 
-def smaller(photo: np.ndarray, stroke: float) -> np.ndarray:
+def smaller(photo: np.ndarray, stroke: float, axes: str = "") -> np.ndarray:
     """Downscale ``photo``, (h, w, 3) of uint8 or uint16, by ``stroke``; unchanged if that is 1."""
     height, width = photo.shape[:2]
-    return photo if stroke == 1 else image_io.resized(photo, (part(width, stroke), part(height, stroke)))
+    return photo if stroke == 1 else wraps.resized(photo, (part(height, stroke), part(width, stroke)), axes)
 
 
-def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float) -> np.ndarray:
+def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float, axes: str = "") -> np.ndarray:
     """Upscale ``made``, the result for :func:`smaller`'s output ``small``, to the size of ``photo``."""
     if stroke == 1:
         return made
-    shape = photo.shape[1::-1]
-    result = image_io.resized(made, shape)
+    size = photo.shape[:2]
+    result = wraps.resized(made, size, axes)
     if stroke > 1:
-        over(
-            result, [photo, *(image_io.resized(one, shape) for one in (small, _levels(small, made))), result], _detailed
-        )
+        gains = _levels(small, made, axes)
+        over(result, [photo, *(wraps.resized(one, size, axes) for one in (small, gains)), result], _detailed)
     return result
 
 
-def smaller_tensor(photo: Tensor, stroke: float) -> Tensor:
+def smaller_tensor(photo: Tensor, stroke: float, axes: str = "") -> Tensor:
     """As :func:`smaller`, for (b, 3, h, w) in [0, 1]."""
-    return photo if stroke == 1 else _sized(photo, [part(side, stroke) for side in photo.shape[2:]])
+    if stroke == 1:
+        return photo
+    return wraps.resized_tensor(photo, [part(side, stroke) for side in photo.shape[2:]], axes)
 
 
-def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float) -> Tensor:
+def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float, axes: str = "") -> Tensor:
     """As :func:`larger`, for (b, 3, h, w) in [0, 1]."""
     if stroke == 1:
         return made
     sides, small = photo.shape[2:], small.to(made)
-    result = _sized(made, sides)
+    result = wraps.resized_tensor(made, sides, axes)
     if stroke > 1:
-        gains = _sized(_to_unit(_follows(small, made)), sides)
-        result = _detailed(photo.to(made), _sized(small, sides), gains, result).clamp(0, 1)
+        follows = _to_unit(_inner(_follows(*(wraps.padded(one, _reach(axes)) for one in (small, made))), axes))
+        gains, small = (wraps.resized_tensor(one, sides, axes) for one in (follows, small))
+        result = _detailed(photo.to(made), small, gains, result).clamp(0, 1)
     return result
 
 
@@ -63,12 +66,16 @@ def part(side: int, stroke: float) -> int:
     return max(1, round(side / stroke))
 
 
-def _sized(image: Tensor, sides: Sequence[int]) -> Tensor:
-    """Resize (b, c, h, w) in [0, 1] to another height and width, with the same resampling as for arrays."""
-    height, width = sides
-    channels = image.detach().float().cpu().flatten(0, 1).numpy()
-    made = torch.stack([torch.from_numpy(image_io.resampled(channel, (width, height))) for channel in channels])
-    return made.clamp(0, 1).unflatten(0, image.shape[:2]).to(image.device)
+def _reach(axes: str) -> tuple[int, int]:
+    """Rows and columns of the other side that gains depend on: two windows."""
+    down, across = (2 * REACH if axis in axes else 0 for axis in "yx")
+    return down, across
+
+
+def _inner(image: Tensor, axes: str) -> Tensor:
+    """(b, c, h, w) without the rows and columns of :func:`_reach`."""
+    (down, across), (height, width) = _reach(axes), image.shape[2:]
+    return image[..., down : height - down, across : width - across]
 
 
 def _light(image: Tensor) -> Tensor:
@@ -97,8 +104,14 @@ def _to_unit(gains: Tensor) -> Tensor:
     return (gains - LEAST) / (MOST - LEAST)
 
 
-def _levels(small: np.ndarray, made: np.ndarray) -> np.ndarray:
+def _levels(small: np.ndarray, made: np.ndarray, axes: str = "") -> np.ndarray:
     """:func:`_follows` for arrays, as uint8 (h, w, 1)."""
+    (down, across), (tall, wide) = _reach(axes), small.shape[:2]
+    small, made = (np.pad(one, ((down, down), (across, across), (0, 0)), "wrap") for one in (small, made))
+    return np.ascontiguousarray(_gains(small, made)[down : down + tall, across : across + wide])
+
+
+def _gains(small: np.ndarray, made: np.ndarray) -> np.ndarray:
     result, height = np.empty((*small.shape[:2], 1), np.uint8), len(small)
     for top in range(0, height, ROWS):
         first, bottom = max(0, top - 2 * REACH), min(height, top + ROWS)

@@ -87,8 +87,7 @@ def test_controls_masks_and_settings_with_wrap(file: Path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"wrap": "z"}, "wrap=z: give x, y or both"),
-        ({"wrap": "x", "stroke": 2}, "wrap=x and stroke=2 cannot be had together"),
+        ({"wrap": "z"}, "wrap=z: give x, y or both, where the picture goes on"),
     ],
 )
 def test_what_cannot_wrap(file: Path, options: dict[str, Any], said: str):
