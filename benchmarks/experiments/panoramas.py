@@ -3,11 +3,13 @@
     python -m benchmarks.experiments.panoramas [ckpt=starry_night] [height=512] [sheet=docs/controls/panorama.jpg]
 
 The panorama is made here: bundled photographs all around, with clouds above and a meadow below, noise in space, so that
-nothing is squeezed at the poles. Below each other: the panorama, painted without wrap=, with wrap=x and with
-wrap=panorama; beside each the view straight up, 90 degrees wide, and back, to where the sides meet.
+nothing is squeezed at the poles. Below each other: the panorama, painted without wrap=, and with wrap=panorama; beside
+each the view straight up, 90 degrees wide, and back, to where the sides meet.
 
-``squeezed``: in the view straight up or down, within 25 degrees of the pole, the mean squared slope around the pole
-divided by that towards it. Strokes that are thin and long towards the pole have a high one.
+``squeezed``: 10 to 20 degrees from a pole, the slope of the lightness around the pole divided by that towards it, both
+for the same distance on the sphere, root mean squares. 1 if nothing has a direction there; strokes that are as wide as
+elsewhere in pixels have about 4. ``seam``: the mean difference of the first and the last column divided by that of
+neighbours elsewhere: 1 where there is none.
 """
 
 from math import pi
@@ -29,6 +31,7 @@ OPTIONS: dict[str, Any] = {"ckpt": "starry_night", "height": 512, "sheet": "", "
 AROUND = ("val/castle", "train/mountains", "train/temple_roof", "train/lake", "train/aqueduct")
 WIDE, HIGH = 84.0, 56.0  # degrees of a photograph
 SETTINGS = (None, "x", "panorama")
+SHOWN = ("the panorama", "wrap=None", "wrap=panorama")
 GAP = 6  # pixels between pictures
 DIRECTIONS = {  # right, down and forward of a view, in (right, up, forward) of the panorama's middle
     "up": ((1, 0, 0), (0, 0, 1), (0, 1, 0)),
@@ -96,15 +99,19 @@ def view(panorama: np.ndarray, towards: str, side: int, degrees: float = 90.0) -
 
 def squeezed(panorama: np.ndarray, towards: str) -> float:
     """The figure, see the module."""
-    side, degrees = panorama.shape[0] // 3, 50.0
-    light = to_tensor(view(panorama, towards, side, degrees)).mean(1)[0]
-    across, down = (light[1:-1, 2:] - light[1:-1, :-2], light[2:, 1:-1] - light[:-2, 1:-1])
-    place = torch.arange(1, side - 1) + 0.5 - side / 2
-    x, y = place[None], place[:, None]
-    radius = torch.hypot(x, y)
-    inside = (radius < side / 2) & (radius > side / 50)
-    outwards, around = (across * x + down * y) / radius, (down * x - across * y) / radius
-    return float((around[inside] ** 2).mean() / (outwards[inside] ** 2).mean())
+    light = to_tensor(panorama if towards == "up" else panorama[::-1].copy()).mean(1)[0]
+    height = len(light)
+    rows = torch.arange(round(height * 10 / 180), round(height * 20 / 180))
+    per_pixel = torch.sin((rows + 0.5) / height * pi)[:, None]  # a pixel around the pole, in pixels towards it
+    around = (light[rows].roll(-1, 1) - light[rows].roll(1, 1)) / per_pixel
+    outwards = light[rows + 1] - light[rows - 1]
+    return float((around.square().mean() / outwards.square().mean()).sqrt())
+
+
+def seam(panorama: np.ndarray) -> float:
+    """The figure, see the module."""
+    apart = np.abs(panorama.astype(float) - np.roll(panorama, 1, 1)).mean((0, 2))
+    return float(apart[0] / apart[1:].mean())
 
 
 def main() -> None:
@@ -115,14 +122,13 @@ def main() -> None:
         style = stylenet.load(given["ckpt"], given["device"], wrap=wrap)
         made[f"wrap={wrap}"] = style(photo)
     for name, picture in made.items():
-        apart = np.abs(picture[:, 0].astype(float) - picture[:, -1]).mean()
-        figures = {towards: round(squeezed(picture, towards), 2) for towards in ("up", "down")}
-        print(f"{name}: squeezed {figures}, levels between the sides {apart:.1f}")
+        up, down = (squeezed(picture, towards) for towards in ("up", "down"))
+        print(f"{name}: squeezed {up:.2f} above and {down:.2f} below, seam {seam(picture):.2f}")
     if given["sheet"]:
         side = given["height"]
-        page = Image.new("RGB", (4 * side + 2 * GAP, len(made) * (side + GAP) - GAP), "white")
-        for row, picture in enumerate(made.values()):
-            left, top = 0, row * (side + GAP)
+        page = Image.new("RGB", (4 * side + 2 * GAP, len(SHOWN) * (side + GAP) - GAP), "white")
+        for row, name in enumerate(SHOWN):
+            picture, left, top = made[name], 0, row * (side + GAP)
             for part in (picture, view(picture, "up", side), view(picture, "back", side)):
                 page.paste(Image.fromarray(part), (left, top))
                 left += part.shape[1] + GAP

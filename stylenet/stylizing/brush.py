@@ -8,6 +8,8 @@ detail. Without the correlation, leaves and windows leave speckles at the border
 ``axes``: those along which pictures go on at their other side, see :mod:`stylenet.stylizing.wraps`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,14 +21,14 @@ from stylenet.stylizing import wraps
 
 REACH = 2  # window radius in pixels: gains are computed in 5x5 windows
 FAINT = 2e-3  # regulariser: luma variance below which the photo has no detail
+MULTIPLE = 8  # sides in pixels that every network can wrap
 LEAST, MOST = -1.0, 1.5  # limits of the gain: beyond them, noise is amplified
 _LIGHT = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # of R'G'B' (ITU-R BT.601)
 
 
 def smaller(photo: np.ndarray, stroke: float, axes: str = "") -> np.ndarray:
     """Downscale ``photo``, (h, w, 3) of uint8 or uint16, by ``stroke``; unchanged if that is 1."""
-    height, width = photo.shape[:2]
-    return photo if stroke == 1 else wraps.resized(photo, (part(height, stroke), part(width, stroke)), axes)
+    return photo if stroke == 1 else wraps.resized(photo, sides(photo.shape[:2], stroke, axes), axes)
 
 
 def larger(photo: np.ndarray, small: np.ndarray, made: np.ndarray, stroke: float, axes: str = "") -> np.ndarray:
@@ -45,7 +47,7 @@ def smaller_tensor(photo: Tensor, stroke: float, axes: str = "") -> Tensor:
     """As :func:`smaller`, for (b, 3, h, w) in [0, 1]."""
     if stroke == 1:
         return photo
-    return wraps.resized_tensor(photo, [part(side, stroke) for side in photo.shape[2:]], axes)
+    return wraps.resized_tensor(photo, sides(photo.shape[2:], stroke, axes), axes)
 
 
 def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float, axes: str = "") -> Tensor:
@@ -61,9 +63,10 @@ def larger_tensor(photo: Tensor, small: Tensor, made: Tensor, stroke: float, axe
     return result
 
 
-def part(side: int, stroke: float) -> int:
-    """The length of a side after :func:`smaller`, in pixels."""
-    return max(1, round(side / stroke))
+def sides(size: Sequence[int], stroke: float, axes: str = "") -> tuple[int, int]:
+    """Height and width after :func:`smaller`, in pixels. Along ``axes`` they are such that networks can wrap them."""
+    height, width = (max(1, round(side / stroke)) for side in size)
+    return wraps.sides((height, width), axes, MULTIPLE) if stroke != 1 else (height, width)
 
 
 def _reach(axes: str) -> tuple[int, int]:

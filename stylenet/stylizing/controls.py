@@ -101,7 +101,7 @@ class Controls:
 
     def sides(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the network's input for a photo."""
-        return brush.part(height, self.stroke), brush.part(width, self.stroke)
+        return brush.sides((height, width), self.stroke, self.axes)
 
     def before_tensor(self, photo: Tensor) -> Tensor:
         """As :meth:`before`, for (b, 3, h, w) in [0, 1]."""
