@@ -1,6 +1,6 @@
 """The picture of docs/controls.md of a panorama's poles, and a figure for how squeezed strokes are there.
 
-    python -m benchmarks.experiments.panoramas [ckpt=starry_night] [height=512] [sheet=docs/controls/panorama.jpg]
+    python -m benchmarks.experiments.panoramas [ckpt=woman_with_a_hat] [height=512] [sheet=docs/controls/panorama.jpg]
 
 The panorama is made here: bundled photographs all around, with clouds above and a meadow below, noise in space, so that
 nothing is squeezed at the poles. Below each other: the panorama, painted without wrap=, and with wrap=panorama; beside
@@ -27,9 +27,9 @@ from stylenet.evaluation.metrics import PHOTOS
 from stylenet.images.image_io import open_rgb, to_array, to_tensor
 from stylenet.system.atomic import replacing
 
-OPTIONS: dict[str, Any] = {"ckpt": "starry_night", "height": 512, "sheet": "", "device": "auto"}
+OPTIONS: dict[str, Any] = {"ckpt": "woman_with_a_hat", "height": 512, "sheet": "", "device": "auto"}
 AROUND = ("val/castle", "train/mountains", "train/temple_roof", "train/lake", "train/aqueduct")
-WIDE, HIGH = 84.0, 56.0  # degrees of a photograph
+WIDE, HIGH = 100.0, 66.0  # degrees of a photograph
 SETTINGS = (None, "x", "panorama")
 SHOWN = ("the panorama", "wrap=None", "wrap=panorama")
 GAP = 6  # pixels between pictures
@@ -64,7 +64,7 @@ def environment(height: int) -> np.ndarray:
     """The panorama (height, 2 height, 3) of uint8."""
     towards = directions(height)
     up = towards[..., 1]
-    clouds = (noise(towards * 0.98, 6) * 0.9 + 0.1).clamp(0, 1)[..., None]
+    clouds = (noise(towards * 0.98, 6, 6) * 0.9 + 0.15).clamp(0, 1)[..., None]
     sky = torch.tensor([0.22, 0.42, 0.78]) + (1 - up.clamp(0, 1)[..., None]) * torch.tensor([0.35, 0.3, 0.15])
     sky = sky.lerp(torch.tensor([0.97, 0.95, 0.93]), clouds)
     grass = (noise(towards * 0.98, 14) * 0.5 + 0.5).clamp(0, 1)[..., None]
@@ -74,15 +74,16 @@ def environment(height: int) -> np.ndarray:
     made = meadow.lerp(sky, ((up + 0.05) / 0.1).clamp(0, 1)[..., None])
     for number, name in enumerate(AROUND):
         photo = to_tensor(open_rgb(PHOTOS.parent / f"{name}.jpg"))
-        middle = (number + 0.5) / len(AROUND) * 2 * pi - pi
+        middle = number / len(AROUND) * 2 * pi - pi  # the sides meet in the middle of the first
         longitude = torch.atan2(towards[..., 0], towards[..., 2])
         x = torch.remainder(longitude - middle + pi, 2 * pi) - pi
         grid = torch.stack([x / (WIDE / 360 * pi), -torch.asin(up) / (HIGH / 360 * pi)], -1)
         found = F.grid_sample(photo, grid[None], align_corners=False, padding_mode="border")[0].permute(1, 2, 0)
-        edges = ((1 - grid.abs()) / torch.tensor([0.25, 0.3])).clamp(0, 1)
+        edges = ((1 - grid.abs()) / torch.tensor([0.45, 0.4])).clamp(0, 1)
         share = (edges * edges * (3 - 2 * edges)).prod(-1, keepdim=True)
         made = made.lerp(found, share)
-    return to_array(made.permute(2, 0, 1)[None].clamp(0, 1))
+    grain = noise(towards * 0.98, 240, 1)[..., None] * 0.03  # as photographs have, even in a clear sky
+    return to_array((made + grain).permute(2, 0, 1)[None].clamp(0, 1))
 
 
 def view(panorama: np.ndarray, towards: str, side: int, degrees: float = 90.0) -> np.ndarray:
@@ -134,7 +135,7 @@ def main() -> None:
                 left += part.shape[1] + GAP
         page.thumbnail((1280, 1280), Image.Resampling.LANCZOS)
         with replacing(given["sheet"]) as temp:
-            page.save(temp, "JPEG", quality=80)
+            page.save(temp, "JPEG", quality=72)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ from stylenet.system.errors import UserError
 # Latitudes in degrees: where the belt ends, and between which two a view takes over from it. A stroke of the belt is
 # squeezed by cos(latitude), one of a view is smaller by (1 + sin(latitude)) / 2: alike at 37 degrees.
 BELT, FROM, TO = 58.0, 34.0, 42.0
+# What a view shows below this latitude is not used. Its corners repeat this latitude outwards: with the horizon and its
+# contrasts in them again, norms would leave less contrast to everything.
+CORNERS = 28.0
 REACH = 3  # pixels around what is sampled: cubic sampling needs two
 ROWS = 64  # of the panorama that are made at a time
 LEAST = 64  # pixels of the width
@@ -58,9 +61,8 @@ class Layout:
 
     @property
     def cap(self) -> int:
-        """Rows of the panorama that a view and its corners show."""
-        farthest = 2 * np.arctan(self.side / self.width * pi / 2**0.5)
-        return min(self.height, int(farthest / pi * self.height) + 2 * REACH)
+        """Rows of the panorama that a view shows."""
+        return min(self.height, int(self.height * (90 - CORNERS) / 180) + REACH)
 
     def weights(self, first: int, last: int) -> Tensor:
         """The share of the view in these rows, counted from the pole: 1, and 0 from ``FROM`` on, smoothly between."""
@@ -150,7 +152,7 @@ def _view(cap: Tensor, layout: Layout, down: bool) -> Iterator[tuple[int, Tensor
     for first in range(0, layout.side, ROWS):
         below = (torch.arange(first, min(first + ROWS, layout.side)) + 0.5 - layout.side / 2) / radius
         below = (-below if down else below)[:, None]
-        from_pole = 2 * torch.atan(torch.hypot(across, below) / 2)
+        from_pole = 2 * torch.atan(torch.hypot(across, below) / 2).clamp(max=(90 - CORNERS) / 360 * pi)
         longitude = torch.atan2(across.expand_as(from_pole), below.expand_as(from_pole))
         rows = from_pole / pi * layout.height - 0.5
         columns = (longitude / (2 * pi) + 0.5) * layout.width - 0.5
