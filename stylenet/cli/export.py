@@ -18,4 +18,4 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
-    run(job, "export", paths=["ckpt", "output", "style"], also_groups=["style"])
+    run(job, "export", paths=["ckpt", "output", "style"], texts=["mix"], also_groups=["style"])

@@ -30,6 +30,9 @@ _TAGGED = {"JPEG", "PNG", "WEBP", "AVIF"}  # can hold a profile and EXIF
 ROWS = 256  # per strip
 
 
+Box = tuple[float, float, float, float] | None
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture with the metadata to keep.
@@ -161,15 +164,17 @@ def fit_picture(picture: Picture, size: int) -> Picture:
     return replace(picture, rgb=resized(picture.rgb, shape), alpha=alpha)
 
 
-def resized(pixels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize an array (h, w, c) of uint8 or uint16 to ``shape``, (width, height)."""
-    return np.stack([_resized(channel, shape) for channel in np.moveaxis(pixels, -1, 0)], axis=-1)
+def resized(pixels: np.ndarray, shape: tuple[int, int], box: Box = None) -> np.ndarray:
+    """Resize an array (h, w, c) of uint8 or uint16 to ``shape``, (width, height). ``box``: (left, top, right, bottom)
+    of the part that fills it; what lies around it counts at its edges.
+    """
+    return np.stack([_resized(channel, shape, box) for channel in np.moveaxis(pixels, -1, 0)], axis=-1)
 
 
-def resampled(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def resampled(channel: np.ndarray, shape: tuple[int, int], box: Box = None) -> np.ndarray:
     """Resize an array (h, w) to ``shape``, (width, height), as float32, by Lanczos. All other resizing uses it."""
-    image = Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(shape, Image.Resampling.LANCZOS)
-    return np.array(image)
+    image = Image.fromarray(np.ascontiguousarray(channel, np.float32))
+    return np.array(image.resize(shape, Image.Resampling.LANCZOS, box))
 
 
 def strips(*arrays: np.ndarray) -> Iterator[tuple[Tensor, ...]]:
@@ -189,8 +194,8 @@ def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def _resized(channel: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return np.rint(np.clip(resampled(channel, shape), 0, np.iinfo(channel.dtype).max)).astype(channel.dtype)
+def _resized(channel: np.ndarray, shape: tuple[int, int], box: Box = None) -> np.ndarray:
+    return np.rint(np.clip(resampled(channel, shape, box), 0, np.iinfo(channel.dtype).max)).astype(channel.dtype)
 
 
 # --- writing

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,27 @@ def single_style(net: StyleNet, info: dict[str, Any], name: str) -> tuple[StyleN
     names = [style.get("name") for style in info.get("styles", [])]
     if name not in names:
         raise UserError(f"{name}: no such style in this checkpoint. There are: {', '.join(map(str, names))}.")
-    number, rows = names.index(name), of_styles(net)
+    return mixed_style(net, info, [float(one == name) for one in names])
+
+
+def mixed_style(net: StyleNet, info: dict[str, Any], weights: Sequence[float]) -> tuple[StyleNet, dict[str, Any]]:
+    """The same for a mixture of the network's styles, with a weight for each: a network with one style."""
+    share, rows = torch.tensor(weights), of_styles(net)
     spec = describe(net)
     one = build(spec["name"], **{**spec["args"], "n_styles": 1})
     state = net.state_dict()
-    one.load_state_dict({key: x[number : number + 1] if key in rows else x for key, x in state.items()})
+    one.load_state_dict({key: (share.to(x) @ x)[None] if key in rows else x for key, x in state.items()})
+    used = [number for number, weight in enumerate(weights) if weight]
     measured = info.get("calibration") or {}
-    calibration = {key: [x[number]] if isinstance(x, list) else x for key, x in measured.items()}
+    calibration = {key: [x[i] for i in used] if isinstance(x, list) else x for key, x in measured.items()}
     training = {key: x for key, x in info.get("training", {}).items() if key != "val"}  # the mean of all styles
-    mine = {"net": describe(one), "styles": [info["styles"][number]], "calibration": calibration, "training": training}
+    styles = info.get("styles") or []
+    if len(used) == 1:
+        told = styles[used[0] : used[0] + 1]
+    else:  # a style of its own, which no painting is
+        named = [f"{styles[i].get('name')}:{weights[i]:g}" if i < len(styles) else f"{weights[i]:g}" for i in used]
+        told, calibration = [{"name": ",".join(named)}], {}
+    mine = {"net": describe(one), "styles": told, "calibration": calibration, "training": training}
     return one.eval(), {**info, **mine}
 
 

@@ -13,7 +13,13 @@ from torch import Tensor
 
 KEY = "stylenet"  # of the metadata
 PREFIX = "net.net."  # of the weights' names
-OF_EXPORT = ("picture", "half", "exported", "operators")  # what the metadata says of the file, not of the style
+OF_EXPORT = (
+    "picture",
+    "half",
+    "exported",
+    "operators",
+    "engine",
+)  # what the metadata says of the file, not of the style
 # How one axis of a kernel of 3 becomes one of 4 that does the doubling too, see nets.fast.Doubling, and back.
 _DOUBLED = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], dtype=torch.float64)
 _UNDOUBLED = torch.linalg.pinv(_DOUBLED)

@@ -245,7 +245,7 @@ def _filter(x: Tensor, taps: list[float], wrap: str = "") -> Tensor:
 
 
 def _replicate(x: Tensor, reach: int) -> Tensor:
-    if not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return F.pad(x, (reach,) * 4, mode="replicate")
     for dim in (2, 3):  # the compiler of torch 2.15 is wrong about the layout of that one's gradient
         first, last = x.narrow(dim, 0, 1), x.narrow(dim, x.shape[dim] - 1, 1)

@@ -1,62 +1,47 @@
 """Export a style for other programs: ONNX, TorchScript, torch.export, OpenVINO. Stylizing needs none of this.
 
 A file accepts pictures of any size and number, and returns as many of the same size; an ONNX file can have one fixed
-size, for programs without shape arithmetic. It contains the metadata of the style file. Before it is kept, its program
-runs it on awkward sizes.
+size, for programs without shape arithmetic, and be for an engine (:mod:`stylenet.runtime.engines`). It contains the
+metadata of the style file. Before it is kept, its program runs it on awkward sizes.
 """
 
 import importlib.util
 import json
 import os
 import platform
-import re
 import shutil
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from stylenet.images import image_io
 from stylenet.nets import checkpoint
-from stylenet.nets.base import STYLE_SIDE, StyleNet
+from stylenet.nets.base import StyleNet
 from stylenet.nets.fuse import fast
-from stylenet.runtime import graph
+from stylenet.runtime import engines, export_style, graph
+from stylenet.runtime.export_options import PIXELS, ExportOptions, Kind
 from stylenet.system import console
 from stylenet.system.atomic import is_pipe, replacing, writable
 from stylenet.system.errors import UserError, one_line
+from stylenet.system.options import grouped
 
 KEY = "stylenet"  # of the metadata
-PIXELS = {"float": torch.float32, "uint8": torch.uint8}
 SIZES = [(1, 61, 97), (2, 64, 48), (1, 7, 130)]  # batch, height and width that each file is tried on
 # The largest and the mean difference from the network that a file may have there, in [0, 1]. Half a level of 8 bits is
 # 0.002; a picture in uint8 may be a level off where the float is between two.
 ALLOWED = {"float": (1e-3, 1e-4), "uint8": (1.01 / 255, 2e-4)}
-LARGEST = 16_384  # pixels a side of a fixed size
 SIZE_OPERATORS = {"Shape", "Size", "Gather", "GatherElements", "GatherND", "Range", "Mod", "NonZero", "ConstantOfShape"}
 ALLOWED_HALF = (0.1, 0.01)
 
 Arrays = list[np.ndarray]
 Runner = Callable[[Arrays], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """``pixels``: what goes in and comes out: "float" in [0, 1], or "uint8". ``half``: weights and features in float16,
-    norms in float32. ``size``: the only (height, width) that goes in; None for any.
-    """
-
-    pixels: str = "float"
-    half: bool = False
-    size: tuple[int, int] | None = None
 
 
 class Format(NamedTuple):
@@ -73,11 +58,10 @@ def export(
     ckpt: str | Path,
     format: str,
     output: str | Path | None = None,
-    pixels: str = "float",
-    half: bool = False,
     overwrite: bool = False,
-    size: str | int | None = None,
-    style: Any = None,
+    *,
+    options: ExportOptions | None = None,
+    **fields: Any,
 ) -> Path:
     """Write the style ``ckpt`` as ``format`` (a name of ``FORMATS``) and return the path.
 
@@ -85,54 +69,65 @@ def export(
     ``<name>_style``, which makes a style ``(b, n_styles)`` of paintings ``(b, 3, h, w)``, 32 pixels a side or more.
     With ``style``, a picture or its file, it becomes one file like any other, for the style of that picture.
 
-    ``output``: None for ``<style>.<suffix>`` in the present folder. ``pixels``, ``half``: see :class:`Kind`.
-    ``size``: "<width>x<height>", or one number for both, of an ONNX file for one picture of this size; its operators
-    are told on stderr. Raises UserError for an option there is not, for a program that is not installed, a file that
-    exists without ``overwrite``, and where what was exported does not give the network's pictures.
+    ``output``: None for ``<style>.<suffix>`` in the present folder, ``<style>_<target>.onnx`` for an engine.
+    ``options``: see :class:`ExportOptions`, whose fields may be keywords instead: ``export("udnie", "onnx",
+    size="512x384")``. The operators of a file of one size are told on stderr. Raises UserError for an option there is
+    not, for a program that is not installed, a file that exists without ``overwrite``, and where what was exported does
+    not give the network's pictures; TypeError for a keyword that there is not.
     """
-    _check_options(format, pixels, half, overwrite)
-    kind = Kind(pixels, half, _size(size, format))
+    if not isinstance(format, str) or format not in FORMATS:
+        raise UserError(f"format={format}: allowed are {', '.join(FORMATS)}.")
+    if not isinstance(overwrite, bool):
+        raise UserError(f"overwrite={overwrite}: give true or false.")
+    chosen: ExportOptions = grouped(fields, {ExportOptions: options})[0]
+    kind = chosen.kind(format)
     if not isinstance(ckpt, str | Path):
         raise UserError(f"ckpt={ckpt!r:.80}: give one style, its name or its file.")
     made = FORMATS[format]
     for package in made.needs:
         graph.require(package, made.extra)
-    target = Path(os.path.expanduser(output or f"{checkpoint.resolve(ckpt).stem}{made.suffix}"))
+    end = f"_{chosen.target}" if chosen.target else ""
+    target = Path(os.path.expanduser(output or f"{checkpoint.resolve(ckpt).stem}{end}{made.suffix}"))
     _check_target(target, made.suffix, overwrite)
-    net, info = checkpoint.load(ckpt)
-    net, info = (net, info) if style is None else _fixed(net, info, style, ckpt)
-    beside = target.with_stem(f"{target.stem}_style")
+    net, info = export_style.with_style(*checkpoint.load(ckpt), chosen, ckpt)
+    net = kind.wrapped(net)
     if net.any_style:
-        _check_target(beside, made.suffix, overwrite)
+        _check_target(target.with_stem(f"{target.stem}_style"), made.suffix, overwrite)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"image{made.suffix}"
-        module = Exported(net, kind)
-        example = graph.inputs(net, PIXELS[pixels], (1, *kind.size) if kind.size else graph.TRIAL)
-        text = json.dumps(describe(info, format, kind), allow_nan=False)
-        made.write(module, example, file, text)
-        check(made.open(file), net, kind)
-        if kind.size:
-            _tell_operators(file, net, kind)
-        if net.any_style:
-            _write_style(net, made, Path(folder), replace(kind, size=None), text)
+        _write(net, info, kind, made, Path(folder), format, chosen.target)
         for part in sorted(Path(folder).iterdir(), key=lambda path: (path.stem == "image", path.suffix == made.suffix)):
-            named = target if part.stem == "image" else beside
+            named = target if part.stem == "image" else target.with_stem(f"{target.stem}_style")
             with replacing(named.with_suffix(part.suffix)) as temp:  # the one that is returned last
                 shutil.copyfile(part, temp)
     return target
 
 
-def _fixed(net: StyleNet, info: dict[str, Any], style: Any, ckpt: str | Path) -> tuple[StyleNet, dict[str, Any]]:
-    """A network for any style with the style of one picture, and what is said of it."""
-    if not net.any_style:
-        raise UserError(f"style= is for networks that paint in any style; ckpt={ckpt} has its own: leave style= out.")
-    if not isinstance(style, str | Path | Image.Image) or style == "":
-        raise UserError(f"style={style!r:.80}: give one picture, its file.")
-    picture = image_io.fit(image_io.open_rgb(style), STYLE_SIDE)
-    with torch.inference_mode():
-        one = net.fixed(net.style_of(image_io.to_tensor(picture))[0])
-    name = "picture" if isinstance(style, Image.Image) else Path(style).stem
-    return one, {**info, "net": checkpoint.describe(one), "styles": [{"name": name}], "calibration": {}}
+def _write(
+    net: StyleNet,
+    info: dict[str, Any],
+    kind: Kind,
+    made: "Format",
+    folder: Path,
+    format: str,
+    target: str | None,
+) -> None:
+    """Write the files into ``folder``, and raise UserError unless they give the network's pictures."""
+    file = folder / f"image{made.suffix}"
+    example = graph.inputs(net, PIXELS[kind.pixels], (1, *kind.size) if kind.size else _trial(net, kind))
+    text = json.dumps(describe(info, format, kind), allow_nan=False)
+    made.write(Exported(net, kind), example, file, text)
+    if target:
+        _fit_engine(file, target)
+    check(made.open(file), net, kind)
+    if kind.size:
+        _tell_operators(file, net, kind, target)
+    if net.any_style:
+        _write_style(net, made, folder, replace(kind, size=None), text)
+
+
+def _trial(net: StyleNet, kind: Kind) -> tuple[int, int, int]:
+    batch, *sides = graph.TRIAL
+    return batch, *kind.fitting(net, (sides[0], sides[1]))
 
 
 def _write_style(net: StyleNet, made: "Format", folder: Path, kind: Kind, text: str) -> None:
@@ -151,28 +146,6 @@ def _write_style(net: StyleNet, made: "Format", folder: Path, kind: Kind, text: 
             raise UserError(f"The export's style differs from the network's by {difference:.3g}: it was not kept.")
 
 
-def _check_options(format: str, pixels: str, half: Any, overwrite: Any) -> None:
-    for option, given, known in (("format", format, FORMATS), ("pixels", pixels, PIXELS)):
-        if not isinstance(given, str) or given not in known:
-            raise UserError(f"{option}={given}: allowed are {', '.join(known)}.")
-    for option, given in (("half", half), ("overwrite", overwrite)):
-        if not isinstance(given, bool):
-            raise UserError(f"{option}={given}: give true or false.")
-
-
-def _size(size: Any, format: str) -> tuple[int, int] | None:
-    """(height, width). Raises UserError for what is none."""
-    if size is None:
-        return None
-    if format != "onnx":
-        raise UserError(f"size={size} is for format=onnx: leave it out, and the file takes any size.")
-    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(size))
-    width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
-        raise UserError(f"size={size}: give width and height in pixels, 1 to {LARGEST}, such as size=512x384.")
-    return height, width
-
-
 def _check_target(target: Path, suffix: str, overwrite: bool) -> None:
     if target.suffix != suffix:
         raise UserError(f"output={target}: the name must end in {suffix}.")
@@ -189,6 +162,7 @@ def describe(info: dict[str, Any], format: str, kind: Kind) -> dict[str, Any]:
     range_ = {"float": "RGB in [0, 1]", "uint8": "RGB in 0..255"}[kind.pixels]
     picture = {"type": {"float": "float32"}.get(kind.pixels, kind.pixels), "layout": "b 3 h w", "values": range_}
     picture |= {"size": f"{kind.size[1]}x{kind.size[0]}"} if kind.size else {}
+    picture |= {"wrap": kind.wrap} if kind.wrap else {}
     return info | {"picture": picture, "half": kind.half, "exported": {"format": format, "versions": made_by}}
 
 
@@ -225,8 +199,8 @@ class ExportedStyle(nn.Module):
 @torch.inference_mode()
 def check(run: Runner, net: StyleNet, kind: Kind) -> None:
     """Raise UserError unless ``run`` gives the pictures of ``net`` at every one of ``SIZES``, or at the only one."""
-    for size in [(1, *kind.size)] if kind.size else SIZES:
-        batch, height, width = size
+    for batch, *sides in [(1, *kind.size)] if kind.size else SIZES:
+        height, width = kind.fitting(net, (sides[0], sides[1]))
         generator = torch.Generator().manual_seed(0)
         levels = (torch.rand(batch, 3, height, width, generator=generator) * 255).round()
         style = torch.rand(batch, net.n_styles, generator=generator) if net.n_styles > 1 else None
@@ -257,7 +231,7 @@ def _write_onnx(module: Exported | ExportedStyle, example: tuple[Tensor, ...], f
     onnx = graph.require("onnx", "onnx")
     fixed = module.kind.size is not None
     model = graph.onnx(module, example, fixed).model_proto
-    operators = dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+    operators = _sorted(model)
     if fixed and (left := SIZE_OPERATORS & operators.keys()):
         raise UserError(f"The network works out sizes even where these are fixed ({', '.join(sorted(left))}).")
     for node in [*model.graph.node, *model.graph.input, *model.graph.output]:
@@ -277,13 +251,29 @@ def _open_onnx(file: Path) -> Runner:
     return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
 
 
-def _tell_operators(file: Path, net: StyleNet, kind: Kind) -> None:
+def _fit_engine(file: Path, target: str) -> None:
+    onnx = graph.require("onnx", "onnx")
+    model = onnx.load(file)
+    engines.fit(model, target)
+    told = {one.key: one.value for one in model.metadata_props}
+    engine = engines.engine(target)
+    of_engine = {"target": target, "list": {"source": engine.source, "read": engine.read}}
+    told[KEY] = json.dumps(json.loads(told[KEY]) | {"operators": _sorted(model), "engine": of_engine})
+    onnx.helper.set_model_props(model, told)
+    onnx.checker.check_model(model)
+    file.write_bytes(model.SerializeToString())
+
+
+def _sorted(model: Any) -> dict[str, int]:
+    return dict(sorted(engines.counted(model).items()))
+
+
+def _tell_operators(file: Path, net: StyleNet, kind: Kind, target: str | None) -> None:
     """On stderr, which operators an ONNX file has, for whoever looks for them in a list of what a chip can do; and
-    whether OpenCV, where it is installed, gives the same picture.
+    whether OpenCV, where it is installed, gives the same picture: it has to for a file that is for OpenCV.
     """
-    model = graph.require("onnx", "onnx").load(file)
-    counted = Counter(node.op_type for node in model.graph.node)
-    console.warn_line(f"operators: {', '.join(f'{name} {count}' for name, count in sorted(counted.items()))}")
+    counted = _sorted(graph.require("onnx", "onnx").load(file))
+    console.warn_line(f"operators: {', '.join(f'{name} {count}' for name, count in counted.items())}")
     if kind.pixels != "float" or kind.half or importlib.util.find_spec("cv2") is None:
         return  # OpenCV has no other pixels, and no half precision on a CPU
     import cv2
@@ -291,7 +281,10 @@ def _tell_operators(file: Path, net: StyleNet, kind: Kind) -> None:
     try:
         check(_opencv(cv2, file), net, kind)
     except (UserError, cv2.error) as error:
-        console.warn_line(f"OpenCV {cv2.__version__} does not give this picture: {one_line(error):.200}")
+        said = f"OpenCV {cv2.__version__} does not give this picture: {one_line(error):.200}"
+        if target == "opencv":
+            raise UserError(said) from error
+        console.warn_line(said)
 
 
 def _opencv(cv2: Any, file: Path) -> Runner:

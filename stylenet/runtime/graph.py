@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
-from stylenet.nets.layers import EPS, AdaptiveNorm, InstanceNorm
+from stylenet.nets.layers import EPS, NOISE_SIDES, AdaptiveNorm, InstanceNorm, Noise, add_noise
 from stylenet.system.errors import UserError
 
 OPSET = 18  # of ONNX: the first in which all that the networks do has an operator; onnxruntime-web has them all
@@ -116,8 +116,11 @@ def onnx(net: nn.Module, example: tuple[Tensor, ...], fixed: bool = False) -> An
         "dynamo": True,
         "verbose": False,
     }
+    module = _WithNorms(net)
     with torch.no_grad(), _quiet():
-        made = torch.onnx.export(_WithNorms(net), example, **options)
+        if fixed:
+            _fix_noise(module, example)
+        made = torch.onnx.export(module, example, **options)
     assert made is not None  # only where it writes a file itself
     return made
 
@@ -165,6 +168,33 @@ class _WithNorms(nn.Module):
 
     def forward(self, content: Tensor, style: Tensor | None = None) -> Tensor:
         return self.net(content, style)
+
+
+def _fix_noise(module: _WithNorms, example: tuple[Tensor, ...]) -> None:
+    """Make a constant of the noise, for pictures of the size of ``example``: else it is looked up place by place."""
+    for parent in list(module.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, Noise):
+                setattr(parent, name, _FixedNoise(layer))
+    if any(isinstance(layer, _FixedNoise) for layer in module.modules()):
+        module(*example)
+
+
+class _FixedNoise(nn.Module):
+    """:class:`stylenet.nets.layers.Noise` at the size of the first features that it sees."""
+
+    def __init__(self, noise: Noise):
+        super().__init__()
+        self.noise, self.weight = [noise], noise.weight  # in a list: its parameters are not this one's
+        self.register_buffer("signs", None)
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        if self.signs is None:
+            blank = x.new_zeros(1, 1, *x.shape[2:])
+            squares = [self.noise[0].get_buffer(f"signs_{side}") for side in NOISE_SIDES]
+            self.signs = add_noise(blank, blank.new_ones(1, 1), squares[0], squares[1])
+        weight = self.noise[0].of(style)[..., None, None]
+        return x + weight.to(x.dtype) * self.signs.to(x.dtype)
 
 
 class AnySize(_WithNorms):

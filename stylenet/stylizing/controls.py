@@ -46,7 +46,8 @@ class Controls:
     for each mask. ``style``: for a network for any style, the picture whose style is wanted: a file, a Pillow image, or
     several with a share each, "a.jpg:0.7,b.jpg:0.3" or {"a.jpg": 0.7, "b.jpg": 0.3}; a list has one of these for each
     mask, or each network. ``wrap``: "x", "y" or "both" for a picture that goes on at its other side, such as a tile or
-    a panorama. Raises UserError for invalid values.
+    a strip all around; "panorama" for the whole sphere, see :mod:`stylenet.stylizing.panoramas`. Raises UserError for
+    invalid values.
     """
 
     strength: float = 1.0
@@ -72,9 +73,9 @@ class Controls:
             )
             raise UserError(f"mask={given}: give a picture: its file, or a Pillow image; or a list of them.")
         if self.wrap not in (None, *wraps.AXES):
-            raise UserError(f"wrap={self.wrap}: give x, y or both: where the picture goes on at its other side.")
-        if self.wrap is not None and self.stroke != 1:
-            raise UserError(f"wrap={self.wrap} and stroke={self.stroke} cannot be had together: leave one out.")
+            raise UserError(
+                f"wrap={self.wrap}: give x, y or both, where the picture goes on at its other side; or panorama."
+            )
         if not isinstance(self.mask_invert, bool):
             raise UserError(f"mask_invert={self.mask_invert}: give true or false.")
         for style in several(self.style):
@@ -96,21 +97,21 @@ class Controls:
 
     def before(self, photo: np.ndarray) -> np.ndarray:
         """The network's input for a photo (h, w, 3) of uint8 or uint16: the photo, scaled by ``stroke``."""
-        return brush.smaller(photo, self.stroke)
+        return brush.smaller(photo, self.stroke, self.axes)
 
     def sides(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the network's input for a photo."""
-        return brush.part(height, self.stroke), brush.part(width, self.stroke)
+        return brush.sides((height, width), self.stroke, self.axes)
 
     def before_tensor(self, photo: Tensor) -> Tensor:
         """As :meth:`before`, for (b, 3, h, w) in [0, 1]."""
-        return brush.smaller_tensor(photo, self.stroke)
+        return brush.smaller_tensor(photo, self.stroke, self.axes)
 
     def after(self, photo: np.ndarray, net_input: np.ndarray, made: np.ndarray) -> np.ndarray:
         """Apply the controls to ``made``, the network's result for ``net_input``, and return it in the size of
         ``photo``. ``made`` may be overwritten.
         """
-        made = brush.larger(photo, net_input, made, self.stroke)
+        made = brush.larger(photo, net_input, made, self.stroke, self.axes)
         if self._blends:
             moved = self._moved(strips(photo, made))
             over(made, [photo, made], lambda before, after: self._blend(before, after, moved))
@@ -118,7 +119,7 @@ class Controls:
 
     def after_tensor(self, photo: Tensor, net_input: Tensor, made: Tensor) -> Tensor:
         """As :meth:`after`, for (b, 3, h, w) in [0, 1]. Colours are matched per image."""
-        made = brush.larger_tensor(photo, net_input, made, self.stroke)
+        made = brush.larger_tensor(photo, net_input, made, self.stroke, self.axes)
         if not self._blends:
             return made
         pairs = zip(photo.to(made).split(1), made.split(1), strict=True)

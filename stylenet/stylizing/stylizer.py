@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from stylenet.images import image_io
 from stylenet.images.safe_open import allowed
-from stylenet.nets import checkpoint
+from stylenet.nets import checkpoint, mixes
 from stylenet.nets.base import StyleNet, as_style_net
 from stylenet.nets.regions import Regions
 from stylenet.runtime import backends, tiling
 from stylenet.runtime.options import Device, Runtime, choose_device
 from stylenet.runtime.scratch import Scratch
-from stylenet.stylizing import style_pictures, wraps
+from stylenet.stylizing import panoramas, style_pictures, wraps
 from stylenet.stylizing.areas import Areas, areas, covered
 from stylenet.stylizing.containers import ImageStylizer, Progress, Style
 from stylenet.stylizing.controls import Controls, MaskedStylizer, styles_and_masks
@@ -40,6 +40,7 @@ MOST_KEPT = 2**30  # bytes: further features go to files, so memory is bounded f
 # Pixels per batch: small pictures are faster in a batch, as they share the overhead of each operation.
 BATCH_PIXELS = {"cpu": 2**16, "cuda": 2**21}
 MAX_BATCH = 16
+PANORAMA = "panorama"  # of wrap=
 
 
 def load(
@@ -64,7 +65,8 @@ def load_each(
     pictures are opened.
     """
     drawn = [mask for mask in masks if isinstance(mask, Image.Image)]  # one pass needs them before there is a photo
-    if len(drawn) == len(masks) > 1 and runtime.backend in ("auto", "torch"):
+    # A sheet of a panorama has no place for masks: they are for the whole.
+    if len(drawn) == len(masks) > 1 and runtime.backend in ("auto", "torch") and controls.wrap != PANORAMA:
         one = _the_only(styles, runtime, controls.wrap)
         if one:
             return _in_one_pass(one, styles, drawn, controls)
@@ -242,16 +244,28 @@ class Stylizer(ImageStylizer):
     def stylize_arrays(
         self, photos: Sequence[np.ndarray], style: Style, progress: Progress | None = None
     ) -> list[np.ndarray]:
+        around = self.controls.wrap == PANORAMA
+        if around:
+            panoramas.require(*photos[0].shape[:2])
         inputs = [self.controls.before(photo) for photo in photos]
-        made = self._levels([self._fitted(one) for one in inputs], style, progress)
-        made = [wraps.resized(one, before.shape[:2], self.net.wrap) for one, before in zip(made, inputs, strict=True)]
+        sheets = [panoramas.sheet(one) if around else one for one in inputs]
+        made = self._levels([self._fitted(one) for one in sheets], style, progress)
+        made = [wraps.resized(one, sheet.shape[:2], self.net.wrap) for one, sheet in zip(made, sheets, strict=True)]
+        if around:
+            made = [panoramas.from_sheet(one, *before.shape[:2]) for one, before in zip(made, inputs, strict=True)]
         return [self.controls.after(*three) for three in zip(photos, inputs, made, strict=True)]
 
     def stylize_tensor(self, photos: Tensor, style: Style) -> Tensor:
         inputs = self.controls.before_tensor(photos)
-        size = wraps.sides(inputs.shape[2:], self.net.wrap, self.net.multiple)
-        made = self._tensor(wraps.resized_tensor(inputs, size, self.net.wrap), style)
-        return self.controls.after_tensor(photos, inputs, wraps.resized_tensor(made, inputs.shape[2:], self.net.wrap))
+        around = self.controls.wrap == PANORAMA
+        if around:
+            panoramas.require(*photos.shape[2:])
+        sheets = panoramas.sheet_tensor(inputs) if around else inputs
+        size = wraps.sides(sheets.shape[2:], self.net.wrap, self.net.multiple)
+        made = self._tensor(wraps.resized_tensor(sheets, size, self.net.wrap), style)
+        made = wraps.resized_tensor(made, sheets.shape[2:], self.net.wrap)
+        made = panoramas.from_sheet_tensor(made, *inputs.shape[2:]) if around else made
+        return self.controls.after_tensor(photos, inputs, made)
 
     def _fitted(self, photo: np.ndarray) -> np.ndarray:
         """A photo at a size at which the network can wrap it."""
@@ -424,7 +438,7 @@ class Stylizer(ImageStylizer):
     def _shared(self, text: str) -> str | list[float]:
         """The weights of a text such as ``udnie:0.6,sunflowers:0.4``; any other text as it is."""
         try:
-            parts = dict(style_pictures.shares(text))
+            parts = dict(mixes.shares(text))
         except ValueError:
             return text
         return [parts.get(name, 0.0) for name in self.styles] if parts.keys() <= {*self.styles} else text

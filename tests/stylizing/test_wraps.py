@@ -87,10 +87,21 @@ def test_controls_masks_and_settings_with_wrap(file: Path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"wrap": "z"}, "wrap=z: give x, y or both"),
-        ({"wrap": "x", "stroke": 2}, "wrap=x and stroke=2 cannot be had together"),
+        ({"wrap": "z"}, "wrap=z: give x, y or both, where the picture goes on"),
     ],
 )
 def test_what_cannot_wrap(file: Path, options: dict[str, Any], said: str):
     with pytest.raises(UserError, match=said):
         load(file, **options)
+
+
+def test_broader_strokes_wrap_too(file: Path):
+    photo = tile(64, 96)
+    style, plain = load(file, wrap="both", stroke=1.5), load(file, stroke=1.5)
+    assert apart(style(rolled(photo, "xy")), rolled(style(photo), "xy")) <= 2
+    even = load(file, wrap="both", stroke=2)
+    assert apart(even(rolled(photo, "xy")), rolled(even(photo), "xy")) <= 2
+    assert apart(plain(rolled(photo, "xy")), rolled(plain(photo), "xy")) > 20
+    tensor = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
+    difference = (even(tensor)[0].permute(1, 2, 0) * 255 - torch.from_numpy(even(photo))).abs()
+    assert difference.mean() < 2, difference.mean()  # arrays have levels at each step
