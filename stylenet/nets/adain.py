@@ -5,7 +5,7 @@ normalization").
 Knows pictures; nothing about losses or files.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -83,25 +83,16 @@ class AdaIN(StyleNet):
     def decode(self, features: Tensor, style: Tensor | Regions | None = None, framed: bool = True) -> Tensor:
         """The picture of features in a style, eight times their size."""
         x = self.normed(features, style) / USUAL
-        *convs, (last, _) = self.decoder_steps()
-        for conv, before in convs:
-            x = F.relu(conv(before(x)))
-        x = last(x).float()
+        for number, convs in enumerate(self.decoder):
+            if number:
+                x = without_nyquist(x, self.wrap) if self.config["upsample"] == "blur" else x
+                x = UPSAMPLE[self.config["upsample"]](x, self.wrap)
+            for conv in convs:  # type: ignore[attr-defined]
+                x = F.relu(conv(x))
+        x = self.last(x).float()
         if self.config["output"] == "sigmoid":
             return torch.sigmoid(x)
         return x if self.training else x.clamp(0, 1)
-
-    def decoder_steps(self) -> list[tuple[Conv, Callable[[Tensor], Tensor]]]:
-        """The convolutions of the decoder in order, and what each one's input goes through before."""
-        steps: list[tuple[Conv, Callable[[Tensor], Tensor]]] = []
-        for number, convs in enumerate(self.decoder):
-            for place, conv in enumerate(convs):  # type: ignore[arg-type]
-                steps.append((conv, self._doubled if number and not place else _as_it_is))
-        return [*steps, (self.last, _as_it_is)]
-
-    def _doubled(self, x: Tensor) -> Tensor:
-        x = without_nyquist(x, self.wrap) if self.config["upsample"] == "blur" else x
-        return UPSAMPLE[self.config["upsample"]](x, self.wrap)
 
     def normed(self, features: Tensor, style: Tensor | Regions | None) -> Tensor:
         """What the decoder makes a picture of, before its division by USUAL: the features in the style."""
@@ -145,10 +136,6 @@ class AdaINFixed(AdaIN):
 
     def normed(self, features: Tensor, style: Tensor | Regions | None) -> Tensor:
         return self.norm(features, style)
-
-
-def _as_it_is(x: Tensor) -> Tensor:
-    return x
 
 
 def _conv(inputs: int, outputs: int) -> Conv:

@@ -18,7 +18,6 @@ from stylenet.nets.base import StyleNet
 from stylenet.nets.registry import build, of_styles
 from stylenet.nets.style_prediction import LAYERS, Predicted
 from stylenet.system.errors import UserError
-from stylenet.training.closed_form import FITTED, fitted, mirrors
 from stylenet.training.module import StyleTransfer, load_as
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,6 @@ class AnyStyle(StyleTransfer):
     """
 
     net: Predicted | AdaIN
-    begun = False  # where another network or an interrupted run left off
 
     def _built(self, name: str, n_styles: int, arguments: dict[str, Any]) -> StyleNet:
         net = build(name, **arguments)
@@ -77,8 +75,6 @@ class AnyStyle(StyleTransfer):
 
     def on_fit_start(self) -> None:
         """Measure the paintings' statistics and what the loss is measured in, unless a resumed run has them already."""
-        if isinstance(self.net, AdaIN) and not self.begun and mirrors(self.net):
-            self._fit(self.net)
         if bool(self.loss.get_buffer("is_calibrated")) and self.loss.scale == "calibrated":
             return
         if isinstance(self.net, Predicted) and bool((self.net.get_buffer("spread") == 1).all()):
@@ -90,17 +86,6 @@ class AnyStyle(StyleTransfer):
             self.net.standardise(self.trainer.strategy.broadcast(torch.cat(found)))
         super().on_fit_start()
 
-    def _fit(self, net: AdaIN) -> None:
-        """Begin with an autoencoder of photos: a decoder that knows what its features look like is soon a painter."""
-        photos = self._photos()
-        log.info("fitting the decoder to %d crops by least squares", FITTED)
-        state = fitted(net, [self.prepare(photos.crops[k][None]) for k in range(FITTED)])
-        net.load_state_dict(self.trainer.strategy.broadcast(state))
-
-    def on_load_checkpoint(self, saved: dict[str, Any]) -> None:
-        super().on_load_checkpoint(saved)
-        self.begun = True
-
     def start_from(self, ckpt: str) -> None:
         """Take the weights of another network for any style; or of one with a style or several, which become the first
         rows of the norms of net=predicted, see :meth:`stylenet.nets.style_prediction.Predicted.begin_from`.
@@ -108,7 +93,6 @@ class AnyStyle(StyleTransfer):
         Raises UserError if its network is not of the same kind and size.
         """
         other, info = load_as("init", ckpt)
-        self.begun = True
         try:
             if type(other) is type(self.net) and other.config == self.net.config:
                 self.net.load_state_dict(other.state_dict())

@@ -1,6 +1,7 @@
 """The LightningModule of the autoencoder whose decoder photorealistic transfer uses. It learns from photos alone."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,10 +15,13 @@ from stylenet.nets.base import StyleNet
 from stylenet.nets.photowct import PhotoWCT
 from stylenet.nets.registry import build
 from stylenet.system.errors import UserError
-from stylenet.training.closed_form import FITTED, fitted
+from stylenet.training.closed_form import even_out, fit_decoder
 from stylenet.training.module import StyleTransfer, Window, load_as
 
 log = logging.getLogger(__name__)
+
+FITTED = 128  # crops that the decoder begins with
+EVENED = 32  # of them for the means of the encoder's channels
 
 
 class Reconstruction(StyleTransfer):
@@ -28,7 +32,7 @@ class Reconstruction(StyleTransfer):
     """
 
     net: PhotoWCT
-    begun = False  # where another network or an interrupted run left off
+    begun = False
 
     def _built(self, name: str, n_styles: int, arguments: dict[str, Any]) -> StyleNet:
         net = build(name, **arguments)
@@ -66,8 +70,16 @@ class Reconstruction(StyleTransfer):
         self.begun = True
         photos = self._photos()
         log.info("fitting the decoder to %d crops by least squares", FITTED)
-        state = fitted(self.net, [self.prepare(photos.crops[k][None]) for k in range(FITTED)])
+        state = self.fitted_to([photos.crops[k][None] for k in range(FITTED)])
         self.net.load_state_dict(self.trainer.strategy.broadcast(state))
+
+    def fitted_to(self, crops: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The network's weights after a fit to photos ``(1, 3, h, w)``, uint8 or in [0, 1]."""
+        with torch.autocast(self.device.type, enabled=False):
+            photos = [self.prepare(crop) for crop in crops]
+            even_out(self.net.encoder, photos[:EVENED])
+            fit_decoder(self.net, photos)
+        return self.net.state_dict()
 
     def on_load_checkpoint(self, saved: dict[str, Any]) -> None:
         super().on_load_checkpoint(saved)

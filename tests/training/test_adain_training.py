@@ -9,13 +9,10 @@ import torch
 from conftest import ROOT
 
 from stylenet.data.datamodule import Photos
-from stylenet.images.image_io import open_rgb, to_tensor
 from stylenet.nets import checkpoint
-from stylenet.nets.adain import AdaIN
 from stylenet.nets.registry import build
 from stylenet.system.errors import UserError
 from stylenet.training.any_style import AnyStyle
-from stylenet.training.closed_form import fitted
 from stylenet.training.trainer import trainer_for
 
 NET = {"name": "adain", "widths": [8, 12, 16]}
@@ -128,28 +125,3 @@ def test_the_others_do_not_begin_from_it(tmp_path: Path):
     torch.manual_seed(0)
     with pytest.raises(UserError, match="it has no .* Give the same net="):
         AnyStyle(predicted, LOSS, [], OPTIMIZER, 4).start_from(str(file))
-
-
-@torch.no_grad()
-def test_a_new_decoder_of_vggs_channels_begins_as_an_autoencoder():
-    """A run that starts shows the photo before the first step; random weights show nothing."""
-    files = sorted((ROOT / "stylenet/assets/photos/train").glob("*.jpg"))[:12]
-    crops = [to_tensor(open_rgb(file).resize((64, 48))) for file in files]
-    torch.manual_seed(0)
-    net = AnyStyle({"name": "adain"}, LOSS, [], OPTIMIZER, 4).net
-    assert isinstance(net, AdaIN)
-    variance = sum(float((crop - crop.mean((2, 3), keepdim=True)).square().mean()) for crop in crops)
-
-    def error() -> float:
-        return sum(float((net(crop) - crop).square().mean()) for crop in crops) / variance
-
-    assert error() > 0.9
-    fitted(net, crops)
-    assert error() < 0.5
-
-
-def test_other_channels_are_not_fitted():
-    net = model().net
-    assert isinstance(net, AdaIN)
-    with pytest.raises(ValueError, match="other channels"):
-        fitted(net, [torch.rand(1, 3, 32, 32)])

@@ -12,7 +12,6 @@ from stylenet.losses.reconstruction import VARIANCE, ReconstructionLoss
 from stylenet.nets import checkpoint
 from stylenet.nets.photowct import PhotoWCT
 from stylenet.system.errors import UserError
-from stylenet.training.closed_form import fitted
 from stylenet.training.reconstruction import Reconstruction
 
 FOLDER = ROOT / "stylenet/assets/photos/train"
@@ -106,6 +105,6 @@ def test_the_same_photos_give_the_same_start(tmp_path: Path):
         sizes: dict[str, Any] = {"size": 32, "margin": 0, "val_size": 32, "scale": (0.5, 1.0), "ratio": (0.8, 1.25)}
         photos = Photos(steps=1, seed=0, batch_size=2, workers=0, val=1, flip=True, root=FOLDER, **sizes)
         photos.setup("fit")
-        found.append(fitted(module.net, [module.prepare(photos.crops[k][None]) for k in range(4)]))
+        found.append(module.fitted_to([photos.crops[k][None] for k in range(4)]))
     for name, value in found[0].items():
         assert torch.equal(value, found[1][name])
