@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
-from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, InstanceNorm, without_nyquist
+from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, InstanceNorm, draw_for_relu, without_nyquist
 from stylenet.nets.regions import Regions
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
 
@@ -143,7 +143,7 @@ def _conv(inputs: int, outputs: int) -> Conv:
     smaller ones would leave nothing of the features.
     """
     conv = Conv(inputs, outputs, 3, bias=True)
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    draw_for_relu(conv.weight)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv

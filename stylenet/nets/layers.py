@@ -22,6 +22,19 @@ NOISE_SIDES = (53, 61)  # of the squares that noise is made of: it repeats itsel
 FIRST = 1000  # the place of the noise at a picture's top left, down and across
 
 
+def draw(weight: Tensor, deviation: float) -> None:
+    """Fill with numbers at random, with the mean 0. On "meta" nothing is: PyTorch would load its compiler for it, which
+    takes seconds.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=deviation)
+
+
+def draw_for_relu(weight: Tensor) -> None:
+    """:func:`draw` such that a ReLU after a convolution keeps the variance (He et al. 2015, eq. 10)."""
+    draw(weight, (2 / weight[0].numel()) ** 0.5)
+
+
 class InstanceNorm(nn.Module):
     """Instance norm with one learned scale and shift per style (Ulyanov et al. 2017; Dumoulin et al. 2017, eq. 5), and
     a ReLU after it if ``relu``.
@@ -151,7 +164,8 @@ class Noise(nn.Module):
 
     def __init__(self, channels: int, n_styles: int = 1):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_styles, channels) * NOISE)
+        self.weight = nn.Parameter(torch.empty(n_styles, channels))
+        draw(self.weight, NOISE)
         for side in NOISE_SIDES:
             self.register_buffer(f"signs_{side}", _signs(side), persistent=False)
         self.register_buffer("place", torch.tensor([FIRST, FIRST], device="cpu"), persistent=False)

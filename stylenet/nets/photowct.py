@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
-from stylenet.nets.layers import Conv
+from stylenet.nets.layers import Conv, draw_for_relu
 from stylenet.nets.regions import Regions
 from stylenet.nets.transport import moved
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
@@ -164,7 +164,7 @@ def _padded(picture: Tensor) -> Tensor:
 def _conv(inputs: int, outputs: int) -> Conv:
     """A convolution with a ReLU after it that keeps the variance (He et al. 2015, eq. 10)."""
     conv = Conv(inputs, outputs, 3, bias=True)
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    draw_for_relu(conv.weight)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
 from stylenet.nets.johnson import Johnson
-from stylenet.nets.layers import InstanceNorm, Noise
+from stylenet.nets.layers import InstanceNorm, Noise, draw
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_1")  # whose mean and deviation the prediction is made from
@@ -64,14 +64,14 @@ class Predicted(Johnson):
         """Begin with the same picture for every painting: the rows but the first are small, the code is 0 there."""
         first, last = self.predict[0], self.predict[-1]
         assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-        nn.init.normal_(first.weight)
+        draw(first.weight, 1.0)
         for part in (first.bias, last.weight, last.bias):
             nn.init.zeros_(part)
         with torch.no_grad():
             for layer in self.modules():
                 if isinstance(layer, InstanceNorm | Noise):
                     for rows in layer.parameters(recurse=False):
-                        rows[1:] = torch.randn_like(rows[1:]) * SPREAD
+                        draw(rows[1:], SPREAD)
 
     def style_of(self, painting: Tensor) -> Tensor:
         """The codes ``(b, code)`` of paintings ``(b, 3, h, w)`` in [0, 1]. Smaller ones are enlarged to SMALLEST."""

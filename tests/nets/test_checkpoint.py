@@ -513,3 +513,15 @@ def test_our_own_exports_name_their_style(net: StyleNet, tmp_path: Path) -> None
         made = export(path, format, tmp_path / f"it{FORMATS[format].suffix}")
         text = message(made)
         assert "made by stylenet of the style waves" in text and "ive the style file" in text
+
+
+def test_loading_takes_no_compiler(tmp_path: Path):
+    """It takes seconds to import, and building a network on "meta" may call for it."""
+    names = ["any", "starry_night"]
+    for name, net in (("adain", build("adain", widths=(4, 4, 4))), ("photowct", build("photowct"))):
+        names.append(str(checkpoint.save(tmp_path / f"{name}.safetensors", net, {"styles": []}, half=True)))
+    code = (
+        "import sys; from stylenet.nets import checkpoint\n"
+        f"for name in {names}: checkpoint.load(name); assert 'torch._dynamo' not in sys.modules, name"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
