@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from stylenet.files.options import Engine, Writing
     from stylenet.files.paint_file import paint_file as paint
+    from stylenet.files.photo_file import photo_file as photo
     from stylenet.files.publishing import publish
     from stylenet.nets.catalog import list_styles
     from stylenet.runtime.export import export
@@ -39,6 +40,7 @@ __all__ = [
     "list_styles",
     "load",
     "paint",
+    "photo",
     "publish",
     "sheet",
     "stylize_files",
@@ -54,10 +56,11 @@ _PLACES = {
     "export": "runtime.export",
     "list_styles": "nets.catalog",
     "paint": "files.paint_file",
+    "photo": "files.photo_file",
     "publish": "files.publishing",
     "sheet": "stylizing.sheets",
 }
-_NAMES = {"paint": "paint_file"}
+_NAMES = {"paint": "paint_file", "photo": "photo_file"}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ COMMANDS = {
     "styles": "list the styles that ckpt= accepts",
     "sheet": "put one photo into every style, on one page",
     "compare": "lay one photo in several checkpoints or settings side by side",
+    "photo": "give a photo the light and colours of another",
     "optimize": "paint one picture by Gatys' method, without training",
     "evaluate": "measure trained styles on photos",
     "export": "write a style as ONNX, OpenVINO, TorchScript or torch.export",
