@@ -26,6 +26,7 @@ PAGES: Mapping[str, Page] = {
             "stylenet.sheet",
             "stylenet.compare",
             "stylenet.paint",
+            "stylenet.photo",
             "stylenet.export",
             "stylenet.publish",
             "stylenet.UserError",
@@ -44,6 +45,7 @@ PAGES: Mapping[str, Page] = {
             "stylenet.stylizing.containers.ImageStylizer",
             "stylenet.stylizing.stylizer.Stylizer",
             "stylenet.stylizing.controls.MaskedStylizer",
+            "stylenet.stylizing.photorealistic",
         ),
     ),
     "networks": Page(
