@@ -9,17 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ENOUGH = 16  # radius at which a window has enough pixels: of a larger one, some are taken
+
 
 class LocalLinear:
     """``target`` as a linear map of the colours of ``guide`` in each window, eqs. 14 to 16; both (1, 3, h, w).
 
     ``radius``: of the windows, in pixels; they are cut at the borders. ``eps``: the variance of the guide, in [0, 1]
-    squared, below which a window counts as flat, so that its target is averaged.
+    squared, below which a window counts as flat, so that its target is averaged. Large windows are looked at in every
+    second pixel, every third and so on.
     """
 
     def __init__(self, guide: Tensor, target: Tensor, radius: int, eps: float):
-        place = working(guide)
-        guide, target = guide[0].to(place, torch.float64), target[0].to(place, torch.float64)
+        place, step = working(guide), max(1, radius // ENOUGH)
+        guide, target = (
+            image[0, :, step // 2 :: step, step // 2 :: step].to(place, torch.float64) for image in (guide, target)
+        )
+        radius = round(radius / step)
         count = boxes(torch.ones_like(guide[:1]), radius)
         mean, mean_target = boxes(guide, radius) / count, boxes(target, radius) / count
         inverse = inverted(covariances(guide, lambda x: boxes(x, radius) / count, mean), eps)

@@ -27,7 +27,8 @@ from stylenet.system.errors import UserError
 SMOOTHINGS = ("guided", "matting", "none")
 SIZE = 1024  # longer side at which the network runs, in pixels: what its statistics look at
 SMALLEST_SIZE = 64
-RADIUS = 1 / 32  # of the guided filter's windows, as a part of the longer side
+# Of the guided filter's windows, as a part of the longer side: wider than the spots of deep features in a clear sky.
+RADIUS = 1 / 12
 EPS = 1e-3  # what varies less counts as flat and is averaged: the network's own noise goes
 AFTER_MATTING = 1, 1e-6  # radius and eps: the result is a linear map in windows of 3x3 pixels already
 

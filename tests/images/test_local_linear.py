@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from stylenet.images import local_linear
 from stylenet.images.local_linear import LocalLinear, boxes
 
 
@@ -58,6 +59,16 @@ def test_a_map_of_colours_is_applied_at_full_size_in_any_strips():
     other = LocalLinear(small, torch.rand_like(small), 2, 1e-3)
     strips = [other(large[:, :, top : top + 16], top, 40) for top in (0, 16, 32)]
     torch.testing.assert_close(torch.cat(strips, 2), other(large))
+
+
+def test_large_windows_give_about_the_same_in_a_part_of_the_pixels(monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    photo = torch.rand(1, 3, 90, 130)
+    target = 0.5 * photo + torch.linspace(0, 0.4, 130) + 0.1 * torch.rand_like(photo)
+    some = LocalLinear(photo, target, 40, 1e-3)(photo)
+    monkeypatch.setattr(local_linear, "ENOUGH", 1000)
+    every = LocalLinear(photo, target, 40, 1e-3)(photo)
+    assert (some - every).abs().max() < 0.02 and (every - target).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2)])
