@@ -16,6 +16,8 @@ from stylenet.system.errors import UserError
 from stylenet.training.schedule import Schedule
 
 ANY = "any"  # of configs/style: no painting of its own
+PHOTO = "photo"  # the same for the network of stylenet photo
+PHOTO_NET = "photowct"
 
 
 def job(config: DictConfig) -> list[float] | None:
@@ -39,6 +41,7 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     from stylenet.training import distributed
     from stylenet.training.any_style import AnyStyle
     from stylenet.training.module import StyleTransfer, check
+    from stylenet.training.reconstruction import Reconstruction
     from stylenet.training.trainer import compiles, in_turn, reading, stopped_by, train, trainer_for
 
     for library in ("pytorch_lightning", "lightning_fabric"):
@@ -49,8 +52,8 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
     check("seed", seed, 0, 2**32 - 1, whole=True)
     check("style_size", settings["style_size"], 1, whole=True)
     styles = style_list(settings)
-    name = settings["name"] or "+".join(style["name"] for style in styles) or "any"
-    kind = AnyStyle if learns_any(settings) else StyleTransfer
+    name = settings["name"] or "+".join(style["name"] for style in styles) or next(iter(settings["style"]))
+    kind = Reconstruction if learns_photos(settings) else AnyStyle if learns_any(settings) else StyleTransfer
     if settings["add"] is not None:
         settings["net"] = net_of(settings["add"])
         name = f"{Path(settings['add']).stem}+{name}"
@@ -82,6 +85,20 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
         if signal := stopped_by(trainer):
             sys.exit(128 + signal)
     return [reading(trainer, name) for name in settings["objective"]] if settings["objective"] else None
+
+
+def learns_photos(settings: dict[str, Any]) -> bool:
+    """Whether the run trains the network of stylenet photo. Raises UserError for options that do not go together."""
+    net, photo = settings["net"]["name"], PHOTO in settings["style"]
+    if (net == PHOTO_NET) != photo:
+        raise UserError(
+            f"net={net} learns from photos and has no style: leave style= out."
+            if net == PHOTO_NET
+            else f"style={PHOTO} is chosen by net={PHOTO_NET}, this is net={net}: give style= a painting's name."
+        )
+    if photo and settings["add"] is not None:
+        raise UserError(f"add={settings['add']} adds a style, and net={PHOTO_NET} has none: leave it out.")
+    return photo
 
 
 def learns_any(settings: dict[str, Any]) -> bool:
@@ -152,9 +169,11 @@ def style_list(settings: dict[str, Any]) -> list[dict[str, Any]]:
     names = [key for key, style in chosen.items() if "image" in style]
     if ANY in chosen and len(chosen) > 1:
         raise UserError(f"style={ANY} stands for all paintings of data.paintings=: give it alone, without {names}.")
+    if PHOTO in chosen and len(chosen) > 1:
+        raise UserError(f"style={PHOTO} stands for no painting: give it alone, without {names}.")
     styles = []
     for key, style in chosen.items():
-        if key == ANY:
+        if key in (ANY, PHOTO):
             continue
         if "image" not in style:
             raise UserError(f"style.{key}=...: this run has no such style, only style={','.join(names)}.")

@@ -8,6 +8,7 @@ from stylenet.nets.adain import AdaIN, AdaINFixed
 from stylenet.nets.base import StyleNet
 from stylenet.nets.johnson import Johnson
 from stylenet.nets.layers import InstanceNorm, Noise
+from stylenet.nets.photowct import PhotoWCT
 from stylenet.nets.style_prediction import Predicted
 from stylenet.system.errors import UserError
 
@@ -16,6 +17,7 @@ NETS: dict[str, type[StyleNet]] = {
     "predicted": Predicted,
     "adain": AdaIN,
     "adain_fixed": AdaINFixed,
+    "photowct": PhotoWCT,
 }
 
 

@@ -78,7 +78,7 @@ class StyleTransfer(pl.LightningModule):
         self.net = self._built(net["name"], len(styles), arguments).to(memory_format=torch.channels_last)
         self.pictures = _paintings(styles, colors)
         self.styles = [{**style, "sha256": _sha256(find_painting(style["image"]))} for style in styles]
-        self.loss = PerceptualLoss([to_tensor(picture) for picture in self.pictures], **loss)
+        self.loss = self._loss(loss)
         self.loss.to(memory_format=torch.channels_last)
         self.sampler = StyleSampler(len(styles))
         self.optimizer, self.schedule = optimizer, schedule or Schedule(steps)
@@ -96,6 +96,10 @@ class StyleTransfer(pl.LightningModule):
     def _built(self, name: str, n_styles: int, arguments: dict[str, Any]) -> StyleNet:
         """The network, untrained."""
         return build(name, n_styles=n_styles, **arguments)
+
+    def _loss(self, arguments: dict[str, Any]) -> Any:
+        """The loss, not calibrated."""
+        return PerceptualLoss([to_tensor(picture) for picture in self.pictures], **arguments)
 
     def _first_to_learn(self) -> set[str]:
         """The parameters that learn at "norms" times the rate, and from the start; none: all learn as the others."""
