@@ -87,8 +87,12 @@ def main() -> None:
         if pair.content in chosen["shown"]:
             row = [photo, look, made["colours"], made["guided"]]
             pictures.append([image_io.fit(picture, chosen["width"]) for picture in row])
-    means = {method: mean_of(found.values(), method) for method in ("colours", *SMOOTHINGS)}
-    print(f"means: {means}", flush=True)
+    methods = ("colours", *SMOOTHINGS)
+    means = {method: mean_of(found.values(), method) for method in methods}
+    rows = [(one["what"], f"{name}, {one['style_photo']}", one) for name, one in found.items()] + [("mean", "", means)]
+    for what, names, one in rows:
+        cells = [f"{one[method]['style']:.2f} ({one[method]['edges']:.2f})" for method in methods]
+        print(f"| {what} | {names} | {' | '.join(cells)} |", flush=True)
     times = {str(size): _apart(chosen["ckpt"], size) for size in chosen["sizes"]}
     trainings.write_results(Path(chosen["out"]), chosen, pairs=found, means=means, sizes=times)
     if chosen["sheet"]:
@@ -99,13 +103,24 @@ def made_of(net: Any, photo: Image.Image, look: Image.Image) -> tuple[dict[str, 
     """What each method makes of a photo, by name, and the transfer with the default smoothing."""
     before, style = (image_io.to_tensor(picture) for picture in (photo, look))
     made = {"colours": image_io.to_pil(Match(Colors([before]), Colors([style]))(before))}
-    transfer = None
+    transfer, once = None, _Once(net)
     for smoothing in SMOOTHINGS:
-        done = photorealistic.transfer(net, np.asarray(photo), look, Photorealism(smoothing))
+        done = photorealistic.transfer(once, np.asarray(photo), look, Photorealism(smoothing))
         made[smoothing] = Image.fromarray(done.applied(np.asarray(photo)))
         transfer = done if smoothing == "guided" else transfer
     assert transfer is not None
     return made, transfer
+
+
+class _Once:
+    """A network that remembers the one picture that it has made: only the smoothing differs."""
+
+    def __init__(self, net: Any):
+        self.net, self.made = net, None
+
+    def transfer(self, *pictures: Any) -> Tensor:
+        self.made = self.net.transfer(*pictures) if self.made is None else self.made
+        return self.made
 
 
 def figures(made: dict[str, Image.Image], photo: Image.Image, look: Image.Image) -> dict[str, Any]:

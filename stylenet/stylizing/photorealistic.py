@@ -1,8 +1,8 @@
 """Photorealistic transfer: a photo gets the light, the colours and the weather of another, and stays a photo.
 
 A network for photos (:mod:`stylenet.nets.photowct`) transfers the statistics of features at a working size; smoothing
-gives the result the photo's own structure; linear maps of colours around each pixel bring it to full size. Knows
-pictures; nothing about files.
+gives the result the photo's own structure, and takes contrast, which one map for all colours gives back; linear maps of
+colours around each pixel bring it to full size. Knows pictures; nothing about files.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from stylenet.images import image_io, lut, matting, region_masks
+from stylenet.images.color import Colors, Match
 from stylenet.images.image_io import Picture
 from stylenet.images.local_linear import LocalLinear
 from stylenet.images.region_masks import Labels
 from stylenet.nets import checkpoint
+from stylenet.nets.photowct import PhotoWCT
 from stylenet.system.errors import UserError
 
 SMOOTHINGS = ("guided", "matting", "none")
@@ -30,6 +32,8 @@ SMALLEST_SIZE = 64
 # Of the guided filter's windows, as a part of the longer side: wider than the spots of deep features in a clear sky.
 RADIUS = 1 / 12
 EPS = 1e-3  # what varies less counts as flat and is averaged: the network's own noise goes
+STRETCH = 1.5  # of colours after smoothing, at most: above it, the spots that smoothing has left stand out again
+SAMPLES = 2**16  # pixels that the colours of regions are taken from
 AFTER_MATTING = 1, 1e-6  # radius and eps: the result is a linear map in windows of 3x3 pixels already
 
 
@@ -59,10 +63,10 @@ class Photorealism:
             )
 
 
-def load(ckpt: str | Path, device: torch.device) -> Any:
+def load(ckpt: str | Path, device: torch.device) -> PhotoWCT:
     """The network for photos of this name or file. Raises UserError for another kind of network."""
     net, _ = checkpoint.load(ckpt, device)
-    if not hasattr(net, "transfer"):
+    if not isinstance(net, PhotoWCT):
         raise UserError(
             f"ckpt={ckpt} is a network that paints. Use it with stylenet stylize; stylenet photo needs one that was "
             "trained with net=photowct, such as ckpt=photo."
@@ -76,11 +80,12 @@ class Transfer:
     ``before``, ``after``: (1, 3, h, w) in [0, 1], the photo and the result at the working size, strength included.
     """
 
-    def __init__(self, photo: Tensor, made: Tensor, options: Photorealism):
+    def __init__(self, photo: Tensor, made: Tensor, colors: Colors, options: Photorealism):
+        """``made``: what the network made of the photo. ``colors``: those that the result should have."""
         self.options, self.before = options, photo
-        self._enlarge = _guided(photo, made, options.smoothing)
+        self._enlarge = _guided(photo, made, colors, options.smoothing)
         self._made = made.clamp(0, 1)
-        whole = self._made if self._enlarge is None else self._enlarge(photo).clamp(0, 1)
+        whole = self._made if self._enlarge is None else self._enlarge(photo)
         self.after = photo.lerp(whole, float(options.strength))
 
     def applied(self, rgb: np.ndarray) -> np.ndarray:
@@ -91,7 +96,7 @@ class Transfer:
             top = number * image_io.ROWS
             end = top + rows.shape[2]
             result = image_io.to_tensor(coarse[top:end]) if coarse is not None else self._rows(rows, top, height)
-            mixed = rows.lerp(result.clamp(0, 1), float(self.options.strength))
+            mixed = rows.lerp(result, float(self.options.strength))
             made[top:end] = image_io.to_array(mixed, rgb.dtype.type)
         return made
 
@@ -136,7 +141,7 @@ def transfer(
         raise UserError("The network's result holds values that are no numbers: the checkpoint may be damaged.")
     if options.smoothing == "matting":
         made = matting.smoothed(photo.to(made), made)
-    return Transfer(photo, made.cpu(), options)
+    return Transfer(photo, made.cpu(), _colors(look, labels), options)
 
 
 def picture(picture: Picture, made: Transfer) -> Picture:
@@ -149,7 +154,21 @@ def _fitted(content: np.ndarray, size: int) -> Tensor:
     return image_io.to_tensor(image_io.fit_picture(Picture(content), size).rgb)
 
 
-def _guided(photo: Tensor, made: Tensor, smoothing: str) -> Callable[..., Tensor] | None:
+def _colors(look: Tensor, labels: tuple[Tensor, ...] | None) -> Colors:
+    """The colours of a style photo (1, 3, h, w); its regions count as much as those of the photo with equal numbers."""
+    if labels is None:
+        return Colors([look])
+    mine, theirs = (one.cpu().flatten() for one in labels)
+    pixels, wanted = look.flatten(2), Colors()
+    for number, count in zip(*(found.tolist() for found in mine.unique(return_counts=True)), strict=True):
+        region = (theirs == number).nonzero()[:, 0]
+        region = region if len(region) else torch.arange(pixels.shape[2])
+        chosen = torch.linspace(0, len(region) - 1, max(1, round(SAMPLES * count / len(mine)))).round().long()
+        wanted.add(pixels[:, :, region[chosen], None])
+    return wanted
+
+
+def _guided(photo: Tensor, made: Tensor, colors: Colors, smoothing: str) -> Callable[..., Tensor] | None:
     """The map from a photo of any size to the result; None without smoothing.
 
     What is smoothed is the change. So what counts as flat keeps the photo's own texture: the usual filter would average
@@ -159,7 +178,8 @@ def _guided(photo: Tensor, made: Tensor, smoothing: str) -> Callable[..., Tensor
         return None
     radius, eps = (max(1, round(RADIUS * max(photo.shape[2:]))), EPS) if smoothing == "guided" else AFTER_MATTING
     change = LocalLinear(photo, made - photo, radius, eps)
-    return lambda rows, *place: rows + change(rows, *place)
+    match = Match(Colors([(photo + change(photo)).clamp(0, 1)]), colors, STRETCH, 1.0)
+    return lambda rows, *place: match((rows + change(rows, *place)).clamp(0, 1))
 
 
 def _enlarged(made: Tensor, rgb: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 here maps means and deviations of colours, so that results are known.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,31 @@ def test_regions_are_matched_by_their_colour(photo: np.ndarray):
     assert note == ""
     np.testing.assert_allclose(found[:, :100].mean((0, 1)), [200, 60, 60], atol=1)
     np.testing.assert_allclose(found[:, 100:].mean((0, 1)), [60, 60, 200], atol=1)
+
+
+@pytest.mark.parametrize("smoothing", ["guided", "matting"])
+def test_contrast_comes_back_to_that_of_the_style_but_not_too_far(photo: np.ndarray, smoothing: str):
+    """The network halves it. A style with little of it leaves half, one with much gives at most 1.5 times that."""
+
+    class Fading(Means):
+        def transfer(self, content: Tensor, style: Tensor, labels: Any = None) -> Tensor:
+            return 0.5 + (content - content.mean()) / 2
+
+    style = Image.new("L", (64, 64), 0)
+    style.paste(255, (0, 0, 64, 32))
+    for look, part in ((style.convert("RGB"), 0.75), (Image.new("RGB", (8, 8), (128, 128, 128)), 0.5)):
+        done = photorealistic.transfer(Fading(), photo, look, Photorealism(smoothing)).applied(photo)
+        assert abs(done.std() / photo.std() - part) < 0.03 and abs(done.mean() - 127.5) < 2
+
+
+def test_the_colours_of_regions_count_as_much_as_in_the_photo():
+    """A quarter of the photo is sky, half of the style photo is; a third region has no colours of its own."""
+    style = torch.zeros(1, 3, 4, 4)
+    style[:, :, :2], style[:, :, 2:] = 0.8, 0.4
+    mine, theirs = torch.ones(8, 8, dtype=torch.long), torch.ones(4, 4, dtype=torch.long)
+    mine[:2], mine[6:], theirs[:2] = 0, 2, 0
+    wanted = photorealistic._colors(style, (mine, theirs))
+    assert wanted.mean.sub(0.25 * 0.8 + 0.5 * 0.4 + 0.25 * 0.6).abs().max() < 1e-3
 
 
 def test_alpha_and_16_bits_stay(photo: np.ndarray):
