@@ -1,15 +1,20 @@
 """``stylenet photo`` on files: photos, films and tables of colours, with one line for a mistake."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from conftest import ROOT
 from PIL import Image
 from torch import Tensor
 
 import stylenet
+from stylenet.nets import checkpoint, registry
 from stylenet.stylizing import photorealistic
 from stylenet.system.errors import UserError
 
@@ -136,3 +141,31 @@ def test_style_photos_of_one_colour_grey_and_clear(here: Path):
         assert abs(colors(result).mean() - level) < 25
         with Image.open(result) as image:
             assert image.mode == ("RGB" if content == "day.png" else "RGBA")
+
+
+def test_the_command_as_a_user_runs_it(place: Path):
+    """With a network of random weights, which makes some picture."""
+    Image.effect_mandelbrot((90, 64), (-2, -1, 1, 1), 50).convert("RGB").save("my day, (1).png")
+    Image.new("RGB", (30, 30), (60, 70, 110)).save("night.png")
+    torch.manual_seed(0)
+    checkpoint.save("mine.safetensors", registry.build("photowct"), {}, half=True)
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2", "PYTHONWARNINGS": "error"}
+        line = [sys.executable, "-m", "stylenet", "photo", "content=my day, (1).png", "style=night.png", *words]
+        return subprocess.run(line, capture_output=True, text=True, env=variables, timeout=300)
+
+    done = run("ckpt=mine.safetensors", "lut=look.cube", "device=cpu")
+    assert (done.returncode, done.stdout) == (0, "my day, (1)_night.png\n"), done.stderr
+    with Image.open("my day, (1)_night.png") as image:
+        assert image.size == (90, 64)
+    assert Path("look.cube").exists()
+    for words, said in (
+        (["ckpt=tiny", "output=b.png"], "ckpt=tiny is a network that paints. Use it with stylenet stylize;"),
+        (["smooth=guided"], "There is no option 'smooth'. Did you mean smoothing=?"),
+    ):
+        done = run(*words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and said in done.stderr
+    assert not Path("b.png").exists()
+    with pytest.raises(UserError, match="holds no style. It is for stylenet photo content=photo.jpg"):
+        stylenet.load("mine.safetensors")
