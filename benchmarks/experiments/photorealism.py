@@ -1,12 +1,14 @@
-"""Photorealistic transfer beside plain colour transfer: figures on six pairs of photos, seconds, memory and a picture.
+r"""Photorealistic transfer beside plain colour transfer: figures on six pairs of photos, seconds, memory and a picture.
 
-    python -m benchmarks.experiments.photorealism photos=/path/to/photos sheet=docs/photorealism.jpg
+    python -m benchmarks.experiments.photorealism photos=/path/to/photos sheet=docs/photorealism.jpg \
+        page=docs/photorealism.md
 
 Each pair is a day and a night, two seasons or two weathers. Of what each method makes: ``edges``, the SSIM of its edges
 and the photo's (1: the same); ``style``, as of stylenet.evaluation.metrics (1: the untouched photo, 0: the statistics
 of the style photo). Plain colour transfer is Monge and Kantorovich's: the affine map that gives the photo the mean and
 covariance of the colours of the other. ``photos``: the folder of the photos that are not bundled; pairs that lack one
-are left out, which is said. ``sizes``: of the photo, each timed in a process of its own.
+are left out, which is said. ``sizes``: of the photo, each timed in a process of its own. ``page``: a page whose tables
+get the new rows.
 """
 
 import json
@@ -40,11 +42,15 @@ OPTIONS: dict[str, Any] = {
     "sizes": [512, 1024, 2048, 4096],  # of the photo, to be timed
     "out": "docs/results/photorealism.json",
     "sheet": None,  # a picture of the pairs
+    "page": None,  # a Markdown file with the two tables
     "shown": ["castle", "aqueduct", "mountains", "lake"],  # on the sheet
     "width": 320,  # of a picture on it, in pixels
     "timed": None,  # a size: only measure it, in this process
 }
 SMOOTHINGS = ("none", "guided", "matting")
+METHODS = ("colours", *SMOOTHINGS)
+SPEEDS = ("guided_seconds", "guided_peak_gb", "matting_seconds", "matting_peak_gb")
+HEADS = ("| what changes |", "| photo, px |")  # what the tables of the page begin with
 
 
 @dataclass(frozen=True)
@@ -87,14 +93,16 @@ def main() -> None:
         if pair.content in chosen["shown"]:
             row = [photo, look, made["colours"], made["guided"]]
             pictures.append([image_io.fit(picture, chosen["width"]) for picture in row])
-    methods = ("colours", *SMOOTHINGS)
-    means = {method: mean_of(found.values(), method) for method in methods}
-    rows = [(one["what"], f"{name}, {one['style_photo']}", one) for name, one in found.items()] + [("mean", "", means)]
-    for what, names, one in rows:
-        cells = [f"{one[method]['style']:.2f} ({one[method]['edges']:.2f})" for method in methods]
-        print(f"| {what} | {names} | {' | '.join(cells)} |", flush=True)
+    means = {method: mean_of(found.values(), method) for method in METHODS}
+    rows = [_row(one["what"], f"{name}, {one['style_photo']}", one, one["table_levels"]) for name, one in found.items()]
+    rows.append(_row("mean", "", means, round(float(np.mean([one["table_levels"] for one in found.values()])), 2)))
+    print("\n".join(rows), flush=True)
     times = {str(size): _apart(chosen["ckpt"], size) for size in chosen["sizes"]}
     trainings.write_results(Path(chosen["out"]), chosen, pairs=found, means=means, sizes=times)
+    if chosen["page"]:
+        page = Path(chosen["page"])
+        speeds = [f"| {size} | {' | '.join(str(one.get(key, '')) for key in SPEEDS)} |" for size, one in times.items()]
+        page.write_text(filled(filled(page.read_text(), HEADS[0], rows), HEADS[1], speeds))
     if chosen["sheet"]:
         trainings.in_rows(Path(chosen["sheet"]), pictures, 85)
 
@@ -155,6 +163,19 @@ def table_error(transfer: Transfer) -> float:
     """The mean difference of the look-up table's picture from the transfer's, in levels of 255."""
     by_table = transfer.cube().applied(image_io.to_array(transfer.before)).astype(float)
     return round(float(np.abs(by_table - image_io.to_array(transfer.after)).mean()), 2)
+
+
+def _row(what: str, names: str, one: dict[str, Any], levels: float) -> str:
+    cells = [f"{one[method]['style']:.2f} ({one[method]['edges']:.2f})" for method in METHODS]
+    return f"| {what} | {names} | {' | '.join(cells)} | {levels} |"
+
+
+def filled(text: str, head: str, rows: list[str]) -> str:
+    """A page whose table that begins with ``head`` has these rows."""
+    lines = text.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith(head)) + 2
+    end = next((number for number in range(begin, len(lines)) if not lines[number].startswith("|")), len(lines))
+    return "\n".join([*lines[:begin], *rows, *lines[end:]]) + "\n"
 
 
 def mean_of(records: Any, method: str) -> dict[str, float]:
