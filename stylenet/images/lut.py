@@ -15,7 +15,8 @@ from stylenet.images.image_io import ROWS
 from stylenet.system.atomic import replacing
 
 SIZE = 33
-BENDING, SLOPE, SHIFT = 1e-2, 2e-2, 1e-5  # weights of second and first differences of the change, and of itself
+BENDING, SLOPE, SHIFT = 10.0, 1.0, 1e-6  # weights of second and first differences of the change, and of itself
+EVIDENCE = 5000.0  # weight of all colours of a picture together
 CELLS = 64  # to a side of the grid in which the colours of a picture are gathered before the fit
 LUMA = (0.299, 0.587, 0.114)
 STEPS, TOLERANCE = 300, 1e-3  # of the finest table; coarser ones are cheap, and solved better
@@ -110,7 +111,7 @@ def _gathered(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     sums = torch.zeros(len(counts), 6, dtype=torch.float64).index_add_(0, cell, torch.cat([before, after], 1))
     means = sums / counts[:, None]
     weights = counts.double().sqrt()
-    return means[:, :3], means[:, 3:], weights / weights.mean()
+    return means[:, :3], means[:, 3:], weights * (EVIDENCE / weights.sum())
 
 
 def _tetrahedra(colors: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ SMOOTHINGS = ("guided", "matting", "none")
 SIZE = 1024  # longer side at which the network runs, in pixels: what its statistics look at
 SMALLEST_SIZE = 64
 # Of the guided filter's windows, as a part of the longer side: wider than the spots of deep features in a clear sky.
-RADIUS = 1 / 12
+RADIUS = 1 / 8
 EPS = 1e-3  # what varies less counts as flat and is averaged: the network's own noise goes
 STRETCH = 1.5  # of colours after smoothing, at most: above it, the spots that smoothing has left stand out again
 SAMPLES = 2**16  # pixels that the colours of regions are taken from
