@@ -34,7 +34,7 @@ from stylenet.video.sources import open_source
 
 CKPT = "photo"  # the shipped network
 FRAMES = 9  # of a film, that its table is fitted on
-LEVELS = 12  # of 255: a table that misses the transfer by more on average is told of
+LEVELS = 20  # of 255: a table that misses the transfer by more on average is told of
 
 
 def photo_file(
