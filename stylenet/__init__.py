@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stylenet.files.model_file import model_file as paint_model
     from stylenet.files.options import Engine, Writing
     from stylenet.files.paint_file import paint_file as paint
+    from stylenet.files.photo_file import photo_file as photo
     from stylenet.files.publishing import publish
     from stylenet.nets.catalog import list_styles
     from stylenet.runtime.export import export
@@ -41,6 +42,7 @@ __all__ = [
     "load",
     "paint",
     "paint_model",
+    "photo",
     "publish",
     "sheet",
     "stylize_files",
@@ -57,10 +59,11 @@ _PLACES = {
     "list_styles": "nets.catalog",
     "paint": "files.paint_file",
     "paint_model": "files.model_file",
+    "photo": "files.photo_file",
     "publish": "files.publishing",
     "sheet": "stylizing.sheets",
 }
-_NAMES = {"paint": "paint_file", "paint_model": "model_file"}
+_NAMES = {"paint": "paint_file", "paint_model": "model_file", "photo": "photo_file"}
 
 
 def __getattr__(name: str) -> Any:

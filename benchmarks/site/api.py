@@ -27,6 +27,7 @@ PAGES: Mapping[str, Page] = {
             "stylenet.compare",
             "stylenet.paint",
             "stylenet.paint_model",
+            "stylenet.photo",
             "stylenet.export",
             "stylenet.publish",
             "stylenet.UserError",
@@ -45,6 +46,7 @@ PAGES: Mapping[str, Page] = {
             "stylenet.stylizing.containers.ImageStylizer",
             "stylenet.stylizing.stylizer.Stylizer",
             "stylenet.stylizing.controls.MaskedStylizer",
+            "stylenet.stylizing.photorealistic",
         ),
     ),
     "networks": Page(

@@ -21,6 +21,7 @@ COMMANDS = {
     "sheet": "put one photo into every style, on one page",
     "compare": "lay one photo in several checkpoints or settings side by side",
     "model": "paint the textures of a 3D model",
+    "photo": "give a photo the light and colours of another",
     "optimize": "paint one picture by Gatys' method, without training",
     "evaluate": "measure trained styles on photos",
     "export": "write a style as ONNX, OpenVINO, TorchScript or torch.export",

@@ -79,17 +79,17 @@ class Match:
 
     A = S_f^-1/2 (S_f^1/2 S_t S_f^1/2)^1/2 S_f^-1/2, b = m_t - A m_f (Pitie and Kokaram 2007, "The linear
     Monge-Kantorovitch linear colour mapping for example-based colour transfer"; it aligns the covariances, as CORAL
-    does, Sun et al. 2016). ``most``: the maximum stretch along any colour direction; None for no limit.
+    does, Sun et al. 2016). ``most``, ``least``: limits of the stretch along any colour direction; None for none.
     """
 
-    def __init__(self, from_: Colors, to: Colors, most: float | None = None):
-        least = torch.eye(3).double() * _LEAST
-        root = _root(from_.covariance + least)
+    def __init__(self, from_: Colors, to: Colors, most: float | None = None, least: float | None = None):
+        more = torch.eye(3).double() * _LEAST
+        root = _root(from_.covariance + more)
         back = torch.linalg.inv(root)
-        matrix = back @ _root(root @ (to.covariance + least) @ root) @ back
-        if most is not None:
+        matrix = back @ _root(root @ (to.covariance + more) @ root) @ back
+        if most is not None or least is not None:
             stretches, directions = torch.linalg.eigh((matrix + matrix.T) / 2)
-            matrix = directions @ torch.diag(stretches.clamp(max=most)) @ directions.T
+            matrix = directions @ torch.diag(stretches.clamp(least, most)) @ directions.T
         self.matrix, self.shift = matrix, to.mean - matrix @ from_.mean
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from stylenet.system.places import ASSETS, project
 
 KEY = "stylenet"  # of the metadata in our files, and of the same data in our training's checkpoints
 ANY_STYLE = ("predicted", "adain")  # the networks that paint in the style of any picture
+PHOTO = ("photowct",)  # the networks of `stylenet photo`, which hold no style
 LONGEST = 10**8  # bytes of a header: what safetensors itself takes
 
 
@@ -49,6 +50,12 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
+def is_for_photos(info: Mapping[str, Any]) -> bool:
+    """Whether what a file says of itself names a network of `stylenet photo`."""
+    net = info.get("net")
+    return isinstance(net, Mapping) and net.get("name") in PHOTO
+
+
 def list_styles() -> list[dict[str, Any]]:
     """All styles at hand as plain data: ckpt, title, year, network, bytes, file, training; error of a damaged one.
 
@@ -68,8 +75,9 @@ def _described(name: str, file: Path) -> list[dict[str, Any]]:
     except (UserError, OSError) as error:
         return [{"ckpt": name, "file": str(file), "error": str(error)}]
     net = info.get("net")
-    any_style = isinstance(net, Mapping) and net.get("name") in ANY_STYLE
-    unnamed = {"name": name, "title": "any: give style=painting.jpg"} if any_style else {"name": name}
+    kind = net.get("name") if isinstance(net, Mapping) else None
+    titles = dict.fromkeys(ANY_STYLE, "any: give style=painting.jpg") | dict.fromkeys(PHOTO, "for stylenet photo")
+    unnamed = {"name": name} | ({"title": titles[kind]} if kind in titles else {})
     styles = [one for one in info.get("styles") or [] if isinstance(one, Mapping)] or [unnamed]
     shared = {"network": _network(info), "bytes": size, "file": str(file), "training": info.get("training")}
     described = []

@@ -11,7 +11,7 @@ from PIL import Image
 
 from stylenet.images.contact_sheet import has_letters
 from stylenet.nets import checkpoint
-from stylenet.nets.catalog import dated
+from stylenet.nets.catalog import dated, is_for_photos, read_info
 from stylenet.stylizing import style_pictures, walks
 from stylenet.stylizing.controls import Controls, several, styles_and_masks
 from stylenet.stylizing.found_masks import OpenMask
@@ -52,6 +52,8 @@ def of_known(controls: Controls) -> tuple[list[Cell], list[str]]:
     notes = []
     for name, file in checkpoint.known().items():
         try:
+            if is_for_photos(read_info(file)):
+                continue
             found[name] = _of_file(file, controls)
         except UserError as error:
             notes.append(f"{name} is left out: {error}")

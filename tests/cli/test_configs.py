@@ -155,7 +155,7 @@ def test_the_help_names_every_default_as_it_is():
 DOCS = {
     **dict.fromkeys(("stylize", "sheet", "compare"), "stylizing.md"),
     **{"export": "exporting.md", "page": "page.md", "serve": "page.md", "publish": "publishing.md"},
-    "model": "models.md",
+    **{"model": "models.md", "photo": "photorealism.md"},
 }
 
 
