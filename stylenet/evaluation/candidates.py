@@ -99,7 +99,7 @@ def _loaded(ckpt: str, device: torch.device, range: str) -> tuple[Path, nn.Modul
             raise UserError(f"ckpt={ckpt}: there is no such file.")
         file = Path(ckpt).expanduser()
         return file, OnnxNet(file, range), {"styles": [{"name": file.stem}], "origin": "ONNX"}
-    return checkpoint.resolve(ckpt), *checkpoint.load(ckpt, device)
+    return checkpoint.resolve(ckpt), *checkpoint.load_style(ckpt, device)
 
 
 def _in_style_of(

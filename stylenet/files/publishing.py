@@ -58,7 +58,7 @@ def publish(
     _check(repo, licence, about, message, private=private, overwrite=overwrite)
     target = None if folder is None else _free_folder(folder, overwrite)
     shown = _shown(PHOTO if photo is None else photo)
-    net, info = checkpoint.load(ckpt)
+    net, info = checkpoint.load_style(ckpt)
     info = _licensed(ckpt, _without_paths(info), licence)
     name, file = _file_name(ckpt), checkpoint.resolve(ckpt)
     evaluated = [] if evaluation is None else figures_of(evaluation, file, checkpoint.split(ckpt)[1])

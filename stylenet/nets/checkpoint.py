@@ -22,7 +22,7 @@ from torch import Tensor
 
 from stylenet.nets import exported, hub, mistaken, pytorch_examples
 from stylenet.nets.base import StyleNet
-from stylenet.nets.catalog import KEY, known
+from stylenet.nets.catalog import KEY, is_for_photos, known
 from stylenet.nets.registry import NETS, build, of_styles
 from stylenet.system.atomic import replacing
 from stylenet.system.errors import UserError
@@ -103,6 +103,17 @@ def load(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[StyleNet
     if style is not None:
         net, info = single_style(net, info, style)
     return net.to(device).eval(), info
+
+
+def load_style(ckpt: str | Path, device: str | torch.device = "cpu") -> tuple[StyleNet, dict[str, Any]]:
+    """As :func:`load`. Raises UserError for a network without a style, that of `stylenet photo`, too."""
+    net, info = load(ckpt, device)
+    if is_for_photos(info):
+        raise UserError(
+            f"ckpt={ckpt} holds no style: it is for stylenet photo content=photo.jpg style=other_photo.jpg. "
+            "Give the checkpoint of a style."
+        )
+    return net, info
 
 
 def called(ckpt: str | Path) -> str:

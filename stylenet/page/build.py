@@ -73,7 +73,7 @@ def _check_styles(wanted: Sequence[str | Path], given: int | None) -> None:
             raise UserError(str(error).replace("ckpt=", "styles=", 1)) from None
     if given is None:
         return
-    paints_any = [checkpoint.load(one)[0].any_style for one in wanted]
+    paints_any = [checkpoint.load_style(one)[0].any_style for one in wanted]
     if given and not any(paints_any):
         raise UserError("paintings= are for a network for any style: give styles=[any], too, or leave them out.")
     if not given and all(paints_any):

@@ -69,7 +69,7 @@ def add(
     ``taken``: names of networks that are there. ``paintings``: see :func:`find_paintings`; a network for any style has
     the styles of these.
     """
-    net, info = checkpoint.load(ckpt)
+    net, info = checkpoint.load_style(ckpt)
     name = _free(f"networks/{plain(checkpoint.called(ckpt))}", taken)
     files = [export(ckpt, "onnx", page / f"{name}.onnx")]
     files += [page / f"{name}_style.onnx"] if net.any_style else []

@@ -89,7 +89,7 @@ def export(
     end = f"_{chosen.target}" if chosen.target else ""
     target = Path(os.path.expanduser(output or f"{checkpoint.resolve(ckpt).stem}{end}{made.suffix}"))
     _check_target(target, made.suffix, overwrite)
-    net, info = export_style.with_style(*checkpoint.load(ckpt), chosen, ckpt)
+    net, info = export_style.with_style(*checkpoint.load_style(ckpt), chosen, ckpt)
     net = kind.wrapped(net)
     if net.any_style:
         _check_target(target.with_stem(f"{target.stem}_style"), made.suffix, overwrite)

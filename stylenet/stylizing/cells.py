@@ -220,7 +220,7 @@ def listed(option: str, value: Any) -> list[str | Path]:
 def _loaded(ckpt: str | Path, option: str) -> tuple[Any, dict[str, Any]]:
     """A network and what its file says. Raises UserError that names ``option``."""
     try:
-        return checkpoint.load(ckpt)
+        return checkpoint.load_style(ckpt)
     except UserError as error:
         text = str(error)
         raise UserError(option + text.removeprefix("ckpt") if text.startswith("ckpt=") else text) from error

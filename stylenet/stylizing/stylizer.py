@@ -20,7 +20,6 @@ from stylenet.images import image_io
 from stylenet.images.safe_open import allowed
 from stylenet.nets import checkpoint, mixes
 from stylenet.nets.base import StyleNet, as_style_net
-from stylenet.nets.catalog import is_for_photos
 from stylenet.nets.regions import Regions
 from stylenet.runtime import backends, tiling
 from stylenet.runtime.options import Device, Runtime, choose_device
@@ -107,9 +106,7 @@ def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylize
     """As :func:`load`, for one style; the masks of ``controls`` are ignored."""
     device = choose_device(runtime.device)
     backends.choose(device, runtime.backend, runtime.precision)  # report what is missing before reading
-    net, info = checkpoint.load(ckpt, device)
-    if is_for_photos(info):
-        raise UserError(f"ckpt={ckpt} holds no style. It is for stylenet photo content=photo.jpg style=other_photo.jpg.")
+    net, info = checkpoint.load_style(ckpt, device)
     net = _wrapped(net, controls.axes)
     run = backends.start(net, device, runtime.backend, runtime.precision)
     if not net.any_style:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import stylenet
 from stylenet.images.image_io import open_rgb, to_tensor
 from stylenet.losses.vgg import VGG
 from stylenet.losses.vgg_weights import vgg_weights
@@ -160,3 +161,17 @@ def test_it_goes_through_a_file(fitted: PhotoWCT, tmp_path: Path):
 def test_an_unknown_way_of_unpooling_is_told():
     with pytest.raises(UserError, match=r"unpool='average'.*proportions.*positions"):
         registry.build("photowct", unpool="average")
+
+
+@pytest.mark.parametrize("use", ["stylize", "export", "compare"])
+def test_it_is_no_style(use: str, tmp_path: Path):
+    path = checkpoint.save(tmp_path / "photo.safetensors", PhotoWCT(), {"styles": []}, half=True)
+    calls = {
+        "stylize": lambda: stylenet.load(path),
+        "export": lambda: stylenet.export(path, "onnx"),
+        "compare": lambda: stylenet.compare(PHOTOS / "val/castle.jpg", [path]),
+    }
+    with pytest.raises(UserError, match=r"holds no style: it is for stylenet photo content=") as error:
+        calls[use]()
+    assert "\n" not in str(error.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["photo.safetensors"]
