@@ -107,7 +107,9 @@ def load_one(ckpt: str | Path, controls: Controls, runtime: Runtime) -> "Stylize
     backends.choose(device, runtime.backend, runtime.precision)  # report what is missing before reading
     net, info = checkpoint.load(ckpt, device)
     if is_for_photos(info):
-        raise UserError(f"ckpt={ckpt} holds no style. It is for stylenet photo content=photo.jpg style=other_photo.jpg.")
+        raise UserError(
+            f"ckpt={ckpt} holds no style. It is for stylenet photo content=photo.jpg style=other_photo.jpg."
+        )
     net = _wrapped(net, controls.axes)
     run = backends.start(net, device, runtime.backend, runtime.precision)
     if not net.any_style:

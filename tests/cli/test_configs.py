@@ -154,7 +154,13 @@ def test_the_help_names_every_default_as_it_is():
 
 DOCS = {
     **dict.fromkeys(("stylize", "sheet", "compare"), "stylizing.md"),
-    **{"export": "exporting.md", "page": "page.md", "serve": "page.md", "publish": "publishing.md", "photo": "photorealism.md"},
+    **{
+        "export": "exporting.md",
+        "page": "page.md",
+        "serve": "page.md",
+        "publish": "publishing.md",
+        "photo": "photorealism.md",
+    },
 }
 
 
