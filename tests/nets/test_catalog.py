@@ -11,6 +11,8 @@ import torch
 import stylenet
 from stylenet.nets import catalog, checkpoint
 from stylenet.nets.registry import build
+from stylenet.stylizing.cells import of_known
+from stylenet.stylizing.controls import Controls
 from stylenet.system.errors import UserError
 
 
@@ -63,3 +65,14 @@ def test_a_damaged_file_is_listed_as_one(folder: Path, damage: bytes):
 def test_listing_styles_takes_no_torch():
     code = "import sys, stylenet; assert len(stylenet.list_styles()) > 5; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_network_for_photos_is_listed_as_such_and_holds_no_style(folder: Path):
+    checkpoint.save(folder / "checkpoints" / "photo.safetensors", build("photowct"), {}, half=True)
+    style(folder / "checkpoints" / "sea.safetensors", "Sea")
+    assert [(one["ckpt"], one["title"]) for one in stylenet.list_styles()] == [
+        ("photo", "for stylenet photo"),
+        ("sea", "Sea"),
+    ]
+    cells, notes = of_known(Controls())
+    assert [cell.caption for cell in cells] == [("Sea", "sea")] and notes == []
