@@ -167,5 +167,5 @@ def test_the_command_as_a_user_runs_it(place: Path):
         done = run(*words)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and said in done.stderr
     assert not Path("b.png").exists()
-    with pytest.raises(UserError, match="holds no style. It is for stylenet photo content=photo.jpg"):
+    with pytest.raises(UserError, match="holds no style: it is for stylenet photo content=photo.jpg"):
         stylenet.load("mine.safetensors")
