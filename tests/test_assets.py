@@ -105,7 +105,7 @@ def test_every_painting_has_a_style_config_of_its_name(path: Path):
 
 def test_every_style_config_has_its_painting_and_several_go_together():
     texts = {path.stem: path.read_text() for path in STYLE_CONFIGS.glob("*.yaml")}
-    names = sorted(name for name, text in texts.items() if "image: ???" not in text and name != "any")
+    names = sorted(name for name, text in texts.items() if "image: ???" not in text and name not in ("any", "photo"))
     assert names == [path.stem for path in PAINTINGS]
     with initialize_config_dir(str(STYLE_CONFIGS.parent), version_base="1.3"):
         assert sorted(compose(overrides=[f"+style=[{','.join(names)}]"]).style) == names
