@@ -400,7 +400,7 @@ def test_state_dict_names_stay():
 @pytest.mark.parametrize(
     ("name", "args", "told"),
     [
-        ("unet", {}, "Known: adain, adain_fixed, johnson, predicted"),
+        ("unet", {}, "Known: adain, adain_fixed, johnson, photowct, predicted"),
         ("johnson", {"width": 3}, "unexpected keyword argument 'width'"),
         ("johnson", {"widths": (32, 64)}, "three widths"),
         ("johnson", {"widths": (32, 0, 128)}, ">= 1"),
