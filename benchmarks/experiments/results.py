@@ -66,7 +66,17 @@ OTHERS = {  # file: (content, page that describes it, command)
         "python -m benchmarks.speed.folders",
     ),
     "backends_2_cores.json": ("speed of each backend", "speed.md", "python -m benchmarks.speed.backends"),
+    "engines_2_cores.json": (
+        "exports for engines in OpenCV and ONNX Runtime",
+        "engines.md",
+        "python -m benchmarks.speed.engines",
+    ),
     "huge_2_cores.json": ("pictures up to 100 megapixels", "speed.md", "python -m benchmarks.speed.huge"),
+    "photorealism.json": (
+        "`stylenet photo` beside plain colour transfer, on six pairs",
+        "photorealism.md",
+        "python -m benchmarks.experiments.photorealism",
+    ),
     "noise.json": (
         "noise in a network trained without it",
         "notes.md",
