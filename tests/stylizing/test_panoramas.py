@@ -126,3 +126,15 @@ def test_other_pictures_are_refused(file: Path):
             load(file)(np.zeros(shape, np.uint8))
         with pytest.raises(UserError, match="wrap=panorama is for the whole sphere"):
             load(file)(torch.zeros(1, 3, *shape[:2]))
+
+
+def test_each_frame_of_a_film_is_painted_as_a_panorama(file: Path, tmp_path: Path):
+    frames = [np.roll(colours(directions()), 20 * number, 1) for number in range(3)]
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{number:03d}.png")
+    options: dict[str, Any] = {"wrap": "panorama", "temporal": 0, "device": "cpu", "backend": "torch"}
+    stylenet.stylize_files(file, tmp_path / "%03d.png", tmp_path / "out" / "%03d.png", **options)
+    style = load(file)
+    for frame, painted in zip(frames, sorted((tmp_path / "out").iterdir()), strict=True):
+        with Image.open(painted) as made:
+            assert apart(np.asarray(made), style(frame)) <= 1
