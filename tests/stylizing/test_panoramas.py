@@ -133,7 +133,8 @@ def test_each_frame_of_a_film_is_painted_as_a_panorama(file: Path, tmp_path: Pat
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / f"{number:03d}.png")
     options: dict[str, Any] = {"wrap": "panorama", "temporal": 0, "device": "cpu", "backend": "torch"}
-    stylenet.stylize_files(file, tmp_path / "%03d.png", tmp_path / "out" / "%03d.png", **options)
+    (written,) = stylenet.stylize_files(file, tmp_path / "%03d.png", tmp_path / "out" / "%03d.png", **options)
+    assert Path(written).parent == tmp_path / "out"
     style = load(file)
     for frame, painted in zip(frames, sorted((tmp_path / "out").iterdir()), strict=True):
         with Image.open(painted) as made:
