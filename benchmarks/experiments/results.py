@@ -72,6 +72,16 @@ OTHERS = {  # file: (content, page that describes it, command)
         "python -m benchmarks.speed.engines",
     ),
     "huge_2_cores.json": ("pictures up to 100 megapixels", "speed.md", "python -m benchmarks.speed.huge"),
+    "any_style.json": (
+        "`any` on paintings that it has never seen",
+        "training.md",
+        "python -m benchmarks.experiments.any_style count=8",
+    ),
+    "one_measure.json": (
+        "networks for one style, many and any, on the same paintings",
+        "training.md",
+        "python -m benchmarks.experiments.any_style ckpts=[any,gallery,starry_night] count=8",
+    ),
     "photorealism.json": (
         "`stylenet photo` beside plain colour transfer, on six pairs",
         "photorealism.md",
