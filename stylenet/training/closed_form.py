@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylenet.nets.layers import Conv
-from stylenet.nets.photowct import NAMES, Encoder, PhotoWCT
-from stylenet.nets.vgg_encoder import CONVS
+from stylenet.nets.photowct import NAMES, PhotoWCT
+from stylenet.nets.vgg_encoder import VGGEncoder
 
 PLACES = 512  # of each photo that a layer is fitted on, at most
 QUIETEST = 1e-3  # of the mean of all channels: a channel that hardly ever sees anything is not made louder than that
@@ -19,15 +19,15 @@ RIDGE = 1e-3  # of the mean square of the inputs
 
 
 @torch.no_grad()
-def even_out(encoder: Encoder, photos: Sequence[Tensor]) -> None:
+def even_out(encoder: VGGEncoder, photos: Sequence[Tensor]) -> None:
     """Scale the channels of an encoder so that each has the mean 1 after its ReLU over ``photos``, each ``(1, 3, h,
     w)`` in [0, 1] (Gatys et al. 2016, section 2). What a layer's scale changes is undone in the next layer, so this
     encoder sees what it saw before, in other units: in its own, a few loud channels hide the others from a decoder.
     """
-    sums = {layer: torch.zeros(CONVS[layer.replace("relu", "conv")][1]) for layer in encoder.seen(photos[0])[0]}
+    sums: dict[str, Tensor] = {}
     for photo in photos:
-        for layer, features in encoder.seen(photo)[0].items():
-            sums[layer] += features.mean((0, 2, 3))
+        for layer, features in encoder.layers(photo):
+            sums[layer] = sums.get(layer, 0) + features.mean((0, 2, 3))
     before = None
     for layer, total in sums.items():
         conv = encoder.get_submodule(layer.replace("relu", "conv"))
