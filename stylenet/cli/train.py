@@ -11,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from stylenet.cli import launch, own_configs
 from stylenet.cli.hydra_app import run
+from stylenet.nets.catalog import PHOTO as PHOTO_NETS
 from stylenet.system import console
 from stylenet.system.errors import UserError
 from stylenet.training.schedule import Schedule
 
 ANY = "any"  # of configs/style: no painting of its own
 PHOTO = "photo"  # the same for the network of stylenet photo
-PHOTO_NET = "photowct"
 
 
 def job(config: DictConfig) -> list[float] | None:
@@ -90,14 +90,14 @@ def train_as(settings: dict[str, Any], schedule: Schedule) -> list[float] | None
 def learns_photos(settings: dict[str, Any]) -> bool:
     """Whether the run trains the network of stylenet photo. Raises UserError for options that do not go together."""
     net, photo = settings["net"]["name"], PHOTO in settings["style"]
-    if (net == PHOTO_NET) != photo:
+    if (net in PHOTO_NETS) != photo:
         raise UserError(
             f"net={net} learns from photos and has no style: leave style= out."
-            if net == PHOTO_NET
-            else f"style={PHOTO} is chosen by net={PHOTO_NET}, this is net={net}: give style= a painting's name."
+            if net in PHOTO_NETS
+            else f"style={PHOTO} is chosen by net={PHOTO_NETS[0]}, this is net={net}: give style= a painting's name."
         )
     if photo and settings["add"] is not None:
-        raise UserError(f"add={settings['add']} adds a style, and net={PHOTO_NET} has none: leave it out.")
+        raise UserError(f"add={settings['add']} adds a style, and net={net} has none: leave it out.")
     return photo
 
 

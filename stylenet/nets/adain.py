@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
-from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, InstanceNorm, draw_for_relu, without_nyquist
+from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, InstanceNorm, conv_for_relu, without_nyquist
 from stylenet.nets.regions import Regions
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
 
@@ -61,7 +61,7 @@ class AdaIN(StyleNet):
         self.norm: InstanceNorm = AdaptiveNorm(CHANNELS)
         sizes = [(CHANNELS, c), (c, c, c, b), (b, b, a), (a, a)]  # channels at an eighth, a quarter, half and full size
         self.decoder = nn.ModuleList(
-            nn.ModuleList(_conv(*pair) for pair in zip(size[:-1], size[1:], strict=True)) for size in sizes
+            nn.ModuleList(conv_for_relu(*pair) for pair in zip(size[:-1], size[1:], strict=True)) for size in sizes
         )
         self.last = Conv(a, 3, 3, bias=True)
 
@@ -136,14 +136,3 @@ class AdaINFixed(AdaIN):
 
     def normed(self, features: Tensor, style: Tensor | Regions | None) -> Tensor:
         return self.norm(features, style)
-
-
-def _conv(inputs: int, outputs: int) -> Conv:
-    """A convolution with a ReLU after it, whose weights keep the variance (He et al. 2015, eq. 10): without norms,
-    smaller ones would leave nothing of the features.
-    """
-    conv = Conv(inputs, outputs, 3, bias=True)
-    draw_for_relu(conv.weight)
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
-    return conv

@@ -30,11 +30,6 @@ def draw(weight: Tensor, deviation: float) -> None:
         nn.init.normal_(weight, std=deviation)
 
 
-def draw_for_relu(weight: Tensor) -> None:
-    """:func:`draw` such that a ReLU after a convolution keeps the variance (He et al. 2015, eq. 10)."""
-    draw(weight, (2 / weight[0].numel()) ** 0.5)
-
-
 class InstanceNorm(nn.Module):
     """Instance norm with one learned scale and shift per style (Ulyanov et al. 2017; Dumoulin et al. 2017, eq. 5), and
     a ReLU after it if ``relu``.
@@ -230,6 +225,17 @@ class Conv(nn.Conv2d):
             return super().forward(x)
         padded = borders.pad(x, self.kernel_size[0] // 2, "reflect", self.wrap)
         return F.conv2d(padded, self.weight, self.bias, self.stride)
+
+
+def conv_for_relu(inputs: int, outputs: int) -> Conv:
+    """A 3x3 convolution with a bias and a ReLU after it, whose weights keep the variance (He et al. 2015, eq. 10): in
+    networks without norms, smaller ones would leave nothing of the features.
+    """
+    conv = Conv(inputs, outputs, 3, bias=True)
+    draw(conv.weight, (2 / conv.weight[0].numel()) ** 0.5)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
 
 
 class Residual(nn.Module):

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
-from stylenet.nets.layers import Conv, draw_for_relu
+from stylenet.nets.layers import conv_for_relu
 from stylenet.nets.regions import Regions
 from stylenet.nets.transport import moved
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
 
 LEVELS = ("relu4_1", "relu3_1", "relu2_1", "relu1_1")  # the deepest first: coarse changes, then fine ones
 NAMES = [*CONVS]
+POOLED = ("relu1_2", "relu2_2", "relu3_3")  # the layers before a max pooling
 SMALLEST = 16  # pixels a side: below this the reflected borders would be larger than the features
 MAPS = 7  # of the first width at the picture's size that a float32 pass holds at its peak
 UNPOOL = ("proportions", "positions")
@@ -37,22 +38,15 @@ class Encoder(VGGEncoder):
         """The features by layer, and for each max pooling the share of its window's maximum that each place has, in
         [0, 1]: with "positions" 1 where the maximum is and 0 elsewhere.
         """
-        features: dict[str, Tensor] = {}
-        shares: list[Tensor] = []
-        x = (image - self.get_buffer("mean")) / self.get_buffer("std")
-        for name in NAMES:
-            if name != "conv1_1" and name.endswith("_1"):
-                before = x
-                x, positions = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-                if self.unpool == "positions":
-                    ones = torch.ones_like(x)
-                    shares.append(F.max_unpool2d(ones, positions, [2, 2], output_size=list(before.shape[-2:])))
-                else:
-                    most = _enlarged(x, before)
-                    shares.append(torch.where(most > 0, before / most.clamp_min(1e-12), torch.ones_like(before)))
-            x = F.relu(self.get_submodule(name)(x))
-            features[name.replace("conv", "relu")] = x
-        return features, shares
+        features = dict(self.layers(image))
+        return features, [self._shares(features[layer]) for layer in POOLED]
+
+    def _shares(self, x: Tensor) -> Tensor:
+        pooled, positions = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+        if self.unpool == "positions":
+            return F.max_unpool2d(torch.ones_like(pooled), positions, [2, 2], output_size=list(x.shape[-2:]))
+        most = _enlarged(pooled, x)
+        return torch.where(most > 0, x / most.clamp_min(1e-12), torch.ones_like(x))
 
 
 class Decoder(nn.Module):
@@ -66,7 +60,7 @@ class Decoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         for name, (inputs, outputs) in CONVS.items():
-            self.add_module(name, _conv(outputs, inputs))
+            self.add_module(name, conv_for_relu(outputs, inputs))
 
     def forward(self, features: Tensor, shares: list[Tensor], change: Change | None = None) -> Tensor:
         """The picture of relu4_1. ``change(layer, features)``: what becomes of the features of LEVELS as they are
@@ -159,12 +153,3 @@ def _padded(picture: Tensor) -> Tensor:
     if min(h, w) >= SMALLEST:
         return picture
     return F.pad(picture, (0, max(0, SMALLEST - w), 0, max(0, SMALLEST - h)), mode="replicate")
-
-
-def _conv(inputs: int, outputs: int) -> Conv:
-    """A convolution with a ReLU after it that keeps the variance (He et al. 2015, eq. 10)."""
-    conv = Conv(inputs, outputs, 3, bias=True)
-    draw_for_relu(conv.weight)
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
-    return conv
