@@ -64,6 +64,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def two_styles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a small network with a frame and the styles a and b, whose pictures have some contrast."""
+    torch.manual_seed(0)
+    net = registry.build("johnson", widths=(8, 8, 8), blocks=1, n_styles=2, frame=8)
+    net.get_submodule("last").weight.data.mul_(10)  # type: ignore[union-attr, operator]
+    folder = tmp_path_factory.mktemp("two_styles")
+    return checkpoint.save(folder / "two.safetensors", net, {"styles": [{"name": "a"}, {"name": "b"}]})
+
+
 @pytest.fixture
 def run_script(tmp_path: Path) -> RunScript:
     """``run_script("stylize.py", "ckpt=...", cwd=tmp_path)``: a script of this project in a process of its own.

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 import stylenet
-from stylenet.nets import checkpoint, registry
 from stylenet.stylizing import panoramas
 from stylenet.system.errors import UserError
 
@@ -27,16 +26,6 @@ def directions(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 def colours(towards: np.ndarray) -> np.ndarray:
     """Smooth colours of directions, each another function of all three."""
     return np.rint(127 + 90 * np.sin(towards @ [[2, 0.5, 1], [1, 2, -1], [-1, 1, 1.5]] + [0, 1, 2])).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    net = registry.build("johnson", widths=(8, 8, 8), blocks=1, n_styles=2, frame=8)
-    last: Any = net.get_submodule("last")
-    last.weight.data.mul_(10)
-    folder = tmp_path_factory.mktemp("panoramas")
-    return checkpoint.save(folder / "two.safetensors", net, {"styles": [{"name": "a"}, {"name": "b"}]})
 
 
 def load(file: Path, **options: Any) -> Any:
@@ -93,49 +82,50 @@ def test_a_round_stroke_is_round_on_the_sphere():
     assert spread[1] / spread[0] < 1.1
 
 
-def test_pictures_strips_and_tensors(file: Path):
+def test_pictures_strips_and_tensors(two_styles: Path):
     photo = colours(directions())
-    made = load(file)(photo)
+    made = load(two_styles)(photo)
     assert made.shape == photo.shape and apart(made, photo) > 20
     edges = np.abs(made.astype(int) - np.roll(made, 1, 1)).mean((0, 2))
     assert edges[0] < 2 * edges.mean()  # no seam
     belt = slice(HEIGHT * 50 // 180, HEIGHT * 130 // 180)
-    poles = [made[: HEIGHT // 6], load(file, wrap="x")(photo)[: HEIGHT // 6]]
-    assert apart(*poles) > 10 and apart(load(file, wrap="x")(photo)[belt], made[belt]) > 0  # norms of other pixels
-    assert apart(load(file, tile=8)(photo), made) <= 1
-    tensor = load(file)(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255)
+    poles = [made[: HEIGHT // 6], load(two_styles, wrap="x")(photo)[: HEIGHT // 6]]
+    assert apart(*poles) > 10
+    assert apart(load(two_styles, wrap="x")(photo)[belt], made[belt]) > 0  # norms of other pixels
+    assert apart(load(two_styles, tile=8)(photo), made) <= 1
+    tensor = load(two_styles)(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255)
     difference = (tensor[0].permute(1, 2, 0) * 255 - torch.from_numpy(made)).abs()
     assert difference.mean() < 1.5  # the sheet of an array has levels
-    assert apart(load(file, strength=0.0)(photo), photo) == 0
+    assert apart(load(two_styles, strength=0.0)(photo), photo) == 0
     left = Image.new("L", (WIDTH, HEIGHT))
     left.paste(255, (0, 0, WIDTH // 2, HEIGHT))
-    masked = load(file, mix=["a", "b"], mask=[left, left.point(lambda level: 255 - level)])(photo)
-    assert apart(masked[:, 10:100], load(file, mix="a")(photo)[:, 10:100]) <= 1
+    masked = load(two_styles, mix=["a", "b"], mask=[left, left.point(lambda level: 255 - level)])(photo)
+    assert apart(masked[:, 10:100], load(two_styles, mix="a")(photo)[:, 10:100]) <= 1
 
 
-def test_with_broader_strokes(file: Path):
+def test_with_broader_strokes(two_styles: Path):
     photo = colours(directions())
-    made = load(file, stroke=2)(photo)
+    made = load(two_styles, stroke=2)(photo)
     edges = np.abs(made.astype(int) - np.roll(made, 1, 1)).mean((0, 2))
     assert made.shape == photo.shape and edges[0] < 2 * edges.mean()
 
 
-def test_other_pictures_are_refused(file: Path):
+def test_other_pictures_are_refused(two_styles: Path):
     for shape in ((100, 300, 3), (30, 60, 3)):
         with pytest.raises(UserError, match=f"this picture has {shape[1]}x{shape[0]}. For a strip"):
-            load(file)(np.zeros(shape, np.uint8))
+            load(two_styles)(np.zeros(shape, np.uint8))
         with pytest.raises(UserError, match="wrap=panorama is for the whole sphere"):
-            load(file)(torch.zeros(1, 3, *shape[:2]))
+            load(two_styles)(torch.zeros(1, 3, *shape[:2]))
 
 
-def test_each_frame_of_a_film_is_painted_as_a_panorama(file: Path, tmp_path: Path):
+def test_each_frame_of_a_film_is_painted_as_a_panorama(two_styles: Path, tmp_path: Path):
     frames = [np.roll(colours(directions()), 20 * number, 1) for number in range(3)]
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / f"{number:03d}.png")
     options: dict[str, Any] = {"wrap": "panorama", "temporal": 0, "device": "cpu", "backend": "torch"}
-    (written,) = stylenet.stylize_files(file, tmp_path / "%03d.png", tmp_path / "out" / "%03d.png", **options)
+    (written,) = stylenet.stylize_files(two_styles, tmp_path / "%03d.png", tmp_path / "out" / "%03d.png", **options)
     assert Path(written).parent == tmp_path / "out"
-    style = load(file)
+    style = load(two_styles)
     for frame, painted in zip(frames, sorted((tmp_path / "out").iterdir()), strict=True):
         with Image.open(painted) as made:
             assert apart(np.asarray(made), style(frame)) <= 1

@@ -9,19 +9,8 @@ import torch
 from PIL import Image
 
 import stylenet
-from stylenet.nets import checkpoint, registry
 from stylenet.stylizing import wraps
 from stylenet.system.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    net = registry.build("johnson", widths=(8, 8, 8), blocks=1, n_styles=2, frame=8)
-    last: Any = net.get_submodule("last")
-    last.weight.data.mul_(10)
-    folder = tmp_path_factory.mktemp("wraps")
-    return checkpoint.save(folder / "two.safetensors", net, {"styles": [{"name": "a"}, {"name": "b"}]})
 
 
 def tile(height: int, width: int) -> np.ndarray:
@@ -45,16 +34,16 @@ def apart(one: np.ndarray, other: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize(("wrap", "axes"), [("x", "x"), ("y", "y"), ("both", "xy")])
-def test_the_rolled_picture_gives_the_rolled_result(file: Path, wrap: str, axes: str):
-    photo, style = tile(48, 64), load(file, wrap=wrap)
+def test_the_rolled_picture_gives_the_rolled_result(two_styles: Path, wrap: str, axes: str):
+    photo, style = tile(48, 64), load(two_styles, wrap=wrap)
     assert apart(style(rolled(photo, axes)), rolled(style(photo), axes)) <= 1
-    plain = load(file)
+    plain = load(two_styles)
     assert apart(plain(rolled(photo, axes)), rolled(plain(photo), axes)) > 10
-    assert apart(load(file, wrap=wrap, tile=8)(photo), style(photo)) <= 1
+    assert apart(load(two_styles, wrap=wrap, tile=8)(photo), style(photo)) <= 1
 
 
-def test_sides_that_the_network_cannot_halve_are_scaled_a_little(file: Path):
-    photo, style = tile(50, 70), load(file, wrap="both")
+def test_sides_that_the_network_cannot_halve_are_scaled_a_little(two_styles: Path):
+    photo, style = tile(50, 70), load(two_styles, wrap="both")
     made = style(photo)
     assert made.shape == photo.shape
     assert apart(style(rolled(photo, "xy")), rolled(made, "xy")) <= 3
@@ -72,15 +61,15 @@ def test_a_scaled_tile_is_a_tile():
     assert wraps.sides((50, 71), "x", 4) == (50, 72) and wraps.sides((5, 9), "xy", 8) == (32, 32)
 
 
-def test_controls_masks_and_settings_with_wrap(file: Path):
+def test_controls_masks_and_settings_with_wrap(two_styles: Path):
     photo = tile(48, 64)
-    assert (load(file, wrap="x", strength=0.0)(photo) == photo).all()
+    assert (load(two_styles, wrap="x", strength=0.0)(photo) == photo).all()
     left = Image.new("L", (64, 48))
     left.paste(255, (16, 0, 48, 48))
     masks = [left, left.point(lambda level: 255 - level)]
-    both = load(file, mix=["a", "b"], mask=masks, wrap="x")
+    both = load(two_styles, mix=["a", "b"], mask=masks, wrap="x")
     assert both.net.wrap == "x" and both(photo).shape == photo.shape
-    page = stylenet.compare(Image.fromarray(photo), file, ["", "wrap=x"], size=64, device="cpu", backend="torch")
+    page = stylenet.compare(Image.fromarray(photo), two_styles, ["", "wrap=x"], size=64, device="cpu", backend="torch")
     assert page.width > 3 * 64
 
 
@@ -90,16 +79,16 @@ def test_controls_masks_and_settings_with_wrap(file: Path):
         ({"wrap": "z"}, "wrap=z: give x, y or both, where the picture goes on"),
     ],
 )
-def test_what_cannot_wrap(file: Path, options: dict[str, Any], said: str):
+def test_what_cannot_wrap(two_styles: Path, options: dict[str, Any], said: str):
     with pytest.raises(UserError, match=said):
-        load(file, **options)
+        load(two_styles, **options)
 
 
-def test_broader_strokes_wrap_too(file: Path):
+def test_broader_strokes_wrap_too(two_styles: Path):
     photo = tile(64, 96)
-    style, plain = load(file, wrap="both", stroke=1.5), load(file, stroke=1.5)
+    style, plain = load(two_styles, wrap="both", stroke=1.5), load(two_styles, stroke=1.5)
     assert apart(style(rolled(photo, "xy")), rolled(style(photo), "xy")) <= 2
-    even = load(file, wrap="both", stroke=2)
+    even = load(two_styles, wrap="both", stroke=2)
     assert apart(even(rolled(photo, "xy")), rolled(even(photo), "xy")) <= 2
     assert apart(plain(rolled(photo, "xy")), rolled(plain(photo), "xy")) > 20
     tensor = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
