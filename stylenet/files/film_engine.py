@@ -5,12 +5,12 @@ Frames are read, stylized and written concurrently; only a few are in memory.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -107,7 +107,7 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
     _require_free(job, writing.existing)
     still = settings.walk is not None and not planning.moves(job.source)
     # A picture does not flicker, and what is kept of the frame before would hold the walk back.
-    steady = temporal.Steady(0.0, None) if still and film.temporal is None else _steady(settings)
+    steady = temporal.Steady(0.0) if still and film.temporal is None else _steady(settings)
     source: FilmSource
     source = Still(job.source, film.rate, film.length) if still else open_source(job.source, film.rate)
     keep = writing.existing == "skip"
@@ -117,7 +117,7 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
         if settings.walk and not source.expected:
             raise UserError(f"walk= needs a film with a known number of frames, and {job.source} does not tell it.")
         size = _fitted(source.size, writing.size)
-        opened = open_sink(job.target, source, writing.quality, keep)
+        opened = open_sink(job.target, source, writing.quality, keep, film.encoder)
         with ExitStack() as stack:
             sink = stack.enter_context(opened)
             whole = True
@@ -169,7 +169,10 @@ class _Noted:
 
 def _steady(settings: FilmSettings) -> temporal.Steady:
     film = settings.film
-    return temporal.Steady(film.steadiness, temporal.flow_of(film.flow, settings.device) if film.steadiness else None)
+    if not film.steadiness:
+        return temporal.Steady(0.0)
+    on_gpu = settings.device if settings.device.startswith("cuda") else None
+    return temporal.Steady(film.steadiness, temporal.flow_of(film.flow, settings.device), on_gpu)
 
 
 def _at(size: tuple[int, int], stylize: Stylize) -> Callable[[Frame], tuple[Frame, np.ndarray]]:
@@ -189,14 +192,38 @@ def _bar(source: FilmSource, alone: bool) -> tqdm:
 
 
 @dataclass(frozen=True)
-class _Stylized:
-    """A frame of the source, and its stylized ``rgb``."""
+class _Seen:
+    """A frame at the size of the result, the packets before it, the number of frames before it, and what moved since
+    the last of them.
+    """
 
     frame: Frame
+    packets: list[Item]
+    place: int
+    movement: temporal.Movement | None
+
+
+@dataclass(frozen=True)
+class _Stylized:
+    """A frame, and its stylized ``rgb``."""
+
+    seen: _Seen
     rgb: np.ndarray
 
 
-_Done: TypeAlias = "Item | _Stylized"
+MOST_PACKETS = 256  # of sound and subtitles that wait for a frame
+
+
+def _grouped(source: Iterable[Item]) -> Iterator[list[Item]]:
+    """Each frame with the packets before it, so that what waits between two steps is counted in frames."""
+    group: list[Item] = []
+    for item in source:
+        group.append(item)
+        if isinstance(item, Frame) or len(group) == MOST_PACKETS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _styled(stylize: Stylize, walk: StyleAt | None, expected: int | None) -> Callable[[Picture, int], Picture]:
@@ -217,29 +244,37 @@ def _convert(
     """Stylize all frames of ``source`` at ``size``, width and height in pixels, into ``sink``. ``stylize`` is told how
     many frames came before.
 
-    Ctrl-C ends an endless source; the frames so far are kept.
+    Ctrl-C ends an endless source; what is written by then is kept, without a gap.
     """
     places = count()
 
-    def process(item: Item) -> _Done:
-        if not isinstance(item, Frame):
-            return item
-        place = next(places)
-        number = place + 1 if item.number is None else item.number
-        frame = item if item.rgb.shape[1::-1] == size else _resized(item, size)
-        needless = not steady.temporal and sink.has(number)
-        return _Stylized(frame, frame.rgb if needless else stylize(Picture(frame.rgb), place).rgb)
+    def look(group: list[Item]) -> list[Item] | _Seen:
+        *packets, frame = group
+        if not isinstance(frame, Frame):
+            return group
+        frame = frame if frame.rgb.shape[1::-1] == size else _resized(frame, size)
+        return _Seen(frame, packets, next(places), steady.movement(frame.rgb))
 
-    def take(item: _Done) -> None:
-        if isinstance(item, _Stylized):
-            frame = replace(item.frame, rgb=steady(item.frame.rgb, item.rgb))
-            bar.update()
-            sink.add(frame)
-        else:
+    def process(seen: list[Item] | _Seen) -> list[Item] | _Stylized:
+        if not isinstance(seen, _Seen):
+            return seen
+        number = seen.place + 1 if seen.frame.number is None else seen.frame.number
+        rgb, needless = seen.frame.rgb, not steady.temporal and sink.has(number)
+        return _Stylized(seen, rgb if needless else stylize(Picture(rgb), seen.place).rgb)
+
+    def blend(made: list[Item] | _Stylized) -> list[Item]:
+        if not isinstance(made, _Stylized):
+            return made
+        frame = replace(made.seen.frame, rgb=steady.blended(made.seen.movement, made.rgb))
+        return [*made.seen.packets, frame]
+
+    def write(group: list[Item]) -> None:
+        for item in group:
             sink.add(item)
+            bar.update(isinstance(item, Frame))
 
     try:
-        in_order(source, process, take)
+        in_order(_grouped(source), process, before=[look], after=[blend, write])
     except KeyboardInterrupt:
         if not source.endless:
             raise

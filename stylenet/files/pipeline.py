@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -119,28 +119,57 @@ class _Decoded:
             self._bytes -= self._weigh(work)
 
 
-def in_order(items: Iterable[Work], process: Callable[[Work], Result], take: Callable[[Result], object]) -> None:
-    """Call ``take(process(item))`` for items that must be read and taken in sequence, such as a film's frames.
+def in_order(
+    items: Iterable[Work],
+    process: Callable[[Any], Any],
+    before: Sequence[Callable[[Any], Any]] = (),
+    after: Sequence[Callable[[Any], Any]] = (),
+) -> None:
+    """Put each item through the steps ``before``, through ``process`` and through the steps ``after``, all in the
+    order of the items: for what must be read and written in sequence, such as a film's frames.
 
-    One thread reads ``items``, one takes results, and ``process`` runs in this thread; a few items wait between them.
-    Any exception is raised here, after both threads have ended.
+    One thread reads ``items``, each step has a thread, and ``process`` runs in this one; a few items wait in between.
+    After an exception in a step no further item comes to it; it is raised here, after all threads have ended.
     """
     source, end = iter(items), object()
     waiting: deque[Future[Any]] = deque()
-    taking: deque[Future[object]] = deque()
-    reader, taker = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "take")
+    leaving: deque[Future[Any]] = deque()
+    names = ["read", *(f"before {number}" for number, _ in enumerate(before))]
+    names += [f"after {number}" for number, _ in enumerate(after)]
+    threads = [ThreadPoolExecutor(1, name) for name in names]
+    early, late = threads[1 : 1 + len(before)], threads[1 + len(before) :]
+    broken: set[ThreadPoolExecutor] = set()  # threads whose step has failed
+
+    def following(step: Callable[[Any], Any], thread: ThreadPoolExecutor, earlier: "Future[Any]") -> Any:
+        item = earlier.result()
+        if thread in broken:
+            raise CancelledError
+        try:
+            return item if item is end else step(item)
+        except BaseException:
+            broken.add(thread)
+            raise
+
+    def through(steps: Sequence[Callable[[Any], Any]], of: Sequence[ThreadPoolExecutor], made: "Future[Any]") -> Any:
+        for step, thread in zip(steps, of, strict=True):
+            made = thread.submit(following, step, thread, made)
+        return made
+
     try:
         while True:
             while len(waiting) < AHEAD:
-                waiting.append(reader.submit(next, source, end))
+                waiting.append(through(before, early, threads[0].submit(next, source, end)))
             item = waiting.popleft().result()
             if item is end:
                 break
-            taking.append(taker.submit(take, process(item)))
-            while len(taking) >= AHEAD or (taking and taking[0].done()):
-                taking.popleft().result()
-        while taking:
-            taking.popleft().result()
+            processed: Future[Any] = Future()
+            processed.set_result(process(item))
+            leaving.append(through(after, late, processed))
+            del item, processed
+            while len(leaving) >= AHEAD or (leaving and leaving[0].done()):
+                leaving.popleft().result()
+        while leaving:
+            leaving.popleft().result()
     finally:
-        reader.shutdown(cancel_futures=True)
-        taker.shutdown(cancel_futures=True)
+        for thread in threads:  # from the first on: what waits for a step that is cancelled is cancelled, too
+            thread.shutdown(cancel_futures=True)

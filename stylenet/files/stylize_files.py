@@ -19,7 +19,7 @@ from stylenet.files.options import Engine, Writing
 from stylenet.images import image_io, left_out
 from stylenet.images.image_io import Picture
 from stylenet.images.safe_open import Source, allowed, once
-from stylenet.images.suffixes import PICTURE_FORMATS
+from stylenet.images.suffixes import FILM_FORMATS, PICTURE_FORMATS
 from stylenet.nets import checkpoint
 from stylenet.runtime.options import Runtime
 from stylenet.stylizing import walks
@@ -30,7 +30,7 @@ from stylenet.stylizing.stylizer import load_each
 from stylenet.system import console
 from stylenet.system.atomic import is_pipe
 from stylenet.system.errors import UserError
-from stylenet.video import window
+from stylenet.video import container, window
 from stylenet.video.options import FilmOptions
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def _here(call: _Call) -> Iterator[Any]:
     plan = plan if way is None else planning.as_films(plan, call.output)
     todo = plan.jobs
     moving = {job for job in todo if way or planning.moves(job.source)}
+    if call.film.encoder == "nvenc":
+        _check_nvenc([job.target for job in todo if job in moving])
     for job in todo:
         if job not in moving and job.target != planning.STREAM and not is_pipe(job.target):
             image_io.format_of(job.target)
@@ -163,7 +165,7 @@ def _engines(
         for job in moving:
             film_engine.check_target(job)
         record = call.output is not None or not call.film.preview
-        settings = film_engine.FilmSettings(call.film, writing, stylizer.device.type, alone, record, walk)
+        settings = film_engine.FilmSettings(call.film, writing, str(stylizer.device), alone, record, walk)
         engines.append(film_engine.engine(stylizer.picture, settings))
     return engines
 
@@ -197,6 +199,18 @@ def _check_moving(todo: Sequence[planning.Job], film: FilmOptions) -> None:
         raise UserError(f"{name}={value} is for films, but there is none among the inputs: leave it out.")
     if "fps" in given and all(map(planning.has_times, moving)):
         raise UserError(f"fps={given['fps']} is for numbered pictures and cameras: films have their own times.")
+
+
+def _check_nvenc(targets: Sequence[Path]) -> None:
+    """Raise UserError where no GPU encodes, and where none of the films holds H.264."""
+    held = [suffix for suffix, (_, name) in FILM_FORMATS.items() if name in container.H264]
+    others = [target for target in targets if target.suffix.lower() not in held]
+    if others and len(others) == len(targets):
+        raise UserError(
+            f"encoder=nvenc writes H.264, and {others[0]} holds none: give {', '.join(held)}, or leave it out."
+        )
+    if targets:
+        container.require_nvenc()
 
 
 def _check_preview(todo: Sequence[planning.Job], call: _Call) -> None:

@@ -32,6 +32,8 @@ CLEAR = {  # by container, where it can hold transparency: the encoder, its pixe
     "webm": ("libvpx-vp9", "yuva420p", {}),
 }
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # what decodes it: FFmpeg's own decoders pass it over
+NVENC = "h264_nvenc"  # FFmpeg's name of an NVIDIA GPU's encoder
+H264 = ("libx264", NVENC)
 HIGH = 720  # pixels of height: where a film does not say its matrix, players take that of HDTV from here on
 BT709, BT601 = 1, 5  # H.273 matrix coefficients
 LIMITED, FULL = 1, 2  # FFmpeg's numbers of the range
@@ -45,6 +47,22 @@ def require() -> None:
     except ImportError as error:
         raise UserError("Films need PyAV: pip install 'stylenet[video]'.") from error
     av.logging.set_level(av.logging.PANIC)  # what goes wrong is said once, by us
+
+
+def require_nvenc() -> None:
+    """Raises UserError where no GPU of this machine encodes H.264, or PyAV is not installed."""
+    require()
+    import av
+
+    try:
+        trial = cast("VideoCodecContext", av.CodecContext.create(NVENC, "w"))
+        trial.width, trial.height, trial.pix_fmt, trial.time_base = 256, 256, "yuv420p", Fraction(1, 25)
+        trial.open()
+    except failures() as error:
+        raise UserError(
+            f"encoder=nvenc: no GPU here encodes H.264 ({_reason(error)}). It takes an NVIDIA GPU with an encoder, "
+            "which cards such as A100 and H100 lack. Leave it out, or give encoder=cpu."
+        ) from error
 
 
 class Reader(FilmSource):
@@ -226,8 +244,9 @@ class Writer(FilmSink):
     """Writes a film file: its frames, in their order, and the packets of ``others`` between them.
 
     ``path``: its suffix, one of FILM_FORMATS, names the container. ``look``: how to store the frames. ``quality``: 1 to
-    100, as of JPEG. ``size`` differs from that of the frames where H.264 needs even sides, as phones and browsers play
-    no others. Raises UserError where PyAV is not installed.
+    100, as of JPEG. ``encoder``: "cpu", or "nvenc" where an NVIDIA GPU is to write H.264, see :func:`require_nvenc`.
+    ``size`` differs from that of the frames where H.264 needs even sides, as phones and browsers play no others. Raises
+    UserError where PyAV is not installed.
     """
 
     def __init__(
@@ -238,11 +257,14 @@ class Writer(FilmSink):
         others: "Sequence[Stream]" = (),
         tags: Mapping[str, str] | None = None,
         chapters: "Sequence[Chapter]" = (),
+        encoder: str = "cpu",
     ):
         require()
         import av
 
         self._container, self._encoder = FILM_FORMATS[Path(path).suffix.lower()]
+        if encoder == "nvenc" and self._encoder in H264:
+            self._encoder = NVENC
         self._file = av.open(str(path), "w", format=self._container)
         self._file.metadata.update(tags or {})
         self._look, self._quality = look, quality
@@ -254,9 +276,9 @@ class Writer(FilmSink):
         self._last: int | None = None
 
     @classmethod
-    def like(cls, path: Path, source: FilmSource, quality: int) -> "Writer":
+    def like(cls, path: Path, source: FilmSource, quality: int, encoder: str = "cpu") -> "Writer":
         """A writer for the stylized frames of ``source``, with its look, sound, tags and chapters."""
-        return cls(path, source.look, quality, source.others, source.tags, source.chapters)
+        return cls(path, source.look, quality, source.others, source.tags, source.chapters, encoder)
 
     def add(self, item: Item) -> None:
         """Write a frame or a packet. Raises ValueError where a packet precedes the first frame."""
@@ -295,6 +317,8 @@ class Writer(FilmSink):
     def _begin(self, frame: Frame) -> "VideoStream":
         """Add the stream of frames and those that are copied, now that the first frame tells what is needed."""
         clear = CLEAR.get(self._container) if frame.alpha is not None else None
+        if clear and self._encoder == NVENC:
+            self._remarks[f"encoder=nvenc holds no transparency: {clear[0]} wrote it, on the CPU"] = None
         self._encoder, pixels, options = clear or (self._encoder, "yuv420p", {})
         height, width = self._sides(frame)
         film = cast("VideoStream", self._file.add_stream(self._encoder, rate=self._look.rate))
@@ -314,6 +338,8 @@ class Writer(FilmSink):
         crf = round(13 + (100 - self._quality) / 2)  # 95: 16, which nobody tells from the original
         if self._encoder == "libx264":
             return {"crf": str(min(51, crf))}
+        if self._encoder == NVENC:  # its constant quality has the range of x264's
+            return {"preset": "p5", "rc": "vbr", "cq": str(min(51, crf)), "b": "0"}
         if self._encoder == "libvpx-vp9":
             return {"crf": str(min(63, crf * 3 // 2)), "b": "0", "row-mt": "1", "cpu-used": "4"}
         return {}
@@ -334,7 +360,7 @@ class Writer(FilmSink):
     def _sides(self, frame: Frame) -> tuple[int, int]:
         """Height and width of the stored frames. H.264 keeps odd sides with whole colours only (4:4:4)."""
         height, width = self._look.stored(frame.rgb).shape[:2]
-        if self._encoder == "libx264":
+        if self._encoder in H264:
             height, width = (max(2, side // 2 * 2) for side in (height, width))
         self.size = (height, width) if self._look.swaps else (width, height)
         if self.size != frame.rgb.shape[1::-1]:

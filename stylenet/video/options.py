@@ -12,6 +12,7 @@ from stylenet.video import temporal
 STEADY = 0.6  # of the frame before: flicker falls to less than half, and strokes stay as sharp
 FPS = Fraction(25)
 SECONDS = 6.0  # of a walk over one picture
+ENCODERS = ("cpu", "nvenc")  # what writes H.264: x264, or an NVIDIA GPU's own encoder
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class FilmOptions:
     a name of ``stylenet.video.temporal.FLOWS``. ``fps``: frames a second of numbered pictures and cameras, 0.01 to
     1000; None for 25. ``preview``: show them in a window as they happen, see :mod:`stylenet.files.live_engine`.
     ``walk``: styles that a film goes through, from the first to the last, see :mod:`stylenet.stylizing.walks`; a single
-    picture becomes a film of so many ``seconds``, 0.1 to 3600, None for SECONDS.
+    picture becomes a film of so many ``seconds``, 0.1 to 3600, None for SECONDS. ``encoder``: a name of ENCODERS.
     """
 
     temporal: float | None = None
@@ -32,6 +33,7 @@ class FilmOptions:
     preview: bool = False
     walk: Any = None
     seconds: float | None = None
+    encoder: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.temporal is not None:
@@ -44,6 +46,8 @@ class FilmOptions:
             raise UserError("preview=true shows one style, and walk= several: leave one of them out.")
         if self.flow not in temporal.FLOWS:
             raise UserError(f"flow={self.flow}: give {', '.join(temporal.FLOWS[:-1])} or {temporal.FLOWS[-1]}.")
+        if self.encoder not in ENCODERS:
+            raise UserError(f"encoder={self.encoder}: give {' or '.join(ENCODERS)}.")
         if not isinstance(self.preview, bool):
             raise UserError(f"preview={self.preview}: give true or false.")
 

@@ -79,20 +79,20 @@ class SinkKind:
     """
 
     matches: Callable[[Path], bool]
-    open: Callable[[Path, FilmSource, int, bool], FilmSink]
+    open: Callable[[Path, FilmSource, int, bool, str], FilmSink]
     is_file: bool = True
 
 
-def _open_numbered(path: Path, source: FilmSource, quality: int, keep: bool) -> FilmSink:
+def _open_numbered(path: Path, source: FilmSource, quality: int, keep: bool, encoder: str) -> FilmSink:
     return NumberedWriter(path, quality, keep)
 
 
-def _open_animation(path: Path, source: FilmSource, quality: int, keep: bool) -> FilmSink:
+def _open_animation(path: Path, source: FilmSource, quality: int, keep: bool, encoder: str) -> FilmSink:
     return WRITERS[ANIMATION_FORMATS[path.suffix.lower()]].like(path, source, quality)
 
 
-def _open_film(path: Path, source: FilmSource, quality: int, keep: bool) -> FilmSink:
-    return Writer.like(path, source, quality)
+def _open_film(path: Path, source: FilmSource, quality: int, keep: bool, encoder: str) -> FilmSink:
+    return Writer.like(path, source, quality, encoder)
 
 
 SINKS = (
@@ -109,19 +109,22 @@ def sink_kind(path: Path) -> SinkKind | None:
 
 
 @contextmanager
-def open_sink(path: Path, source: FilmSource, quality: int = 95, keep: bool = False) -> Iterator[FilmSink]:
+def open_sink(
+    path: Path, source: FilmSource, quality: int = 95, keep: bool = False, encoder: str = "cpu"
+) -> Iterator[FilmSink]:
     """Open a file, or numbered pictures, for the stylized frames of ``source``.
 
     The look, the sound and the tags of ``source`` go along, as far as the format holds them. A file takes its place
     when the block ends well; numbered pictures do one by one. ``quality``: 1 to 100. ``keep``: numbered pictures that
-    exist stay as they are. Raises UserError where ``path`` cannot hold a film, or cannot be written.
+    exist stay as they are. ``encoder``: of H.264, see :class:`stylenet.video.container.Writer`. Raises UserError where
+    ``path`` cannot hold a film, or cannot be written.
     """
     kind = sink_kind(path)
     if kind is None:
         raise holds_no_film(path)
     with ExitStack() as stack:
         place = stack.enter_context(atomic.replacing(path)) if kind.is_file else path
-        sink = kind.open(place, source, quality, keep)
+        sink = kind.open(place, source, quality, keep, encoder)
         try:
             yield sink
             sink.close()

@@ -7,8 +7,11 @@ networks.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -34,39 +37,114 @@ def check(temporal: object) -> float:
     return float(temporal)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Movement:
+    """Where each pixel of a frame was in the one before, ``back (h, w, 2)`` in pixels, and how far that can be trusted,
+    ``kept (h, w)`` from 0 to 1. Both at a reduced size.
+    """
+
+    back: np.ndarray
+    kept: np.ndarray
+
+
 class Steady:
     """Takes the frames of one film in order: ``steady(frame, stylized)`` is the result with less flicker.
 
+    It has two parts, each for a thread of its own, and each for all frames in order: :meth:`movement` needs no result,
+    so it can run ahead of the network, and :meth:`blended` needs no network.
+
     ``temporal``: how much of the previous result is kept where the scene is the same, 0 to 0.95. ``flow``: a function
     of two grey frames (h, w) of uint8. It gives where each pixel of the first lies in the second: (h, w, 2) of float32,
-    pixels to the right and down. None for OpenCV's DIS. Frames and results are (h, w, 3) of uint8 or uint16. A change
-    of size or of shot starts afresh. Raises UserError as :func:`check` does.
+    pixels to the right and down. None for OpenCV's DIS. ``device``: where PyTorch blends, such as "cuda"; None: on the
+    CPU by OpenCV, which takes over where the device's memory is full. Frames and results are (h, w, 3) of uint8 or
+    uint16. A change of size or of shot starts afresh. Raises UserError as :func:`check` does.
     """
 
-    def __init__(self, temporal: float, flow: Flow | None = None):
+    def __init__(self, temporal: float, flow: Flow | None = None, device: str | None = None):
         self.temporal = check(temporal)
         self._flow = flow or (dis() if self.temporal else None)
-        self._before: tuple[np.ndarray, np.ndarray] | None = None
+        self._carried = carried if device is None else partial(carried_by_torch, device=device)
+        self._seen: np.ndarray | None = None
+        self._before: Any = None  # the last result, from 0 to 255, where it is blended
 
     def __call__(self, frame: np.ndarray, stylized: np.ndarray) -> np.ndarray:
+        return self.blended(self.movement(frame), stylized)
+
+    def movement(self, frame: np.ndarray) -> Movement | None:
+        """What moved since the frame before. None for the first frame, after a change of size or shot, and where
+        nothing is kept.
+        """
+        if self._flow is None:
+            return None
+        small = _reduced(srgb.eight_bit(frame))
+        before, self._seen = self._seen, small
+        if before is None or before.shape != small.shape:
+            return None
+        found = Movement(*trusted(small, before, self._flow))
+        return found if found.kept.mean() > CUT else None
+
+    def blended(self, movement: Movement | None, stylized: np.ndarray) -> np.ndarray:
+        """A result with what is kept of the one before."""
         if self._flow is None:
             return stylized
-        import cv2
+        import torch
 
-        small, levels = _reduced(srgb.eight_bit(frame)), np.iinfo(stylized.dtype).max / np.float32(255)
-        result = stylized.astype(np.float32) / levels  # from 0 to 255, whatever the depth
-        if self._before is not None and self._before[1].shape == result.shape:
-            back, kept = trusted(small, self._before[0], self._flow)
-            if kept.mean() > CUT:
-                height, width = result.shape[:2]
-                scale = np.array([width / small.shape[1], height / small.shape[0]], np.float32)
-                back = cv2.resize(back, (width, height)) * scale
-                carried = warped(self._before[1], back, cv2.INTER_CUBIC)
-                weight = self.temporal * cv2.resize(kept, (width, height))[..., None]
-                result = result + weight * (carried - result)
-        np.clip(result, 0, 255, out=result)
-        self._before = (small, result)
-        return np.rint(result * levels).astype(stylized.dtype)
+        if self._before is not None and self._before.shape != stylized.shape:
+            movement = None
+        try:
+            result, self._before = self._carried(stylized, self._before, movement, self.temporal)
+        except torch.OutOfMemoryError:  # the network of the next frame needs the GPU's memory, too
+            self._carried = carried
+            self._before = None if self._before is None else self._before.cpu().numpy()
+            result, self._before = carried(stylized, self._before, movement, self.temporal)
+        return result
+
+
+def carried(
+    stylized: np.ndarray, before: np.ndarray | None, movement: Movement | None, part: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The result with ``part`` of the one before, as pixels and as what the next call takes as ``before``."""
+    import cv2
+
+    levels = np.iinfo(stylized.dtype).max / np.float32(255)
+    result = stylized.astype(np.float32) / levels  # from 0 to 255, whatever the depth
+    if before is not None and movement is not None:
+        (height, width), (h, w) = result.shape[:2], movement.kept.shape
+        back = cv2.resize(movement.back, (width, height)) * np.array([width / w, height / h], np.float32)
+        moved = warped(before, back, cv2.INTER_CUBIC)
+        result += part * cv2.resize(movement.kept, (width, height))[..., None] * (moved - result)
+    np.clip(result, 0, 255, out=result)
+    return np.rint(result * levels).astype(stylized.dtype), result
+
+
+def carried_by_torch(
+    stylized: np.ndarray, before: Any, movement: Movement | None, part: float, device: str
+) -> tuple[np.ndarray, Any]:
+    """:func:`carried` by PyTorch on a device, where ``before`` stays. It reads between pixels exactly, OpenCV at
+    steps of 1/32: they differ by a level of 255 here and there.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    def on_device(array: np.ndarray) -> Any:
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device).float()
+
+    levels = np.iinfo(stylized.dtype).max / 255
+    with torch.inference_mode():
+        result = on_device(stylized) / levels
+        if before is not None and movement is not None:
+            (height, width), (h, w) = result.shape[:2], movement.kept.shape
+            both = torch.cat([on_device(movement.back), on_device(movement.kept)[..., None]], 2)
+            large = F.interpolate(both.permute(2, 0, 1)[None], (height, width), mode="bilinear")[0]
+            across = torch.arange(width, device=device) + large[0] * (width / w)
+            down = torch.arange(height, device=device)[:, None] + large[1] * (height / h)
+            places = torch.stack([across * (2 / max(1, width - 1)) - 1, down * (2 / max(1, height - 1)) - 1], -1)
+            planes = before.permute(2, 0, 1)[None]
+            moved = F.grid_sample(planes, places[None], "bicubic", "border", align_corners=True)[0].permute(1, 2, 0)
+            result += part * large[2, ..., None] * (moved - result)
+        result.clamp_(0, 255)
+        pixels = (result * levels).round_().to(torch.int32 if stylized.dtype == np.uint16 else torch.uint8)
+        return pixels.cpu().numpy().astype(stylized.dtype, copy=False), result
 
 
 def trusted(frame: np.ndarray, before: np.ndarray, flow: Flow) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from stylenet import load, stylize_files
 from stylenet.files import report as outcomes
-from stylenet.files.pipeline import AHEAD, overlapped
+from stylenet.files.pipeline import AHEAD, in_order, overlapped
 from stylenet.files.report import Outcome, Report, SomeFailed
 from stylenet.images import image_io
 from stylenet.nets import checkpoint, registry
@@ -81,6 +81,52 @@ def test_each_item_takes_the_three_steps_and_comes_out_in_order():
     found = overlapped(items, step("decode"), each(step("process")), step("encode"), lambda _: 1)
     assert [*found] == [[number, "decode", "process", "encode"] for number in range(30)]
     assert places == {"decode": {False}, "process": {True}, "encode": {False}}
+
+
+STEPS = ("look", "process", "blend", "write")
+
+
+def steps_in_order(work):
+    """``in_order`` of 30 numbers through the steps, each of which is ``work(name, item)``."""
+    look, process, blend, write = (lambda item, name=name: work(name, item) for name in STEPS)
+    in_order(iter(range(30)), process, before=[look], after=[blend, write])
+
+
+def test_steps_in_order_work_at_the_same_time_and_each_on_its_own_thread():
+    busy, together, threads, written = set(), set(), {name: set() for name in STEPS}, []
+
+    def work(name, item):
+        busy.add(name)
+        threads[name].add(threading.current_thread())
+        time.sleep(0.005)
+        together.add(frozenset(busy))
+        busy.discard(name)
+        if name == "write":
+            written.append(item)
+        return item if name != "process" else item * 10
+
+    steps_in_order(work)
+    assert written == [number * 10 for number in range(30)]
+    assert all(len(one) == 1 for one in threads.values()) and len(set.union(*threads.values())) == 4
+    assert threads["process"] == {threading.current_thread()}
+    assert frozenset(STEPS) in together
+    assert not [one for one in set.union(*threads.values()) - threads["process"] if one.is_alive()]
+
+
+@pytest.mark.parametrize("broken", STEPS)
+def test_what_a_step_raises_ends_all_of_them(broken):
+    reached, threads = {name: 0 for name in STEPS}, threading.active_count()
+
+    def work(name, item):
+        if name == broken and item == 5:
+            raise UserError(f"{name} fails")
+        reached[name] = max(reached[name], item)
+        return item
+
+    with pytest.raises(UserError, match=f"{broken} fails"):
+        steps_in_order(work)
+    assert all(reached[name] <= 4 for name in STEPS[STEPS.index(broken) :])  # nothing after what failed is written
+    assert reached["look"] <= 5 + 3 * AHEAD and threading.active_count() == threads
 
 
 def test_items_that_are_too_heavy_to_wait_go_one_at_a_time():

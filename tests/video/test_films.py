@@ -9,6 +9,7 @@ from typing import Any, cast
 import av
 import numpy as np
 import pytest
+import torch
 from av.stream import Disposition
 from conftest import ROOT
 from films import settings
@@ -526,18 +527,20 @@ def noise(seed: int, size=(96, 128)) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
-def test_of_a_still_film_each_result_is_blended_with_the_one_before():
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_of_a_still_film_each_result_is_blended_with_the_one_before(device):
     photo = Image.fromarray(noise(0, (12, 16))).resize((128, 96), Image.Resampling.BICUBIC)
-    steady = temporal.Steady(0.75)
+    steady = temporal.Steady(0.75, device=device)
     first, second = np.full((96, 128, 3), 200, np.uint8), np.full((96, 128, 3), 100, np.uint8)
     assert (steady(np.asarray(photo), first) == 200).all()
     assert (steady(np.asarray(photo), second)[8:-8, 8:-8] == 175).all()  # 100 + 0.75 * (200 - 100)
 
 
-def test_what_moves_takes_its_paint_along():
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_what_moves_takes_its_paint_along(device):
     photo = np.asarray(Image.fromarray(noise(1, (15, 20))).resize((160, 120), Image.Resampling.BICUBIC))
     paint = np.asarray(Image.fromarray(noise(2, (15, 20))).resize((160, 120), Image.Resampling.BICUBIC))
-    steady = temporal.Steady(0.9)
+    steady = temporal.Steady(0.9, device=device)
     steady(photo, paint)
     moved = steady(np.roll(photo, 4, axis=1), np.full_like(paint, 128))
     expected = 128 + 0.9 * (np.roll(paint, 4, axis=1).astype(float) - 128)
@@ -546,7 +549,43 @@ def test_what_moves_takes_its_paint_along():
     assert np.abs(moved[inner] - (128 + 0.9 * (paint[inner].astype(float) - 128))).mean() > 12  # not where it was
 
 
-def test_another_shot_takes_over_nothing():
-    steady = temporal.Steady(0.9)
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_another_shot_takes_over_nothing(device):
+    steady = temporal.Steady(0.9, device=device)
     steady(noise(3), np.full((96, 128, 3), 10, np.uint8))
     assert (steady(noise(4), np.full((96, 128, 3), 240, np.uint8)) == 240).all()
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_pytorch_blends_as_opencv_does(depth):
+    photo = np.asarray(Image.fromarray(noise(5, (15, 20))).resize((1100, 700), Image.Resampling.BICUBIC))
+    levels = np.iinfo(depth).max // 255
+    found = [temporal.Steady(0.9), temporal.Steady(0.9, device="cpu")]
+    for shift in (0, 3, 5, 40):
+        frame, paint = np.roll(photo, shift, axis=1), np.roll(photo[::-1], 2 * shift, axis=0).astype(depth) * levels
+        ours, others = (steady(frame, paint).astype(float) / levels for steady in found)
+        assert np.abs(ours - others).mean() < 0.1 and np.abs(ours - others).max() < 4
+        assert shift == 0 or np.abs(ours - paint / levels).mean() > 1  # something was kept
+
+
+def test_a_change_of_size_starts_afresh():
+    steady, photo = temporal.Steady(0.9), noise(6)
+    steady(photo, np.full_like(photo, 10))
+    larger = np.asarray(Image.fromarray(photo).resize((256, 192)))
+    assert (steady(larger, np.full_like(larger, 240)) == 240).all()
+    assert (steady(larger, np.full_like(larger, 140))[8:-8, 8:-8] > 200).all()
+
+
+def test_where_the_gpu_has_no_memory_left_the_film_goes_on_without_it(monkeypatch):
+    photo = np.asarray(Image.fromarray(noise(7, (15, 20))).resize((320, 240), Image.Resampling.BICUBIC))
+    found = [temporal.Steady(0.9), temporal.Steady(0.9, device="cpu")]
+    for shift in range(4):
+        if shift == 2:  # the network of the next frame has taken it
+            monkeypatch.setattr(torch.nn.functional, "grid_sample", full)
+        frame, paint = np.roll(photo, shift, axis=1), np.roll(photo[::-1], 2 * shift, axis=0)
+        ours, others = (steady(frame, paint).astype(float) for steady in found)
+        assert np.abs(ours - others).mean() < 0.1 and (shift == 0 or np.abs(ours - paint).mean() > 1)
+
+
+def full(*args, **kwargs):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 96.00 MiB.")
