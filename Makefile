@@ -66,7 +66,7 @@ test: setup
 	$(RUN) -m ruff format --check
 	$(RUN) -m pyright
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 docs: .venv/.installed
 	$(RUN) -m benchmarks.site.build

@@ -25,7 +25,7 @@ from benchmarks.experiments.trainings import answering, options, read_json, writ
 from stylenet.data.paintings import open_painting
 from stylenet.data.photos import find_images
 from stylenet.evaluation.candidates import InStyle
-from stylenet.evaluation.metrics import STYLE_SIZES, evaluate, squares
+from stylenet.evaluation.metrics import STYLE_SIZES, KnownPhotos, evaluate, squares
 from stylenet.images.contact_sheet import ContactSheet
 from stylenet.images.image_io import fit, open_rgb
 from stylenet.nets import checkpoint
@@ -61,7 +61,7 @@ def main() -> None:
 def measure(chosen: dict[str, Any], paintings: list[Path]) -> None:
     """The figures of each network and painting, and their means."""
     photos = squares(chosen["photos"], chosen["size"], chosen["count"])
-    out = Path(chosen["out"])
+    known, out = KnownPhotos(), Path(chosen["out"])
     found: dict[str, Any] = read_json(out) if out.exists() else {}
     for ckpt in chosen["ckpts"]:
         of_net = found.setdefault(Path(ckpt).stem, {})
@@ -71,7 +71,7 @@ def measure(chosen: dict[str, Any], paintings: list[Path]) -> None:
             if net is not None:
                 with torch.inference_mode():
                     picture = open_painting(painting, max(STYLE_SIZES))
-                    figures[painting.stem] = evaluate(net, photos, picture)
+                    figures[painting.stem] = evaluate(net, photos, picture, known=known)
                 of_net["mean"] = mean(figures)
                 write_json(out, found)
         if "seconds_at_512" not in of_net:

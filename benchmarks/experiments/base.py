@@ -6,7 +6,7 @@
 
 The first fills the folder ``inputs`` with all inputs of the second except this clone, PyTorch and Lightning: re-encoded
 photos and paintings, VGG16 up to ``deepest`` in bfloat16, and the pure Python packages that training imports
-(``inputs/site``, for PYTHONPATH): some 40 MB for 1,000 photos. The second trains the STYLES with
+(``inputs/site``, for PYTHONPATH): some 40 MB for 600 photos. The second trains the STYLES with
 scripts/train.py, from ``init`` if given, and writes base.safetensors and last.ckpt to ``out``. An interrupted run
 resumes when started again. ``arguments`` are passed to scripts/train.py: to compare other losses from the same base,
 use a short run for each and benchmarks/experiments/panel.py:
@@ -51,9 +51,9 @@ OPTIONS: dict[str, Any] = {
     "inputs": "base_inputs",  # the folder that the one fills and the other reads
     "prepare": False,
     "photos": [],  # folders
-    "paintings": [],  # folders; the first that has a painting gives it, then the bundled ones
-    "count": 1000,  # photos at most, spread over all there are
-    "side": 400,  # their shorter one at most, in pixels
+    "paintings": [],  # folders; the first that has a painting gives it, unless the bundled one is larger
+    "count": 600,  # photos at most, spread over all there are
+    "side": 512,  # their shorter one at most, in pixels
     "quality": 70,  # of their WebP files
     "deepest": "conv4_3",  # of VGG16: what the loss looks at, conv5_1 for Gatys' layers
     "out": "base",
@@ -120,11 +120,21 @@ def smaller(photo: Image.Image, side: int) -> Image.Image:
 
 
 def painting(name: str, folders: list[str]) -> Path:
-    """The file of a painting: <name>.jpg, or <artist>__<name>.jpg. Raises UserError where no folder has it."""
-    for folder in [*map(Path, folders), BUNDLED]:
-        if found := [*folder.glob(f"{name}.jpg"), *folder.glob(f"*__{name}.jpg")]:
-            return found[0]
-    raise UserError(f"paintings={folders}: {name}.jpg is in none of them. Give the folder that has it.")
+    """The file of a painting: <name>.jpg, or <artist>__<name>.jpg, in the first of the folders that has one; the
+    bundled one if that is larger. Raises UserError where there is none.
+    """
+    found = [
+        file for folder in map(Path, folders) for file in (*folder.glob(f"{name}.jpg"), *folder.glob(f"*__{name}.jpg"))
+    ]
+    found = [*found[:1], *BUNDLED.glob(f"{name}.jpg")]
+    if not found:
+        raise UserError(f"paintings={folders}: {name}.jpg is in none of them. Give the folder that has it.")
+    return max(found, key=pixels)
+
+
+def pixels(file: Path) -> int:
+    with Image.open(file) as picture:
+        return picture.width * picture.height
 
 
 def train(inputs: Path, out: Path, chosen: dict[str, Any]) -> int:

@@ -15,7 +15,6 @@ from PIL import Image
 
 import stylenet
 from benchmarks.experiments.trainings import answering, in_rows, options, read_json
-from stylenet.data.photos import find_images
 from stylenet.evaluation.metrics import PHOTOS
 from stylenet.evaluation.report import table
 from stylenet.images.image_io import fit, open_rgb
@@ -30,17 +29,21 @@ OPTIONS: dict[str, Any] = {
     "pictures": False,  # true: replace existing pictures
 }
 SHIPPED = ROOT / "stylenet/assets/checkpoints"
-SIDE, GAP, QUALITY = 768, 6, 84  # pixels of the longer side of a photo; between two; of the JPEG files
+SMALL, LARGE = 512, 1024  # pixels of a photo's longer side
+COLUMNS = (("astronaut",), ("red_panda", "harbour_at_dusk"))  # the photos of the small size
+BELOW = "castle"  # of the large one; it has 768 px
+GAP, QUALITY = 6, 84  # pixels between two pictures; of the JPEG files
 SHEET, ACROSS, SHEET_SIDE = "castle.jpg", 4, 440  # its photo, pictures in a row, pixels of their longer side
 LEFT_OUT = "shipwreck_of_the_minotaur"  # of sixteen styles fifteen fit beside the photo
 LITE = "_lite"
 HEAD = """# Gallery
 
-Every shipped style on the same four photos, {side} px on the longer side, made by
+Every shipped style on the same four photos, three at {small} px on the longer side and one at {large}, made by
 
-    python scripts/stylize.py ckpt=<name> input=photo.jpg size={side}
+    python scripts/stylize.py ckpt=<name> input=photo.jpg size={small}
 
-No style was trained on these photos. "Light" is the network with a tenth of the multiply-adds (`net=lite`).
+Only the harbour was among the training photos. The large one was enlarged from 768 px.
+"Light" is the network with a tenth of the multiply-adds (`net=lite`).
 
 Style and content are squared distances on the centre squares of {photos} photos of COCO at 512 px. Style: 0 is the
 painting (at the best-matching size), 1 an untouched photo. Content: 0 is the photo, 1 another photo. Grid, weave and
@@ -49,6 +52,12 @@ means no difference beyond the photo's own.
 `stylenet.evaluation.metrics` defines the measures. Figures by `benchmarks/experiments/ruler.py`, this page by
 
     {command}
+"""
+
+
+THEIRS = """Four networks of the pytorch/examples kind, for comparison (gnsmrky/pytorch-fast-neural-style-for-web,
+236,000 crops each), with the paintings they were trained on, which are other files than ours:
+
 """
 
 
@@ -86,9 +95,11 @@ def drawn(name: str) -> str:
 def page(names: list[str], alone: list[str], found: Mapping[str, Any], command: str) -> Iterator[str]:
     """The lines of the gallery."""
     counts = {found[name]["photos"] for name in names if name in found}
-    yield HEAD.format(side=SIDE, command=command, photos=" or ".join(map(str, sorted(counts))) or "no")
+    yield HEAD.format(small=SMALL, large=LARGE, command=command, photos=" or ".join(map(str, sorted(counts))) or "no")
     heads = ["style", "network", "style distance", "content distance", "grid", "weave", "dots", "bands"]
     yield table(heads, [row(name, found.get(name) or found.get(name.partition(":")[2])) for name in names]) + "\n"
+    if theirs := [name for name in found if name.endswith(".model")]:
+        yield THEIRS + table(heads, [figures_of(name, "16-32-64, 2.77 G", found[name]) for name in theirs]) + "\n"
     if alone:
         yield f"Also as separate files, 3.4 MB each: {', '.join(f'`{name}`' for name in alone)}.\n"
     for name in names:
@@ -101,6 +112,11 @@ def row(name: str, told: Mapping[str, Any] | None) -> list[str]:
     """A style's line in the table."""
     net, _ = checkpoint.load(name)
     cost = f"{'light' if name.endswith(LITE) else 'Johnson'}, {multiply_adds(net) / 1e9:.2f} G"
+    return figures_of(name, cost, told)
+
+
+def figures_of(name: str, cost: str, told: Mapping[str, Any] | None) -> list[str]:
+    """A line of figures; empty cells where there are none."""
     if told is None:
         return [f"`{name}`", cost, *[""] * 6]
     figures = [f"{told[kind]:.3f}" for kind in ("style", "content")]
@@ -125,37 +141,29 @@ def sheet(names: list[str], path: Path) -> None:
 
 
 def picture(name: str, path: Path) -> None:
-    """The four photos in a style, two by two, each as large as fits."""
+    """The four photos in a style, each as large as it was stylized."""
     stylize = stylenet.load(name)
-    made = []
-    for file in find_images(PHOTOS, "data"):
-        with Image.open(file) as photo:
-            photo = photo.convert("RGB")
-        scale = SIDE / max(photo.size)
-        made.append(
-            stylize(photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS))
-        )
+    small = [[stylize(scaled(photo, SMALL)) for photo in column] for column in COLUMNS]
+    large = stylize(scaled(BELOW, LARGE))
+    heights = [sum(each.height for each in column) + GAP * (len(column) - 1) for column in small]
+    canvas = Image.new("RGB", (2 * SMALL + GAP, max(heights) + GAP + large.height), "white")
+    for across, (column, height) in enumerate(zip(small, heights, strict=True)):
+        top = (max(heights) - height) // 2
+        for each in column:
+            canvas.paste(each, (across * (SMALL + GAP), top))
+            top += each.height + GAP
+    canvas.paste(large, (GAP // 2, max(heights) + GAP))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temp:
-        beside(made).save(temp, format="JPEG", quality=QUALITY, optimize=True)
+        canvas.save(temp, format="JPEG", quality=QUALITY, optimize=True)
 
 
-def beside(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures in rows of two, those of a row equally high."""
-    rows = []
-    for pair in (pictures[i : i + 2] for i in range(0, len(pictures), 2)):
-        height = min(p.height for p in pair)
-        rows.append([p if p.height == height else p.resize((round(p.width * height / p.height), height)) for p in pair])
-    width = max(sum(p.width for p in row) + GAP * (len(row) - 1) for row in rows)
-    canvas = Image.new("RGB", (width, sum(row[0].height + GAP for row in rows) - GAP), "white")
-    top = 0
-    for row in rows:
-        left = 0
-        for p in row:
-            canvas.paste(p, (left, top))
-            left += p.width + GAP
-        top += row[0].height + GAP
-    return canvas
+def scaled(photo: str, side: int) -> Image.Image:
+    """A bundled photo with ``side`` pixels on its longer side, enlarged if it has fewer."""
+    picture = open_rgb(PHOTOS / f"{photo}.jpg")
+    scale = side / max(picture.size)
+    size = round(picture.width * scale), round(picture.height * scale)
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,16 @@ OTHERS = {  # file: (content, page that describes it, command)
         "training.md",
         "python -m benchmarks.experiments.any_style count=8",
     ),
+    "many_styles.json": (
+        "styles that share a network, beside each alone",
+        "training.md",
+        "python -m benchmarks.experiments.many_styles styles=[...]",
+    ),
+    "styleid.json": (
+        "`any` on StyleID's public test set",
+        "training.md",
+        "python -m benchmarks.experiments.styleid photos=... paintings=...",
+    ),
     "one_measure.json": (
         "networks for one style, many and any, on the same paintings",
         "training.md",
@@ -92,10 +102,15 @@ OTHERS = {  # file: (content, page that describes it, command)
         "notes.md",
         "python -m benchmarks.experiments.noise",
     ),
+    "noise_films.json": (
+        "flicker of films without noise, with standing noise and with carried noise",
+        "notes.md",
+        "python -m benchmarks.experiments.noise_films clip=...",
+    ),
     "gallery.json": (
         "style, content and artefacts of the styles of gallery",
         "gallery.md",
-        "python -m benchmarks.experiments.ruler count=10",
+        "python -m benchmarks.experiments.ruler count=40",
     ),
     "video_2_cores.json": (
         "flicker of films, seconds a frame",

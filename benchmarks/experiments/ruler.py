@@ -16,7 +16,7 @@ import torch
 from benchmarks.experiments.base import painting
 from benchmarks.experiments.trainings import answering, options, read_json, write_json
 from stylenet.data.paintings import open_painting
-from stylenet.evaluation.metrics import STYLE_SIZES, evaluate, squares
+from stylenet.evaluation.metrics import STYLE_SIZES, KnownPhotos, evaluate, squares
 from stylenet.nets import checkpoint
 from stylenet.system.errors import UserError
 
@@ -36,7 +36,7 @@ def main() -> None:
     if not chosen["photos"]:
         raise UserError("photos= is missing: give a folder of photos that nothing was trained on.")
     photos = squares(chosen["photos"], chosen["size"], chosen["count"])
-    out = Path(chosen["out"])
+    known, out = KnownPhotos(), Path(chosen["out"])
     found: dict[str, Any] = read_json(out) if out.exists() else {}
     for given in chosen["nets"]:
         for name, title in styles(given):
@@ -46,7 +46,7 @@ def main() -> None:
             if key not in found:
                 picture = open_painting(str(painting(title, chosen["paintings"])), max(STYLE_SIZES))
                 with torch.inference_mode():
-                    found[key] = evaluate(checkpoint.load(name)[0], photos, picture)
+                    found[key] = evaluate(checkpoint.load(name)[0], photos, picture, known=known)
                 write_json(out, found)
             told = found[key]
             artefacts = {kind: told[kind]["mean"] for kind in ("grid", "weave", "dots", "bands", "flat")}
@@ -58,7 +58,7 @@ def styles(given: str) -> list[tuple[str, str]]:
     known = [style.get("name") for style in checkpoint.load(given)[1].get("styles", [])]
     if len(known) > 1:
         return [(f"{given}:{style}", style) for style in known]
-    return [(given, (known[0] if known and known[0] else Path(given).name).partition("_nc")[0])]
+    return [(given, (known[0] if known and known[0] else Path(given).name).partition("_nc")[0].removesuffix("_lite"))]
 
 
 if __name__ == "__main__":

@@ -189,10 +189,13 @@ def film(result: Result) -> None:
         stylizer.picture(Picture(photos[0].rgb))
         spent, made = video.timed(lambda frame: stylizer.picture(Picture(frame.rgb)).rgb, photos)
         result.add(stage="network, from and to the CPU's memory", seconds_per_frame=short(spent))
-        steady = temporal.Steady(video.STEADY, temporal.dis())
-        pairs = [*zip([one.rgb for one in photos], made, strict=True)]
-        spent, _ = video.timed(lambda pair: steady(*pair), pairs)
-        result.add(stage=f"temporal={video.STEADY:g} (flow by DIS)", seconds_per_frame=short(spent))
+        on_gpu = str(result.device) if result.device.type == "cuda" else None
+        steady = temporal.Steady(video.STEADY, temporal.dis(), on_gpu)
+        spent, moved = video.timed(lambda frame: steady.movement(frame.rgb), photos)
+        result.add(stage="what moved (flow by DIS)", seconds_per_frame=short(spent))
+        pairs = [*zip(moved, made, strict=True)]
+        spent, _ = video.timed(lambda pair: steady.blended(*pair), pairs)
+        result.add(stage=f"blend, temporal={video.STEADY:g}", seconds_per_frame=short(spent))
         result.add(stage="encode", seconds_per_frame=short(video.written(photos, made, source.look)))
         for how, seconds in video.from_file_to_file(clip, stylizer, count, flow="dis").items():
             result.add(stage=f"from file to file, {how}", seconds_per_frame=seconds)

@@ -106,14 +106,16 @@ def painting_of(info: dict[str, Any], given: str | None) -> Image.Image:
 class StyleMetrics(nn.Module):
     """``style_metrics(output, photo, other) -> record``: distances of ``output`` from the painting and from its photo,
     each ``(1, 3, h, w)`` in [0, 1]. ``other``: an unrelated photo of the same size, for scale. ``painting``: the
-    painting ``(1, 3, h, w)`` at its original size.
+    painting ``(1, 3, h, w)`` at its original size. ``known``: what VGG sees of the photos, shared by the metrics of
+    several styles on the same photos; None: it is computed for each output.
     """
 
     painting: Tensor
 
-    def __init__(self, painting: Image.Image):
+    def __init__(self, painting: Image.Image, known: "KnownPhotos | None" = None):
         super().__init__()
-        self.vgg = VGG({*STYLE_LAYERS, CONTENT_LAYER})
+        self.vgg = known.vgg if known else VGG({*STYLE_LAYERS, CONTENT_LAYER})
+        self.known = known
         self.register_buffer("painting", to_tensor(painting), persistent=False)
         self.targets = {size: self._grams(to_tensor(fit(painting, size))) for size in _sizes(painting)}
 
@@ -122,17 +124,20 @@ class StyleMetrics(nn.Module):
         """Squared differences: "kept", output to photo at relu3_3; "unrelated", photo to ``other``; "before" and
         "after", Grams of photo and output to the painting's, by painting size and layer.
         """
-        stylized, features = self.vgg(output), self.vgg(photo)
-        unrelated = self.vgg(other, [CONTENT_LAYER])[CONTENT_LAYER]
+        stylized = self.vgg(output)
+        if self.known:
+            (grams, content), (_, unrelated) = self.known.of(photo), self.known.of(other)
+        else:
+            grams, content = seen(self.vgg, photo)
+            unrelated = self.vgg(other, [CONTENT_LAYER])[CONTENT_LAYER]
         return {
-            "kept": short(content_distance(stylized[CONTENT_LAYER], features[CONTENT_LAYER])),
-            "unrelated": short(content_distance(features[CONTENT_LAYER], unrelated)),
-            "before": self._to_painting(features),
-            "after": self._to_painting(stylized),
+            "kept": short(content_distance(stylized[CONTENT_LAYER], content)),
+            "unrelated": short(content_distance(content, unrelated)),
+            "before": self._to_painting(grams),
+            "after": self._to_painting(style_grams(stylized)),
         }
 
-    def _to_painting(self, features: dict[str, Tensor]) -> dict[str, dict[str, float]]:
-        grams = {layer: gram(features[layer]).cpu() for layer in STYLE_LAYERS}
+    def _to_painting(self, grams: dict[str, Tensor]) -> dict[str, dict[str, float]]:
         return {
             str(size): {layer: short(style_distance(grams[layer], target[layer])) for layer in STYLE_LAYERS}
             for size, target in self.targets.items()
@@ -142,6 +147,33 @@ class StyleMetrics(nn.Module):
     def _grams(self, image: Tensor) -> dict[str, Tensor]:
         features = self.vgg(image)
         return {layer: gram(features[layer]) for layer in STYLE_LAYERS}
+
+
+class KnownPhotos:
+    """What VGG sees of photos ``(1, 3, h, w)``, kept by picture: measuring the next style on them takes a third of the
+    passes. 18 MB for each photo of 512 px.
+    """
+
+    def __init__(self) -> None:
+        self.vgg = VGG({*STYLE_LAYERS, CONTENT_LAYER})
+        self._seen: dict[int, tuple[Tensor, dict[str, Tensor], Tensor]] = {}
+
+    @torch.no_grad()
+    def of(self, photo: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Its Gram matrices by layer, on the CPU, and its features at relu3_3."""
+        if id(photo) not in self._seen:
+            self._seen[id(photo)] = (photo, *seen(self.vgg, photo))  # kept with the photo: no other gets its id
+        return self._seen[id(photo)][1:]
+
+
+def seen(vgg: VGG, photo: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """What :class:`StyleMetrics` compares of a picture: its Gram matrices and its features at relu3_3."""
+    features = vgg(photo)
+    return style_grams(features), features[CONTENT_LAYER]
+
+
+def style_grams(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {layer: gram(features[layer]).cpu() for layer in STYLE_LAYERS}
 
 
 def _sizes(painting: Image.Image) -> list[int]:
@@ -186,14 +218,18 @@ def measure(
 
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, photos: Sequence[Tensor], painting: Image.Image, similarity: Similarity | None = None
+    net: nn.Module,
+    photos: Sequence[Tensor],
+    painting: Image.Image,
+    similarity: Similarity | None = None,
+    known: KnownPhotos | None = None,
 ) -> dict[str, Any]:
     """Figures for a single-style ``net`` on two or more ``photos`` ``(1, 3, h, w)`` of one size, in [0, 1]: see
-    :func:`summary`. Raises UserError for fewer than two photos.
+    :func:`summary`. ``known``: for several calls with the same photos. Raises UserError for fewer than two photos.
     """
     if len(photos) < 2:
         raise UserError(f"{len(photos)} photo to measure on: use data= with a folder of two or more.")
-    style_metrics = StyleMetrics(painting)
+    style_metrics = StyleMetrics(painting, known)
     others = [*photos[1:], photos[0]]
     records = [
         measure(net(photo), photo, other, style_metrics, similarity)

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylenet.data.paintings import BUNDLED, open_painting
-from stylenet.evaluation.metrics import evaluate, named_squares, painting_file, painting_of, squares
+from stylenet.evaluation.metrics import KnownPhotos, evaluate, named_squares, painting_file, painting_of, squares
 from stylenet.images.image_io import to_tensor
 from stylenet.system.errors import UserError
 
@@ -52,6 +52,15 @@ def test_an_even_grey_picture_is_flat_all_over_and_the_painting_is_not(photos: l
 def test_unrelated_photos_score_1_in_content(photos: list[Tensor], painting: Image.Image):
     following = iter([*photos[-1:], *photos[:-1]])
     assert evaluate(Fixed(lambda photo: next(following)), photos, painting)["content"] == pytest.approx(1, abs=1e-4)
+
+
+def test_several_styles_on_photos_seen_once_have_the_figures_of_each_by_itself(
+    photos: list[Tensor], painting: Image.Image
+):
+    known, other = KnownPhotos(), open_painting("great_wave.jpg", 256)
+    dark, bright = Fixed(lambda photo: photo * 0.5), Fixed(lambda photo: photo.sqrt())
+    for net, picture in ((dark, painting), (bright, other)):
+        assert evaluate(net, photos, picture, known=known) == evaluate(net, photos, picture)
 
 
 def test_the_painting_itself_scores_0_in_style(painting: Image.Image):

@@ -232,6 +232,14 @@ def test_a_full_memory_is_said_and_a_smaller_size_is_painted(playwright, address
     browser.close()
 
 
+RECORD_STATUS = """() => {
+    const status = document.getElementById("status");
+    window.said = [];
+    new MutationObserver(() => window.said.push(status.textContent))
+        .observe(status, { childList: true, characterData: true, subtree: true });
+}"""
+
+
 def test_stop_and_a_change_of_the_networks_work_end_what_is_under_way(opened, tmp_path, photo):
     large = tmp_path / "large.png"
     with Image.open(photo) as small:
@@ -248,10 +256,11 @@ def test_stop_and_a_change_of_the_networks_work_end_what_is_under_way(opened, tm
     assert "Painted at 512 × 360" in page.text_content("#status")
     page.get_by_label("Painted at").select_option("1536 pixels")
     page.get_by_text(re.compile("Painting at 1536 × 1080 pixels")).wait_for()
+    page.evaluate(RECORD_STATUS)
     page.get_by_label("Painted at").select_option("512 pixels, fast")
-    page.get_by_text(re.compile("Painting at 512 × 360 pixels")).wait_for()  # at once
     settled(page)
     assert "Painted at 512 × 360" in page.text_content("#status")
+    assert not any("Painted at 1536" in text for text in page.evaluate("window.said"))  # it was not finished first
 
 
 # --- for everyone
