@@ -465,7 +465,10 @@ def test_a_script_that_is_stopped_leaves_whole_files_and_goes_on(tiny, tmp_path,
         for _ in range(3):
             process.stdout.readline()
         process.send_signal(by)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # one that goes on would be waited for
     assert process.returncode == (-by if by == signal.SIGKILL else 130)
     made = [*(tmp_path / "out").glob("[!.]*")]
     assert 3 <= len(made) < count
