@@ -28,7 +28,7 @@ def training(result: Result) -> None:
     from benchmarks.speed import training_speed
     from benchmarks.speed.measuring import Work, enough
     from benchmarks.speed.operations import matrix_rate, operations
-    from stylenet.training.trainer import has_bf16
+    from stylenet.training.precision import has_bf16
 
     half = has_bf16("gpu" if result.device.type == "cuda" else "cpu")
     rate = matrix_rate(result.device, torch.bfloat16 if half else torch.float32)

@@ -27,6 +27,7 @@ from stylenet.training.callbacks import callbacks
 from stylenet.training.checkpointing import AtomicFiles, WeightEMA
 from stylenet.training.guards import StopOnSignal
 from stylenet.training.module import StyleTransfer, check
+from stylenet.training.precision import bf16_pays
 from stylenet.training.shelf import UNFINISHED, Shelf
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logger | bool) -> pl.Trainer:
     """Lightning's Trainer for ``steps`` steps, from ``configs/trainer``. ``precision: auto`` is bf16 if the processor
-    has it, else float32. Raises UserError for unsuitable settings.
+    has it and is faster with it, else float32. Raises UserError for unsuitable settings.
     """
     settings = dict(settings)
     for name in ("val_every", "checkpoint_every", "sheet_every", "log_every_n_steps"):
@@ -43,7 +44,7 @@ def trainer_for(settings: dict[str, Any], steps: int, folder: Path, logger: Logg
     if (ema := settings.pop("ema")) is not None:
         check("trainer.ema", ema, 0, 1)
     if settings["precision"] == "auto":
-        settings["precision"] = "bf16-mixed" if has_bf16(settings["accelerator"]) else "32-true"
+        settings["precision"] = "bf16-mixed" if bf16_pays(settings["accelerator"]) else "32-true"
     _spread(settings)
     try:
         return pl.Trainer(
@@ -89,16 +90,6 @@ def _spread(settings: dict[str, Any]) -> None:
     if settings.get("strategy", "auto") in ("auto", "ddp"):
         # VGG is made of buffers: to send them round in every step would take longer than the step.
         settings["strategy"] = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
-
-
-def has_bf16(accelerator: str) -> bool:
-    """Whether bfloat16 products are fast here: NVIDIA since Ampere, or a CPU with AMX or AVX512-BF16."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.mps.is_available() and accelerator in ("auto", "gpu", "mps"):
-        return False
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch 2.8 has it not
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def compiles(choice: bool | str) -> bool:

@@ -18,7 +18,7 @@ from stylenet.runtime import backends, graph
 from stylenet.runtime.backends import choose, start
 from stylenet.system.errors import UserError
 from stylenet.system.memory import release_freed_memory
-from stylenet.training.trainer import has_bf16
+from stylenet.training.precision import has_bf16
 
 CPU = torch.device("cpu")
 SIZES = [(1, 1), (3, 40), (16, 16), (97, 131), (120, 64)]

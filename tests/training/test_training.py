@@ -26,9 +26,11 @@ from stylenet.nets import checkpoint
 from stylenet.nets.base import as_style_net
 from stylenet.nets.registry import build
 from stylenet.system.errors import UserError
+from stylenet.training import precision as precisions
 from stylenet.training.module import StyleTransfer
+from stylenet.training.precision import has_bf16
 from stylenet.training.schedule import Schedule
-from stylenet.training.trainer import _spread, compiles, has_bf16, in_turn, stopped_by, train, trainer_for
+from stylenet.training.trainer import _spread, compiles, in_turn, stopped_by, train, trainer_for
 
 NET = {"name": "johnson", "widths": [4, 4, 4], "blocks": 1}
 LOSS = {
@@ -479,12 +481,23 @@ def test_a_checkpoint_of_another_run_is_answered_in_a_line(tmp_path: Path):
 # --- the trainer
 
 
-@pytest.mark.parametrize(("able", "precision"), [({"amx_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true")])
-def test_precision_auto_is_bf16_where_the_processor_has_it(
-    able: dict[str, bool], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("able", "times", "precision"),
+    [
+        ({"amx_bf16": True}, (0.2, 0.1), "bf16-mixed"),
+        ({"avx512_bf16": True}, (0.2, 0.3), "32-true"),  # it has the instruction, and not its speed
+        ({"avx2": True}, (0.2, 0.1), "32-true"),
+    ],
+)
+def test_precision_auto_is_bf16_where_the_processor_has_it_and_gains_by_it(
+    able: dict[str, bool], times: tuple[float, float], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    taken = dict(zip((torch.float32, torch.bfloat16), times, strict=True))
+    monkeypatch.setattr(precisions, "_seconds", taken.__getitem__)
+    precisions._faster_on_cpu.cache_clear()
     assert trainer(tmp_path, precision="auto").precision == precision
+    precisions._faster_on_cpu.cache_clear()
 
 
 def test_a_cpu_is_asked_about_itself_even_beside_a_gpu(monkeypatch: pytest.MonkeyPatch):
