@@ -109,7 +109,7 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
     # A picture does not flicker, and what is kept of the frame before would hold the walk back.
     steady = temporal.Steady(0.0) if still and film.temporal is None else _steady(settings)
     source: FilmSource
-    source = Still(job.source, film.rate, film.length) if still else open_source(job.source, film.rate)
+    source = Still(job.source, film.rate, film.length) if still else _opened(job.source, film)
     keep = writing.existing == "skip"
     try:
         if keep and image_sequence.is_numbered(job.target) and _complete(job.target, source):
@@ -127,6 +127,8 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
                 bar = stack.enter_context(_bar(source, settings.alone))
                 _convert(source, sink, size, _styled(stylize, settings.walk, source.expected), steady, bar)
             size = sink.size or size
+        for note in source.notes:
+            left_out.warn_note(job.source, note)
         for note in sink.notes:
             left_out.warn_note(job.target, note)
         noted.warn(job.source)
@@ -139,13 +141,17 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
 
 def _shown(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | None, tuple[int, int]]:
     """As :func:`_film`, for a preview of which nothing is written."""
-    source = open_source(job.source, settings.film.rate)
+    source = _opened(job.source, settings.film)
     try:
         size = _fitted(source.size, settings.writing.size)
         whole = live_engine.show(source, None, size, _at(size, stylize), _steady(settings))
         return source.missing if whole else None, size
     finally:
         source.close()
+
+
+def _opened(path: Path, film: FilmOptions) -> FilmSource:
+    return open_source(path, film.rate, film.decoder)
 
 
 class _Noted:

@@ -32,6 +32,7 @@ from stylenet.system.atomic import is_pipe
 from stylenet.system.errors import UserError
 from stylenet.video import container, window
 from stylenet.video.options import FilmOptions
+from stylenet.video.sources import is_decoded
 
 if TYPE_CHECKING:
     from stylenet.files import runner
@@ -120,6 +121,8 @@ def _here(call: _Call) -> Iterator[Any]:
     moving = {job for job in todo if way or planning.moves(job.source)}
     if call.film.encoder == "nvenc":
         _check_nvenc([job.target for job in todo if job in moving])
+    if call.film.decoder == "nvdec" and todo:
+        _check_nvdec([job.source for job in todo if planning.moves(job.source)])
     for job in todo:
         if job not in moving and job.target != planning.STREAM and not is_pipe(job.target):
             image_io.format_of(job.target)
@@ -211,6 +214,14 @@ def _check_nvenc(targets: Sequence[Path]) -> None:
         )
     if targets:
         container.require_nvenc()
+
+
+def _check_nvdec(moving: Sequence[Path]) -> None:
+    """Raise UserError where no GPU decodes, and where none of the inputs is a film that it could decode."""
+    if not any(map(is_decoded, moving)):
+        what = f"{moving[0]} is none" if moving else "there is none among the inputs"
+        raise UserError(f"decoder=nvdec reads films, such as .mp4, and {what}: leave it out.")
+    container.require_nvdec()
 
 
 def _check_preview(todo: Sequence[planning.Job], call: _Call) -> None:

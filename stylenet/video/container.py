@@ -34,6 +34,7 @@ CLEAR = {  # by container, where it can hold transparency: the encoder, its pixe
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # what decodes it: FFmpeg's own decoders pass it over
 NVENC = "h264_nvenc"  # FFmpeg's name of an NVIDIA GPU's encoder
 H264 = ("libx264", NVENC)
+NVDEC = "cuda"  # and of its devices, whose decoder is NVDEC
 HIGH = 720  # pixels of height: where a film does not say its matrix, players take that of HDTV from here on
 BT709, BT601 = 1, 5  # H.273 matrix coefficients
 LIMITED, FULL = 1, 2  # FFmpeg's numbers of the range
@@ -65,20 +66,39 @@ def require_nvenc() -> None:
         ) from error
 
 
+def require_nvdec() -> None:
+    """Raises UserError where no GPU of this machine decodes films, or PyAV is not installed."""
+    require()
+    import av
+    from av.codec.hwaccel import HWAccel
+
+    try:
+        HWAccel(NVDEC).create(av.Codec("h264", "r"))
+    except (*failures(), NotImplementedError) as error:
+        raise UserError(
+            f"decoder=nvdec: no GPU here decodes films ({_reason(error)}). It takes an NVIDIA GPU and its driver. "
+            "Leave it out, or give decoder=cpu."
+        ) from error
+
+
 class Reader(FilmSource):
     """A film's frames and the packets of its other streams, in the order of the file but a frame first.
 
-    What cannot be read is passed over, and ``missing`` says so. Raises UserError where PyAV is not installed, where the
-    file cannot be opened, or where it holds no film.
+    ``decoder``: "cpu", or "nvdec" where an NVIDIA GPU is to decode, see :func:`require_nvdec`; a film that it cannot
+    decode is decoded on the CPU, and ``notes`` says so. What cannot be read is passed over, and ``missing`` says so.
+    Raises UserError where PyAV is not installed, where the file cannot be opened, or where it holds no film.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, decoder: str = "cpu"):
         require()
         import av
+        from av.codec.hwaccel import HWAccel
 
         self.path = Path(path)
+        self._on_gpu = decoder == "nvdec"
         try:
-            self._file = av.open(str(path), metadata_errors="replace")
+            device = HWAccel(NVDEC, allow_software_fallback=True) if self._on_gpu else None
+            self._file = av.open(str(path), metadata_errors="replace", hwaccel=device)
         except failures() as error:
             raise UserError(f"Cannot read {path} as a film: {_reason(error)}.") from error
         with ExitStack() as stack:
@@ -87,7 +107,8 @@ class Reader(FilmSource):
             if not films:
                 raise UserError(f"{path} holds no film: no moving pictures are in it.")
             self._film = films[0]
-            self._film.thread_type = "AUTO"
+            if not self._film.codec_context.is_hwaccel:
+                self._film.thread_type = "AUTO"
             self._decoder = self._own_decoder()
             self.others = [one for one in self._file.streams if one.type in ("audio", "subtitle")]
             self._packets = self._read = self._broken = 0
@@ -116,6 +137,12 @@ class Reader(FilmSource):
     @property
     def chapters(self) -> "Sequence[Chapter]":
         return self._file.chapters()
+
+    @property
+    def notes(self) -> list[str]:
+        if not self._on_gpu or (self._film.codec_context.is_hwaccel and self._decoder is None):
+            return []
+        return [f"decoder=nvdec does not read {self._film.codec_context.name}: it was decoded on the CPU"]
 
     @property
     def missing(self) -> str | None:

@@ -13,6 +13,7 @@ STEADY = 0.6  # of the frame before: flicker falls to less than half, and stroke
 FPS = Fraction(25)
 SECONDS = 6.0  # of a walk over one picture
 ENCODERS = ("cpu", "nvenc")  # what writes H.264: x264, or an NVIDIA GPU's own encoder
+DECODERS = ("cpu", "nvdec")  # what reads films: FFmpeg's decoders, or an NVIDIA GPU's own
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class FilmOptions:
     1000; None for 25. ``preview``: show them in a window as they happen, see :mod:`stylenet.files.live_engine`.
     ``walk``: styles that a film goes through, from the first to the last, see :mod:`stylenet.stylizing.walks`; a single
     picture becomes a film of so many ``seconds``, 0.1 to 3600, None for SECONDS. ``encoder``: a name of ENCODERS.
+    ``decoder``: of DECODERS.
     """
 
     temporal: float | None = None
@@ -34,6 +36,7 @@ class FilmOptions:
     walk: Any = None
     seconds: float | None = None
     encoder: str = "cpu"
+    decoder: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.temporal is not None:
@@ -48,6 +51,8 @@ class FilmOptions:
             raise UserError(f"flow={self.flow}: give {', '.join(temporal.FLOWS[:-1])} or {temporal.FLOWS[-1]}.")
         if self.encoder not in ENCODERS:
             raise UserError(f"encoder={self.encoder}: give {' or '.join(ENCODERS)}.")
+        if self.decoder not in DECODERS:
+            raise UserError(f"decoder={self.decoder}: give {' or '.join(DECODERS)}.")
         if not isinstance(self.preview, bool):
             raise UserError(f"preview={self.preview}: give true or false.")
 

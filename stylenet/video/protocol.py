@@ -114,6 +114,11 @@ class FilmSource(Protocol):
         return range(1, (self.expected or 0) + 1)
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know about how it was read."""
+        return ()
+
+    @property
     def missing(self) -> str | None:
         """What could not be read, known once all is read; None where nothing is missing."""
         return None

@@ -28,26 +28,26 @@ class SourceKind:
     """A kind of moving pictures that can be read.
 
     ``matches``: whether a path is of this kind, by its name. ``open``: opens it, given the frames a second for kinds
-    that have no times of their own (``timed`` is False). ``results``: the suffixes that a result may have.
-    ``otherwise``: the suffix of a result where that of the source is none of them. ``moves``: whether a path of this
-    kind has several frames, which may need a look into the file.
+    that have no times of their own (``timed`` is False), and the decoder of films. ``results``: the suffixes that a
+    result may have. ``otherwise``: the suffix of a result where that of the source is none of them. ``moves``: whether
+    a path of this kind has several frames, which may need a look into the file.
     """
 
     matches: Callable[[Path], bool]
-    open: Callable[[Path, Fraction], FilmSource]
+    open: Callable[[Path, Fraction, str], FilmSource]
     results: Collection[str]
     otherwise: str
     timed: bool = True
     moves: Callable[[Path], bool] = lambda path: True
 
 
-_FILM = SourceKind(_has_suffix(FILMS), lambda path, rate: Reader(path), FILM_FORMATS, ".mp4")
+_FILM = SourceKind(_has_suffix(FILMS), lambda path, rate, decoder: Reader(path, decoder), FILM_FORMATS, ".mp4")
 SOURCES = (
-    SourceKind(is_camera, Camera, FILM_FORMATS, ".mp4", timed=False),
-    SourceKind(is_numbered, Numbered, PICTURE_FORMATS, ".png", timed=False),
+    SourceKind(is_camera, lambda path, rate, _: Camera(path, rate), FILM_FORMATS, ".mp4", timed=False),
+    SourceKind(is_numbered, lambda path, rate, _: Numbered(path, rate), PICTURE_FORMATS, ".png", timed=False),
     SourceKind(
         _has_suffix(ANIMATIONS),
-        lambda path, rate: Animation(path),
+        lambda path, *_: Animation(path),
         ANIMATION_FORMATS,
         ".webp",
         moves=lambda path: path.is_file() and is_animated(path),
@@ -62,12 +62,18 @@ def source_kind(path: Path) -> SourceKind | None:
     return next((kind for kind in SOURCES if kind.matches(path)), None)
 
 
-def open_source(path: Path, rate: Fraction) -> FilmSource:
+def open_source(path: Path, rate: Fraction, decoder: str = "cpu") -> FilmSource:
     """Open moving pictures. A file with an unknown suffix is read as a film.
 
-    ``rate``: frames a second of numbered pictures and cameras. Raises UserError where nothing can be read.
+    ``rate``: frames a second of numbered pictures and cameras. ``decoder``: of films, see
+    :class:`stylenet.video.container.Reader`. Raises UserError where nothing can be read.
     """
-    return (source_kind(path) or _FILM).open(path, rate)
+    return (source_kind(path) or _FILM).open(path, rate, decoder)
+
+
+def is_decoded(path: Path) -> bool:
+    """Whether a path is a film, which a decoder reads, and no camera, animation or numbered pictures."""
+    return (source_kind(path) or _FILM) is _FILM
 
 
 @dataclass(frozen=True)
