@@ -66,7 +66,9 @@ test: setup
 	$(RUN) -m ruff format --check
 	$(RUN) -m pyright
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
-	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	@# Tests that press Ctrl-C, kill or wait share the cores with others: what fails among them is tried again, alone.
+	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile || \
+		$(RUN) -m pytest --last-failed --last-failed-no-failures=none
 
 docs: .venv/.installed
 	$(RUN) -m benchmarks.site.build
