@@ -68,7 +68,7 @@ test: setup
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	@# Tests that press Ctrl-C, kill or wait share the cores with others: what fails among them is tried again, alone.
 	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile || \
-		$(RUN) -m pytest --last-failed --last-failed-no-failures=none
+		{ [ $$? = 1 ] && $(RUN) -m pytest --last-failed --last-failed-no-failures=none; }
 
 docs: .venv/.installed
 	$(RUN) -m benchmarks.site.build

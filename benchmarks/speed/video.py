@@ -96,8 +96,8 @@ def measured(clip: Path, stylizer: Stylizer, chosen: dict[str, Any]) -> dict[str
     return figures
 
 
-def first_frames(clip: Path, count: int, decoder: str = "cpu") -> tuple[container.Reader, list[protocol.Frame]]:
-    source = container.Reader(clip, decoder)
+def first_frames(clip: Path, count: int) -> tuple[container.Reader, list[protocol.Frame]]:
+    source = container.Reader(clip)
     return source, list(islice((item for item in source if isinstance(item, protocol.Frame)), count))
 
 

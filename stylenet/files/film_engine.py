@@ -127,8 +127,7 @@ def _film(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | Non
                 bar = stack.enter_context(_bar(source, settings.alone))
                 _convert(source, sink, size, _styled(stylize, settings.walk, source.expected), steady, bar)
             size = sink.size or size
-        for note in source.notes:
-            left_out.warn_note(job.source, note)
+        _warn_of(source)
         for note in sink.notes:
             left_out.warn_note(job.target, note)
         noted.warn(job.source)
@@ -145,9 +144,15 @@ def _shown(job: Job, stylize: Stylize, settings: FilmSettings) -> tuple[str | No
     try:
         size = _fitted(source.size, settings.writing.size)
         whole = live_engine.show(source, None, size, _at(size, stylize), _steady(settings))
+        _warn_of(source)
         return source.missing if whole else None, size
     finally:
         source.close()
+
+
+def _warn_of(source: FilmSource) -> None:
+    for note in source.notes:
+        left_out.warn_note(source.path, note)
 
 
 def _opened(path: Path, film: FilmOptions) -> FilmSource:

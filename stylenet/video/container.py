@@ -42,12 +42,16 @@ LATE = Fraction(1, 4)  # seconds that a file may end before the length it claims
 
 
 def require() -> None:
-    """Make PyAV ready for use. Raises UserError where it is not installed."""
+    """Raises UserError where PyAV is not installed.
+
+    PyAV passes over FFmpeg's messages if nobody asks for them. With any level set, also with one that shows nothing,
+    FFmpeg's threads wait for Python's lock to tell of errors, and a decoder that is let go meanwhile waits for its
+    threads, holding that lock: for ever.
+    """
     try:
-        import av.logging
+        import av  # noqa: F401
     except ImportError as error:
         raise UserError("Films need PyAV: pip install 'stylenet[video]'.") from error
-    av.logging.set_level(av.logging.PANIC)  # what goes wrong is said once, by us
 
 
 def require_nvenc() -> None:
@@ -67,7 +71,7 @@ def require_nvenc() -> None:
 
 
 def require_nvdec() -> None:
-    """Raises UserError where no GPU of this machine decodes films, or PyAV is not installed."""
+    """Raises UserError where no NVIDIA GPU with its driver is in this machine, or PyAV is not installed."""
     require()
     import av
     from av.codec.hwaccel import HWAccel
@@ -76,36 +80,50 @@ def require_nvdec() -> None:
         HWAccel(NVDEC).create(av.Codec("h264", "r"))
     except (*failures(), NotImplementedError) as error:
         raise UserError(
-            f"decoder=nvdec: no GPU here decodes films ({_reason(error)}). It takes an NVIDIA GPU and its driver. "
-            "Leave it out, or give decoder=cpu."
+            f"decoder=nvdec: no NVIDIA GPU can be used here ({_reason(error)}). It takes one and its driver. Leave it "
+            "out, or give decoder=cpu."
         ) from error
 
 
 class Reader(FilmSource):
     """A film's frames and the packets of its other streams, in the order of the file but a frame first.
 
-    ``decoder``: "cpu", or "nvdec" where an NVIDIA GPU is to decode, see :func:`require_nvdec`; a film that it cannot
-    decode is decoded on the CPU, and ``notes`` says so. What cannot be read is passed over, and ``missing`` says so.
-    Raises UserError where PyAV is not installed, where the file cannot be opened, or where it holds no film.
+    ``decoder``: "cpu", or "nvdec" where the first NVIDIA GPU is to decode, see :func:`require_nvdec`; a film that it
+    cannot decode is decoded on the CPU, and ``notes`` says so. What cannot be read is passed over, and ``missing`` says
+    so. Raises UserError where PyAV is not installed, where the file cannot be opened, or where it holds no film.
     """
 
     def __init__(self, path: str | Path, decoder: str = "cpu"):
         require()
+        self.path, self.notes = Path(path), []
+        if decoder == "nvdec":
+            with suppress(*failures()):
+                self._open(NVDEC)
+                if self._film.codec_context.pix_fmt == NVDEC and self._decoder is None:
+                    return
+                codec = self._film.codec_context.codec.canonical_name
+                kind = codec if self._decoder is None else f"{codec} with transparency"
+                self.notes.append(f"decoder=nvdec does not read it ({kind}): it was decoded on the CPU")
+                self.close()
+        self._open()
+
+    def _open(self, device: str | None = None) -> None:
+        """Open the file and read its first frame. ``device``: FFmpeg's name of the one that is to decode; FFmpeg itself
+        takes the CPU for what that does not decode, and says so in the format of the frames alone.
+        """
         import av
         from av.codec.hwaccel import HWAccel
 
-        self.path = Path(path)
-        self._on_gpu = decoder == "nvdec"
         try:
-            device = HWAccel(NVDEC, allow_software_fallback=True) if self._on_gpu else None
-            self._file = av.open(str(path), metadata_errors="replace", hwaccel=device)
+            hardware = HWAccel(device, allow_software_fallback=True) if device else None
+            self._file = av.open(str(self.path), metadata_errors="replace", hwaccel=hardware)
         except failures() as error:
-            raise UserError(f"Cannot read {path} as a film: {_reason(error)}.") from error
+            raise UserError(f"Cannot read {self.path} as a film: {_reason(error)}.") from error
         with ExitStack() as stack:
             stack.callback(self._file.close)
             films = [stream for stream in self._file.streams.video if not _is_cover(stream)]
             if not films:
-                raise UserError(f"{path} holds no film: no moving pictures are in it.")
+                raise UserError(f"{self.path} holds no film: no moving pictures are in it.")
             self._film = films[0]
             if not self._film.codec_context.is_hwaccel:
                 self._film.thread_type = "AUTO"
@@ -137,12 +155,6 @@ class Reader(FilmSource):
     @property
     def chapters(self) -> "Sequence[Chapter]":
         return self._file.chapters()
-
-    @property
-    def notes(self) -> list[str]:
-        if not self._on_gpu or (self._film.codec_context.is_hwaccel and self._decoder is None):
-            return []
-        return [f"decoder=nvdec does not read {self._film.codec_context.name}: it was decoded on the CPU"]
 
     @property
     def missing(self) -> str | None:

@@ -86,7 +86,7 @@ class FilmSource(Protocol):
     ``path``: what a user named. ``size``: width and height of the upright frames, in pixels. ``expected``: the number
     of frames it claims to have; None where it makes no claim. ``endless``: Ctrl-C ends it, and ends it well. ``loop``:
     how often it is shown, 0 for ever, None once. ``clear``: whether frames may be transparent. ``others``: its streams
-    of sound and subtitles.
+    of sound and subtitles. ``notes``: what a user should know about how it is read.
     """
 
     path: Path
@@ -97,6 +97,7 @@ class FilmSource(Protocol):
     loop: int | None = 0
     clear: bool = False
     others: "Sequence[Stream]" = ()
+    notes: Sequence[str] = ()
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -112,11 +113,6 @@ class FilmSource(Protocol):
     def numbers(self) -> Sequence[int]:
         """The number of each expected frame, ascending. Numbered results take these numbers."""
         return range(1, (self.expected or 0) + 1)
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What a user should know about how it was read."""
-        return ()
 
     @property
     def missing(self) -> str | None:

@@ -589,3 +589,28 @@ def test_where_the_gpu_has_no_memory_left_the_film_goes_on_without_it(monkeypatc
 
 def full(*args, **kwargs):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 96.00 MiB.")
+
+
+LET_GO = """
+import sys
+from pathlib import Path
+from stylenet.system.errors import UserError
+from stylenet.video.container import Reader
+for _ in range(20):
+    try:
+        Reader(sys.argv[1])
+    except UserError:
+        pass
+"""
+
+
+def test_a_damaged_film_is_let_go_while_its_threads_tell_of_the_damage(tmp_path):
+    """FFmpeg's threads would wait for Python, and Python for them. In a process of its own, as it would stand still."""
+    path = film(tmp_path / "in.mp4", size=(256, 192))
+    raw = bytearray(path.read_bytes())
+    begin = raw.index(b"mdat")
+    for place in range(begin + (len(raw) - begin) // 3, len(raw), 37):
+        if raw.index(b"moov") < begin or place < raw.index(b"moov"):
+            raw[place] ^= 0x5A
+    path.write_bytes(raw)
+    subprocess.run([sys.executable, "-c", LET_GO, path], check=True, timeout=120)
