@@ -171,7 +171,7 @@ def film(result: Result) -> None:
     import stylenet
     from benchmarks.speed import video
     from stylenet.images.image_io import Picture
-    from stylenet.video import container, protocol, temporal
+    from stylenet.video import temporal
 
     count, width = (4, 96) if result.tiny else (20, 3840)
     stylizer: Any = stylenet.load(LIGHT, result.device)
@@ -187,12 +187,7 @@ def film(result: Result) -> None:
         result.keep(size=list(source.size), frames=len(photos), style=LIGHT, temporal=video.STEADY)
         result.add(stage="decode", seconds_per_frame=short((time.perf_counter() - begin) / len(photos)))
         if result.device.type == "cuda":
-            container.require_nvdec()
-            reader = container.Reader(clip, "nvdec")  # it decodes the first frame
-            begin = time.perf_counter()
-            rest = sum(isinstance(item, protocol.Frame) for item in itertools.islice(reader, 1, count))
-            spent = short((time.perf_counter() - begin) / max(1, rest))
-            result.add(stage="decode, decoder=nvdec", seconds_per_frame=spent, notes=reader.notes)
+            decoded_on_gpu(clip, count, result)
         stylizer.picture(Picture(photos[0].rgb))
         spent, made = video.timed(lambda frame: stylizer.picture(Picture(frame.rgb)).rgb, photos)
         result.add(stage="network, from and to the CPU's memory", seconds_per_frame=short(spent))
@@ -206,6 +201,22 @@ def film(result: Result) -> None:
         result.add(stage="encode", seconds_per_frame=short(video.written(photos, made, source.look)))
         for how, seconds in video.from_file_to_file(clip, stylizer, count, flow="dis").items():
             result.add(stage=f"from file to file, {how}", seconds_per_frame=seconds)
+
+
+def decoded_on_gpu(clip: Path, count: int, result: Result) -> None:
+    """The row of decoder=nvdec; or why there is none."""
+    from stylenet.video import container, protocol
+
+    try:
+        container.require_nvdec()
+    except UserError as error:
+        result.keep(nvdec=str(error))
+        return
+    reader = container.Reader(clip, "nvdec")  # it decodes the first frame
+    begin = time.perf_counter()
+    rest = sum(isinstance(item, protocol.Frame) for item in itertools.islice(reader, 1, count))
+    spent = short((time.perf_counter() - begin) / max(1, rest))
+    result.add(stage="decode, decoder=nvdec", seconds_per_frame=spent, notes=reader.notes)
 
 
 def made_film(path: Path, width: int, count: int) -> None:

@@ -135,7 +135,8 @@ def test_launches_are_told_from_other_calls_of_cuda():
 def test_the_film_is_measured_by_stage(everything: tuple[Results, str]):
     found = everything[0]["film"]
     stages = [row["stage"].split()[0].rstrip(",") for row in found["rows"]]
-    assert stages == ["decode", "network", "what", "blend", "encode", "from", "from"]
+    usual = ["decode", "network", "what", "blend", "encode", "from", "from"]
+    assert stages in (usual, ["decode", *usual])  # a GPU may decode, too
     assert found["size"] == [96, 54] and found["frames"] == 4 and found["temporal"] == 0.6
 
 

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,16 @@ def killed(folder: Path, last: int, kept: int) -> None:
     os.truncate(file, kept)
 
 
+ENDLESS = """
+import sys
+from pathlib import Path
+from stylenet.training.loggers import make_logger
+logger = make_logger("wandb", Path(sys.argv[1]), "a style", {}, project="p")
+for step in range(1, 100_000):
+    logger.log_metrics({f"train/{i}": step / (i + 3) for i in range(12)}, step)
+"""
+
+
 def resumed(folder: Path, checkpoint: int, end: int, elsewhere: Path | None = None) -> None:
     """The steps after that of the checkpoint, by another process as far as the logger can tell."""
     logger = make_logger("wandb", elsewhere or folder, "a style", {}, resume=folder / LAST, project="p")
@@ -212,6 +224,25 @@ def test_a_killed_run_and_the_resumed_one_are_one_run_to_wandb(tmp_path: Path):
     assert {r["_step"]: r["val/loss"] for r in rows if "val/loss" in r} == {s: 0.5 + s for s in range(20, 101, 20)}
     assert [row["_step"] for row in rows if "style/a/filenames" in row] == [0]
     assert len(runs(tmp_path)) == 2 and len({of_run(name) for name in runs(tmp_path)}) == 1
+
+
+def test_a_kill_leaves_rows_from_the_first_on_and_the_resumed_run_goes_on(tmp_path: Path):
+    """A real kill, once W&B has two of its blocks of 32 KiB on disk."""
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # not the tests' W&B process
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, tmp_path], env=own) as process:
+        try:
+            until = time.monotonic() + 300
+            while sum(file.stat().st_size for file in tmp_path.glob("wandb/offline-run-*/*.wandb")) < 65_536:
+                assert process.poll() is None and time.monotonic() < until
+                time.sleep(0.01)
+        finally:
+            process.kill()
+    left = [row["_step"] for row in history(tmp_path)]
+    assert left == [*range(1, len(left) + 1)] and len(left) > 20
+    resumed(tmp_path, checkpoint=10, end=len(left) + 5)
+    rows = [row for row in history(tmp_path) if "train/0" in row]
+    assert [row["_step"] for row in rows] == [*range(1, len(left) + 6)]
+    assert all(row["train/0"] == row["_step"] / 3 for row in rows)
 
 
 def test_what_a_kill_took_from_wandb_is_given_again(tmp_path: Path):
