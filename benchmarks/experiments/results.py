@@ -139,12 +139,28 @@ def evaluations(docs: Path) -> dict[str, dict[str, Any]]:
 
 
 def merged(found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """All networks of several evaluations in one; a repeated name gets the file name added."""
+    """All networks of several evaluations in one. A network that was measured at other sizes gets these; another of the
+    same name has the file name added.
+    """
     nets: dict[str, Any] = {}
     for file, results in found.items():
         for name, net in results["nets"].items():
-            nets[f"{name} ({Path(file).stem})" if name in nets else name] = net
+            before = nets.get(name)
+            if (
+                before
+                and file_of(net)
+                and file_of(net) == file_of(before)
+                and not net["sizes"].keys() & before["sizes"]
+            ):
+                nets[name] = {**before, "sizes": {**before["sizes"], **net["sizes"]}}
+            else:
+                nets[f"{name} ({Path(file).stem})" if before else name] = net
     return {"nets": nets}
+
+
+def file_of(net: Mapping[str, Any]) -> str | None:
+    """What tells the file of a network from all others; None for one that was measured without it."""
+    return net.get("identity", {}).get("file")
 
 
 def page(docs: Path) -> str:
