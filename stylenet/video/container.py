@@ -97,14 +97,15 @@ class Reader(FilmSource):
         require()
         self.path, self.notes = Path(path), []
         if decoder == "nvdec":
-            with suppress(*failures()):
+            kind = "the GPU cannot be used"
+            with suppress(UserError):  # a film that cannot be read at all is told of below
                 self._open(NVDEC)
                 if self._film.codec_context.pix_fmt == NVDEC and self._decoder is None:
                     return
                 codec = self._film.codec_context.codec.canonical_name
                 kind = codec if self._decoder is None else f"{codec} with transparency"
-                self.notes.append(f"decoder=nvdec does not read it ({kind}): it was decoded on the CPU")
                 self.close()
+            self.notes.append(f"decoder=nvdec does not read it ({kind}): it was decoded on the CPU")
         self._open()
 
     def _open(self, device: str | None = None) -> None:

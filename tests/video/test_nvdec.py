@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from films import assert_refused, usable
 from PIL import Image
 from test_films import film
 
@@ -13,11 +14,7 @@ from stylenet.video import container, protocol
 
 
 def decodes() -> bool:
-    try:
-        container.require_nvdec()
-    except UserError:
-        return False
-    return True
+    return usable(container.require_nvdec)
 
 
 def frames(path: Path, decoder: str = "cpu") -> list[protocol.Frame]:
@@ -47,10 +44,7 @@ def test_what_cannot_be_is_said_before_anything_is_painted(tmp_path, monkeypatch
     pictures[0].save("photo.png")
     pictures[0].save("moving.gif", save_all=True, append_images=pictures[1:])
     film(Path("in.mp4"))
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(UserError, match=said):
-        list(stylize_files(**{"ckpt": "the_scream_lite", "device": "cpu", "decoder": "nvdec"} | options))
-    assert sorted(tmp_path.iterdir()) == before
+    assert_refused(tmp_path, said, **{"decoder": "nvdec"} | options)
 
 
 def test_an_ffmpeg_without_it_is_told_in_a_line(monkeypatch):
@@ -69,6 +63,17 @@ def test_it_reads_the_film(tmp_path: Path):
         assert np.abs(one.rgb.astype(int) - other.rgb).mean() < 1
     reader = container.Reader(source, "nvdec")
     assert reader.notes == [] and reader._film.codec_context.pix_fmt == "cuda"
+
+
+@pytest.mark.skipif(decodes(), reason="a GPU decodes here")
+def test_a_gpu_that_fails_at_a_film_leaves_it_to_the_cpu(tmp_path):
+    source = film(tmp_path / "in.mp4")
+    assert len(frames(source, "nvdec")) == len(frames(source)) > 1
+    said = "decoder=nvdec does not read it (the GPU cannot be used): it was decoded on the CPU"
+    assert container.Reader(source, "nvdec").notes == [said]
+    (tmp_path / "no.mp4").write_bytes(b"no film")
+    with pytest.raises(UserError, match="Cannot read .*no.mp4 as a film"):
+        container.Reader(tmp_path / "no.mp4", "nvdec")
 
 
 def test_what_the_gpu_cannot_decode_the_cpu_does_and_that_is_said(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from films import assert_refused, usable
 from PIL import Image
 from test_films import MOMENTS, film, times
 
@@ -15,11 +16,7 @@ from stylenet.video import container, protocol, sources
 
 
 def encodes() -> bool:
-    try:
-        container.require_nvenc()
-    except UserError:
-        return False
-    return True
+    return usable(container.require_nvenc)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +44,7 @@ def test_what_cannot_be_is_said_before_anything_is_painted(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (8, 8)).save("photo.png")
     film(Path("in.mp4"))
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(UserError, match=said):
-        list(stylize_files(**{"ckpt": "the_scream_lite", "device": "cpu", "encoder": "nvenc"} | options))
-    assert sorted(tmp_path.iterdir()) == before
+    assert_refused(tmp_path, said, **{"encoder": "nvenc"} | options)
 
 
 @pytest.mark.skipif(encodes(), reason="a GPU encodes here")
